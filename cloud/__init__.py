@@ -1,0 +1,1 @@
+"""The other side: accounts, workspaces' heads, and the blobs behind them."""

@@ -1,0 +1,235 @@
+"""Every error of Fastest, in four families named for what the caller does next.
+
+Transient: try the same again, later.      Stale: the world moved, look again.
+Refused: a person must act.                Corrupt: stop, touch nothing, keep the evidence.
+
+The family decides what the supervisor does, which HTTP status is answered and how it is logged; the class names its stable
+`code` and the exit code of `fst`. The message says what happened and to what; `hint` says the next step.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class FastestError(Exception):
+    """Something that has a family, a stable code, and a sentence for the person."""
+
+    code: ClassVar[str] = "failed"
+    http_status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, hint: str = "", **details: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details = details
+
+
+class Transient(FastestError):
+    """Try the same again, later."""
+
+    code = "transient"
+    http_status = 503
+
+
+class Stale(FastestError):
+    """The world moved: look again."""
+
+    code = "stale"
+    http_status = 409
+
+
+class Refused(FastestError):
+    """A person must act."""
+
+    code = "refused"
+    http_status = 422
+
+
+class Corrupt(FastestError):
+    """Stop, touch nothing, keep the evidence."""
+
+    code = "corrupt"
+    http_status = 500
+
+
+class Offline(Transient):
+    """The cloud cannot be reached."""
+
+    code = "offline"
+
+
+class Busy(Transient):
+    """Somebody else holds what is needed (a lock, git's index, a file open for writing)."""
+
+    code = "busy"
+
+
+class RateLimited(Transient):
+    """The server asked to slow down."""
+
+    code = "rate-limited"
+    http_status = 429
+
+
+class DaemonUnreachable(Transient):
+    """No daemon answers on the socket."""
+
+    code = "daemon-unreachable"
+    exit_code = 3
+
+
+class TimedOut(Transient):
+    """The wait reached its bound."""
+
+    code = "timed-out"
+    http_status = 504
+    exit_code = 7
+
+
+class NoSpace(Transient):
+    """A disk is full; the work goes on by itself once there is room."""
+
+    code = "no-space"
+    http_status = 507
+
+
+class Unwritable(Transient):
+    """The system refused to read or write this path (permission, read-only, immutable)."""
+
+    code = "unwritable"
+
+
+class VersionMoved(Stale):
+    """The head is not the one that was expected."""
+
+    code = "version-moved"
+    exit_code = 8
+
+
+class FileMoved(Stale):
+    """A file is no longer what the plan expected."""
+
+    code = "file-moved"
+
+
+class EpochChanged(Stale):
+    """The server's epoch is not the one known: it may have been restored from a backup."""
+
+    code = "epoch-changed"
+
+
+class InvalidValue(Refused):
+    """A value that must not exist: a bad path, digest, id, name, body or setting."""
+
+    code = "invalid-value"
+    exit_code = 2
+
+
+class NotFound(Refused):
+    """No such thing, or not yours."""
+
+    code = "not-found"
+    http_status = 404
+
+
+class NotAWorkspace(Refused):
+    """The folder belongs to no workspace."""
+
+    code = "not-a-workspace"
+    http_status = 404
+    exit_code = 9
+
+
+class NotSignedIn(Refused):
+    """The cloud needs a sign-in."""
+
+    code = "not-signed-in"
+    http_status = 401
+    exit_code = 4
+
+
+class Conflicting(Refused):
+    """It exists already, with other content."""
+
+    code = "conflict"
+    http_status = 409
+
+
+class BlobsMissing(Refused):
+    """A push names blobs the cloud does not have; `digests` lists them."""
+
+    code = "missing-blobs"
+
+
+class TooLarge(Refused):
+    """Over a written bound of size, depth or count."""
+
+    code = "too-large"
+    http_status = 413
+
+
+class BrakeHeld(Refused):
+    """A mass deletion or overwrite waits for `fst approve`."""
+
+    code = "brake-held"
+    http_status = 409
+    exit_code = 6
+
+
+class RootLost(Refused):
+    """A workspace's root is missing, unmounted, emptied or replaced."""
+
+    code = "root-lost"
+    exit_code = 5
+
+
+class RootRefused(Refused):
+    """A folder that must not become a workspace: `/`, the home folder, a nested root, our own state."""
+
+    code = "root-refused"
+    exit_code = 2
+
+
+class NewerStore(Refused):
+    """The store was written by a newer Fastest."""
+
+    code = "newer-store"
+
+
+class AlreadyRunning(Refused):
+    """Another daemon or cloud holds the lock."""
+
+    code = "already-running"
+    http_status = 409
+
+
+class BlobMissing(Corrupt):
+    """A blob or node that something names is not here."""
+
+    code = "blob-missing"
+
+
+class BlobDamaged(Corrupt):
+    """Stored bytes do not have the digest they are kept under."""
+
+    code = "blob-damaged"
+
+
+class InvalidManifest(Corrupt):
+    """Manifest bytes that are not canonical, or not a tree."""
+
+    code = "invalid-manifest"
+
+
+class StoreDamaged(Corrupt):
+    """The database or a segment cannot be read."""
+
+    code = "store-damaged"
+
+
+class InvalidReply(Corrupt):
+    """The other side answered something that is not in the protocol."""
+
+    code = "invalid-reply"
