@@ -1,0 +1,63 @@
+"""Where nodes are read from and where new ones wait until somebody stores them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from store.errors import BlobMissing
+from store.manifest.node import EMPTY_NODE, EMPTY_ROOT
+from store.types import Digest, digest_of
+
+
+class NodeSource(Protocol):
+    """Serves node bytes by digest, checked; EMPTY_ROOT always."""
+
+    def get_node(self, digest: Digest) -> bytes:
+        """The node's bytes. Raises BlobMissing."""
+        ...
+
+
+class Draft:
+    """Reads through to a source and keeps new nodes in memory, under `new`, until someone stores them.
+
+    Several edits may share one draft, so that each step of a push builds on the one before.
+    """
+
+    def __init__(self, below: NodeSource) -> None:
+        self._below = below
+        self.new: dict[Digest, bytes] = {}
+
+    def get_node(self, digest: Digest) -> bytes:
+        """The node's bytes. Raises BlobMissing."""
+        kept = self.new.get(digest)
+        if kept is not None:
+            return kept
+        return EMPTY_NODE if digest == EMPTY_ROOT else self._below.get_node(digest)
+
+    def keep_node(self, data: bytes) -> Digest:
+        """Keep a new node; its digest."""
+        digest = digest_of(data)
+        self.new[digest] = data
+        return digest
+
+
+class MemoryNodes:
+    """A node source in a dict, for tests and small uses."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[Digest, bytes] = {}
+
+    def put(self, data: bytes) -> Digest:
+        """Keep a node; its digest."""
+        digest = digest_of(data)
+        self.nodes[digest] = data
+        return digest
+
+    def get_node(self, digest: Digest) -> bytes:
+        """The node's bytes. Raises BlobMissing."""
+        data = self.nodes.get(digest)
+        if data is not None:
+            return data
+        if digest == EMPTY_ROOT:
+            return EMPTY_NODE
+        raise BlobMissing(f"no manifest node {digest.hex()}")
