@@ -1,0 +1,53 @@
+# make setup | run | test | check | fix | bench | soak; also hooks, lock, clean.
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; do \
+	$$p -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+STAMP := .venv/.setup
+PATHS := daemon sync store tray cloud tests benchmarks
+DIR ?=
+
+.PHONY: setup run test check fix bench soak hooks lock clean
+
+setup: $(STAMP)
+
+# Hash-pinned; our own package is then linked in place with the pinned setuptools, so nothing unpinned is ever fetched.
+$(STAMP): requirements-dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: setup
+	$(BIN)/fst demo $(if $(DIR),"$(DIR)")
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/house
+
+fix: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+soak: setup
+	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 3600 tests/property tests/crash
+
+hooks: setup
+	$(BIN)/pre-commit install
+
+# After a change of the dependencies in pyproject.toml. No address of a registry may stand in the result (tests/house).
+lock:
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" --quiet -o requirements-dev.txt
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,67 @@
+"""No test can reach the real home or another computer; Hypothesis runs in one of two profiles."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+SLOW_TO_MAKE = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile("fast", max_examples=60, deadline=None, print_blob=True, suppress_health_check=SLOW_TO_MAKE)
+settings.register_profile("soak", max_examples=5000, deadline=None, print_blob=True, suppress_health_check=SLOW_TO_MAKE)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+LOOPBACK = ("127.", "::1", "localhost")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_real_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """For the session, so that wider fixtures are covered too; each test then gets a home of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        leave_home(patch, tmp_path_factory.mktemp("home"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This test's home folder; never inside its `tmp_path`, which may be a workspace."""
+    folder = tmp_path_factory.mktemp("home")
+    leave_home(monkeypatch, folder)
+    return folder
+
+
+def leave_home(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Point everything that finds a person's files at an empty folder."""
+    for name in [name for name in os.environ if name.startswith(("FASTEST_", "XDG_", "GIT_"))]:
+        patch.delenv(name)
+    for name in ("HOME", "USERPROFILE"):
+        patch.setenv(name, str(folder))
+    patch.setenv("FASTEST_HOME", str(folder / "fastest"))
+    patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    patch.setenv("GIT_AUTHOR_NAME", "A Test")
+    patch.setenv("GIT_AUTHOR_EMAIL", "test@example.invalid")
+    patch.setenv("GIT_COMMITTER_NAME", "A Test")
+    patch.setenv("GIT_COMMITTER_EMAIL", "test@example.invalid")
+    # A desktop's keyring is somebody's too.
+    patch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    patch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_real_network() -> Iterator[None]:
+    """A connection that leaves this computer fails at once."""
+    really_connect = socket.socket.connect
+
+    def connect(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(LOOPBACK):
+            raise AssertionError(f"a test reached out to {address}")
+        really_connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", connect)
+        yield
