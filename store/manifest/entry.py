@@ -69,6 +69,14 @@ def entry_of(record: EntryRecord) -> tuple[bytes, Entry | None]:
     return path, DIR if record.type == "dir" else None
 
 
+def listed_of(record: EntryRecord) -> tuple[RelPath, Entry]:
+    """The path and entry of a leaf's record. Raises InvalidManifest, also for a removal: those stand only in deltas."""
+    path, entry = entry_of(record)
+    if entry is None:
+        raise InvalidManifest("a leaf that lists a removal")
+    return RelPath(path), entry
+
+
 def path_of(record: EntryRecord) -> bytes:
     """A record's path as bytes. Raises InvalidManifest."""
     if record.path is not None and record.path_b64 is None:
