@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import chain, islice
+from operator import lt
 from typing import Generic, TypeVar
 
 from store.errors import InvalidValue
@@ -51,9 +52,8 @@ def cut_entries(entries: Iterable[tuple[RelPath, Entry]], keep: Keep) -> Iterato
     cutter, last, source = leaf_cutter(keep), b"", iter(entries)
     while batch := list(islice(source, BATCH)):
         keys: list[bytes] = [path for path, _ in batch]
-        for before, key in zip([last, *keys], keys, strict=False):
-            if before >= key:
-                raise InvalidValue("entries must be sorted by path, each path once, none empty")
+        if not all(map(lt, [last, *keys], keys)):
+            raise InvalidValue("entries must be sorted by path, each path once, none empty")
         last = keys[-1]
         yield from cutter.feed(keys, [record_of(path, entry) for path, entry in batch])
     yield from cutter.flush()

@@ -13,7 +13,7 @@ from store.manifest.entry import MAX_SIZE_BYTES, listed_of
 from store.manifest.node import EMPTY_ROOT, MAX_ITEMS, MIN_ITEMS, Child, Node, child_of, digest_in, encode_node, parse_node, totals_of
 from store.manifest.source import NodeSource
 from store.manifest.walk import entry_at, open_cursor, seek_key
-from store.types import Digest, Dir, Entry, RelPath, digest_of, parent_of, parse_path, show_path
+from store.types import MAX_PATH_BYTES, Digest, Dir, Entry, RelPath, check_name, digest_of, parent_of, show_path
 
 MAX_NODE_BYTES: Final = 8 * 1024 * 1024
 """Over what 128 entries with the longest paths and targets need, each byte escaped."""
@@ -73,10 +73,13 @@ def check_tree_after(root: Digest, changes: Iterable[tuple[RelPath, Entry | None
 
 def _check_items(node: Node) -> None:
     try:
-        for key in node.keys:
-            parse_path(key)
+        # What `parse_path` asks, but each name once a node: neighbours share their folders.
+        for name in {name for key in node.keys for name in key.split(b"/")}:
+            check_name(name)
     except InvalidValue as error:
         raise InvalidManifest(f"a manifest node with a path that may not be: {error}") from None
+    if any(len(key) > MAX_PATH_BYTES for key in node.keys):
+        raise InvalidManifest(f"a manifest node with a path over {MAX_PATH_BYTES} bytes")
     for record in node.entries:
         listed_of(record)
     for child in node.children:
@@ -92,9 +95,8 @@ def _checked_entries(root: Digest, nodes: NodeSource) -> Iterator[tuple[RelPath,
         for key, record in zip(leaf.keys, leaf.entries, strict=True):
             if key <= last:
                 raise InvalidManifest(f"{show_path(key)} is out of order")
-            path, entry = listed_of(record)
+            path, entry, last = RelPath(key), listed_of(record), key
             folders.enter(path, entry)
-            last = key
             yield path, entry
 
 

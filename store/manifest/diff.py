@@ -33,7 +33,7 @@ def diff_manifests(old: Digest, new: Digest, nodes: NodeSource) -> Iterator[Chan
                     left.open()
                     right.open()
                     continue
-                yield _change(left.line, right.line)
+                yield _change(left.key, left.line, right.line)
             left.step()
             right.step()
         elif left.level > right.level:
@@ -69,7 +69,7 @@ class _Side:
         if self.level:
             self.open()
             return
-        yield _change(self.line, None) if removed else _change(None, self.line)
+        yield _change(self.key, self.line, None) if removed else _change(self.key, None, self.line)
         self.step()
 
     def _stand(self, node: Node, at: int) -> None:
@@ -83,11 +83,7 @@ class _Side:
         self.line: EntryRecord | Child = node.children[at] if node.level else node.entries[at]
 
 
-def _change(old: EntryRecord | Child | None, new: EntryRecord | Child | None) -> Change:
+def _change(path: bytes, old: EntryRecord | Child | None, new: EntryRecord | Child | None) -> Change:
     if isinstance(old, Child) or isinstance(new, Child):
         raise InvalidManifest("a leaf that lists children")
-    path, before = (RelPath(b""), None) if old is None else listed_of(old)
-    after = None
-    if new is not None:
-        path, after = listed_of(new)
-    return Change(path, before, after)
+    return Change(RelPath(path), None if old is None else listed_of(old), None if new is None else listed_of(new))

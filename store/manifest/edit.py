@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from itertools import pairwise
-from operator import itemgetter
+from operator import itemgetter, lt
 from typing import TypeVar
 
 from store.errors import InvalidValue
-from store.manifest.build import Cutter, grow, inner_cutter, leaf_cutter
+from store.manifest.build import Cutter, build_manifest, grow, inner_cutter, leaf_cutter
 from store.manifest.cursor import Cursor
 from store.manifest.entry import EntryRecord, record_of
-from store.manifest.node import Child, Node, digest_in, key_of, parse_node
+from store.manifest.node import EMPTY_ROOT, Child, Node, digest_in, key_of, parse_node
 from store.manifest.source import Draft
 from store.types import Digest, Entry, RelPath, digest_of
 
@@ -31,8 +30,11 @@ def edit_manifest(root: Digest, changes: Sequence[tuple[RelPath, Entry | None]],
     The same root as a build of the result; nothing is added to the draft that this root does not need. Raises InvalidValue when the
     changes are not strictly ascending. Whether the result is a tree (P6) is for `check_tree_after`.
     """
-    if any(before[0] >= after[0] for before, after in pairwise(changes)):
+    keys = [path for path, _ in changes]
+    if not all(map(lt, keys, keys[1:])):
         raise InvalidValue("changes must be sorted by path, each path once")
+    if root == EMPTY_ROOT:
+        return build_manifest(((path, entry) for path, entry in changes if entry is not None), draft)
     records = [(path, None if entry is None else record_of(path, entry)) for path, entry in changes]
     return _Edit(draft).edit(root, records)
 

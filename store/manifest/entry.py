@@ -6,7 +6,6 @@ exactly one record and every record exactly one form.
 
 from __future__ import annotations
 
-import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from typing import Literal
@@ -18,7 +17,6 @@ from store.types import DIR, Digest, Dir, Entry, File, Link, RelPath
 
 MAX_SIZE_BYTES = (1 << 63) - 1
 """What fits a signed 64-bit column."""
-_HEX64 = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class EntryRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
@@ -52,29 +50,33 @@ def record_of(path: RelPath, entry: Entry | None) -> EntryRecord:
 
 def entry_of(record: EntryRecord) -> tuple[bytes, Entry | None]:
     """A record's path (not yet through `parse_path`) and entry. Raises InvalidManifest when fields contradict each other."""
-    path = path_of(record)
-    if record.type == "file":
-        if record.target is not None or record.target_b64 is not None:
-            raise InvalidManifest("a file entry with a target")
-        return path, _file_of(record)
-    if record.hash is not None or record.size is not None or record.exec:
-        raise InvalidManifest(f"a {record.type} entry with a file's fields")
-    if record.type == "link":
+    return path_of(record), _entry_in(record)
+
+
+def listed_of(record: EntryRecord) -> Entry:
+    """The entry of a leaf's record. Raises InvalidManifest, also for a removal: those stand only in deltas."""
+    entry = _entry_in(record)
+    if entry is None:
+        raise InvalidManifest("a leaf that lists a removal")
+    return entry
+
+
+def _entry_in(record: EntryRecord) -> Entry | None:
+    kind, size = record.type, record.size
+    if kind == "file":
+        if size is None or not 0 <= size <= MAX_SIZE_BYTES or record.target is not None or record.target_b64 is not None:
+            raise InvalidManifest(f"a file entry with size {size}, or with a target")
+        return File(digest_from_hex(record.hash), size, record.exec)
+    if record.hash is not None or size is not None or record.exec:
+        raise InvalidManifest(f"a {kind} entry with a file's fields")
+    if kind == "link":
         try:
-            return path, Link(bytes_of(record.target, record.target_b64))
+            return Link(bytes_of(record.target, record.target_b64))
         except InvalidValue as error:
             raise InvalidManifest(f"a link entry: {error}") from None
     if record.target is not None or record.target_b64 is not None:
-        raise InvalidManifest(f"a {record.type} entry with a target")
-    return path, DIR if record.type == "dir" else None
-
-
-def listed_of(record: EntryRecord) -> tuple[RelPath, Entry]:
-    """The path and entry of a leaf's record. Raises InvalidManifest, also for a removal: those stand only in deltas."""
-    path, entry = entry_of(record)
-    if entry is None:
-        raise InvalidManifest("a leaf that lists a removal")
-    return RelPath(path), entry
+        raise InvalidManifest(f"a {kind} entry with a target")
+    return DIR if kind == "dir" else None
 
 
 def path_of(record: EntryRecord) -> bytes:
@@ -109,12 +111,11 @@ def bytes_of(text: str | None, coded: str | None) -> bytes:
 
 def digest_from_hex(text: str | None) -> Digest:
     """The digest that 64 lower-case hex digits name. Raises InvalidManifest."""
-    if text is None or not _HEX64.match(text):
+    try:
+        raw = bytes.fromhex(text or "")
+    except ValueError:
+        raw = b""
+    # `fromhex` takes capitals and spaces too; and back again is cheaper than a pattern.
+    if len(raw) != 32 or raw.hex() != text:
         raise InvalidManifest("a hash that is not 64 lower-case hex digits")
-    return Digest(bytes.fromhex(text))
-
-
-def _file_of(record: EntryRecord) -> File:
-    if record.size is None or not 0 <= record.size <= MAX_SIZE_BYTES:
-        raise InvalidManifest(f"a file entry with size {record.size}")
-    return File(digest_from_hex(record.hash), record.size, record.exec)
+    return Digest(raw)

@@ -41,7 +41,7 @@ def list_folder(root: Digest, folder: bytes, nodes: NodeSource) -> Iterator[tupl
         if slash >= 0:
             key = found[:slash] + b"0"
             continue
-        yield listed_of(cursor.node.entries[bisect_left(cursor.node.keys, found)])
+        yield RelPath(found), listed_of(cursor.node.entries[bisect_left(cursor.node.keys, found)])
         key = found + b"\0"
 
 
@@ -73,7 +73,7 @@ def entry_at(cursor: Cursor, path: bytes) -> Entry | None:
     """The entry at a path."""
     node = cursor.seek(path)
     at = bisect_left(node.keys, path)
-    return listed_of(node.entries[at])[1] if at < len(node.keys) and node.keys[at] == path else None
+    return listed_of(node.entries[at]) if at < len(node.keys) and node.keys[at] == path else None
 
 
 def seek_key(cursor: Cursor, key: bytes) -> bytes | None:
@@ -91,7 +91,7 @@ def _entries_between(cursor: Cursor, start: bytes, end: bytes | None) -> Iterato
         node = cursor.node
         low = bisect_left(node.keys, start)
         high = len(node.keys) if end is None else bisect_left(node.keys, end)
-        for record in node.entries[low:high]:
-            yield listed_of(record)
+        for key, record in zip(node.keys[low:high], node.entries[low:high], strict=True):
+            yield RelPath(key), listed_of(record)
         if high < len(node.keys) or not cursor.step():
             return
