@@ -34,13 +34,12 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Losses(msgspec.Struct, frozen=True):
-    """What a change does to files that were there; `moved` and `overwritten` ones do not weigh. `net`: files after less files before."""
+    """What a change does to files that were there; `moved` and `overwritten` ones are told but do not weigh."""
 
     removed: int = 0
     emptied: int = 0
     overwritten: int = 0
     moved: int = 0
-    net: int = 0
 
     @property
     def weight(self) -> int:
@@ -59,9 +58,8 @@ def count_losses(steps: Iterable[tuple[Entry | None, Entry | None]]) -> Losses:
     """What these (before, after) pairs take away, in one pass; the pairs are a plan's `expect, become` or a diff's `old, new`."""
     gone: Counter[Digest | Link] = Counter()
     arrived: Counter[Digest | Link] = Counter()
-    emptied = overwritten = net = 0
+    emptied = overwritten = 0
     for before, after in steps:
-        net += isinstance(after, File) - isinstance(before, File)
         old, new = _content(before), _content(after)
         if old == new:
             continue
@@ -76,14 +74,14 @@ def count_losses(steps: Iterable[tuple[Entry | None, Entry | None]]) -> Losses:
         else:
             overwritten += 1
     moved = sum(min(count, arrived[content]) for content, count in gone.items())
-    return Losses(gone.total() - moved, emptied, overwritten, moved, net)
+    return Losses(gone.total() - moved, emptied, overwritten, moved)
 
 
-def weigh(losses: Losses, direction: Direction, *, files: int, limits: Limits, switching: bool = False) -> Brake:
-    """Does a change wait? `files` is how many the target has before it; `switching`: git is changing branches."""
-    clears = files > 0 and files + losses.net <= 0
-    exceeds = losses.weight > max(limits.files, limits.share * files)
-    return Brake(not switching and (clears or exceeds), _tell(losses, direction, files, clears))
+def weigh(losses: Losses, direction: Direction, *, before: int, after: int, limits: Limits, switching: bool = False) -> Brake:
+    """Does a change wait? `before` and `after` are how many files the target has; `switching`: git is changing branches."""
+    clears = before > 0 and after == 0
+    exceeds = losses.weight > max(limits.files, limits.share * before)
+    return Brake(not switching and (clears or exceeds), _tell(losses, direction, before, clears))
 
 
 def _tell(losses: Losses, direction: Direction, files: int, clears: bool) -> str:

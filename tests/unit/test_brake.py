@@ -15,10 +15,10 @@ Steps = Iterable[tuple[Entry | None, Entry | None]]
 
 COUNTS: list[tuple[str, Steps, Losses]] = [
     ("nothing", [], Losses()),
-    ("removed", [(F1, N), (F2, N)], Losses(removed=2, net=-2)),
+    ("removed", [(F1, N), (F2, N)], Losses(removed=2)),
     ("removed: a link", [(L1, N)], Losses(removed=1)),
     ("a folder holds nothing itself", [(D, N), (N, D)], Losses()),
-    ("added", [(N, F1), (N, L1)], Losses(net=1)),
+    ("added", [(N, F1), (N, L1)], Losses()),
     ("emptied", [(F1, EMPTY)], Losses(emptied=1)),
     ("filled", [(EMPTY, F1)], Losses(overwritten=1)),
     ("overwritten", [(F1, F2)], Losses(overwritten=1)),
@@ -26,15 +26,15 @@ COUNTS: list[tuple[str, Steps, Losses]] = [
     ("moved", [(F1, N), (N, F1)], Losses(moved=1)),
     ("moved and made executable", [(F1, N), (N, F1X)], Losses(moved=1)),
     ("moved: a link", [(L1, N), (N, L1)], Losses(moved=1)),
-    ("moved onto another", [(F1, N), (F2, F1)], Losses(moved=1, overwritten=1, net=-1)),
+    ("moved onto another", [(F1, N), (F2, F1)], Losses(moved=1, overwritten=1)),
     ("moved away before it comes", [(N, F1), (F1, N)], Losses(moved=1)),
-    ("two of the same, one comes back", [(F1, N), (F1, N), (N, F1)], Losses(removed=1, moved=1, net=-1)),
-    ("one of two", [(F1, N), (N, F1), (N, F1)], Losses(moved=1, net=1)),
+    ("two of the same, one comes back", [(F1, N), (F1, N), (N, F1)], Losses(removed=1, moved=1)),
+    ("one of two", [(F1, N), (N, F1), (N, F1)], Losses(moved=1)),
     ("moved, but edited", [(F1, N), (N, F2)], Losses(removed=1)),
     ("a file became a folder", [(F1, D), (N, F2)], Losses(removed=1)),
     ("a file went into a folder of its name", [(F1, D), (N, F1)], Losses(moved=1)),
     ("a folder became a file", [(F1, N), (D, F2)], Losses(removed=1)),
-    ("a file became a link", [(F1, L1)], Losses(overwritten=1, net=-1)),
+    ("a file became a link", [(F1, L1)], Losses(overwritten=1)),
     ("a link points elsewhere", [(L1, L2)], Losses(overwritten=1)),
 ]
 
@@ -45,55 +45,50 @@ def test_what_weighs(steps: Steps, losses: Losses) -> None:
 
 
 @pytest.mark.parametrize(
-    ("losses", "files", "holds"),
+    ("losses", "before", "after", "holds"),
     [
-        (Losses(removed=50, net=-50), 60, False),
-        (Losses(removed=51, net=-51), 60, True),
-        (Losses(removed=25, emptied=26, net=-25), 60, True),
-        (Losses(removed=51, net=-51), 1000, False),
-        (Losses(removed=250, net=-250), 1000, False),
-        (Losses(removed=251, net=-251), 1000, True),
-        (Losses(emptied=251), 1000, True),
-        (Losses(overwritten=1000), 1000, False),
-        (Losses(moved=1000), 1000, False),
-        (Losses(removed=1, net=-1), 1, True),
-        (Losses(removed=3, net=-3), 3, True),
-        (Losses(removed=3, net=-2), 3, False),
-        (Losses(), 0, False),
-        (Losses(net=5), 0, False),
+        (Losses(removed=50), 60, 10, False),
+        (Losses(removed=51), 60, 9, True),
+        (Losses(removed=25, emptied=26), 60, 35, True),
+        (Losses(removed=51), 1000, 949, False),
+        (Losses(removed=250), 1000, 750, False),
+        (Losses(removed=251), 1000, 749, True),
+        (Losses(emptied=251), 1000, 1000, True),
+        (Losses(overwritten=1000), 1000, 1000, False),
+        (Losses(moved=1000), 1000, 1000, False),
+        (Losses(removed=1), 1, 0, True),
+        (Losses(removed=3), 3, 0, True),
+        (Losses(removed=3), 3, 1, False),
+        (Losses(), 0, 0, False),
+        (Losses(), 0, 5, False),
     ],
 )
 @pytest.mark.parametrize("direction", Direction)
-def test_where_it_holds(losses: Losses, files: int, holds: bool, direction: Direction) -> None:
-    assert weigh(losses, direction, files=files, limits=Limits()).holds is holds
+def test_where_it_holds(losses: Losses, before: int, after: int, holds: bool, direction: Direction) -> None:
+    assert weigh(losses, direction, before=before, after=after, limits=Limits()).holds is holds
 
 
 def test_limits_are_the_persons() -> None:
-    losses = Losses(removed=11, net=-11)
-    assert weigh(losses, Direction.OUT, files=100, limits=Limits(files=10, share=0.1)).holds
-    assert not weigh(losses, Direction.OUT, files=100, limits=Limits(files=10, share=0.11)).holds
-    assert not weigh(losses, Direction.OUT, files=100, limits=Limits(files=11, share=0.0)).holds
+    losses = Losses(removed=11)
+    assert weigh(losses, Direction.OUT, before=100, after=89, limits=Limits(files=10, share=0.1)).holds
+    assert not weigh(losses, Direction.OUT, before=100, after=89, limits=Limits(files=10, share=0.11)).holds
+    assert not weigh(losses, Direction.OUT, before=100, after=89, limits=Limits(files=11, share=0.0)).holds
 
 
 def test_git_may_switch_branches() -> None:
-    losses = Losses(removed=900, net=-900)
-    assert not weigh(losses, Direction.OUT, files=1000, limits=Limits(), switching=True).holds
+    losses = Losses(removed=900)
+    assert not weigh(losses, Direction.OUT, before=1000, after=100, limits=Limits(), switching=True).holds
 
 
-@pytest.mark.parametrize(
-    ("losses", "direction", "files", "sentence"),
-    [
-        (Losses(removed=61, net=-61), Direction.IN, 100, "The change would remove 61 of 100 files in this folder."),
-        (Losses(removed=61, emptied=3), Direction.OUT, 1100, "The change would remove 61 and empty 3 of 1,100 files in the cloud's head."),
-        (
-            Losses(removed=1, emptied=2, overwritten=3),
-            Direction.IN,
-            9,
-            "The change would remove 1, empty 2 and overwrite 3 of 9 files in this folder.",
-        ),
-        (Losses(removed=1, net=-1), Direction.OUT, 1, "The change would remove 1 of 1 file in the cloud's head. No file would be left."),
-        (Losses(moved=1), Direction.IN, 2, "The change would take away none of 2 files in this folder."),
-    ],
-)
-def test_what_it_says(losses: Losses, direction: Direction, files: int, sentence: str) -> None:
-    assert weigh(losses, direction, files=files, limits=Limits()).sentence == sentence
+SENTENCES = [
+    (Losses(removed=61), Direction.IN, 100, 39, "The change would remove 61 of 100 files in this folder."),
+    (Losses(removed=6, emptied=3), Direction.OUT, 1100, 9, "The change would remove 6 and empty 3 of 1,100 files in the cloud's head."),
+    (Losses(1, 2, 3), Direction.IN, 9, 8, "The change would remove 1, empty 2 and overwrite 3 of 9 files in this folder."),
+    (Losses(1), Direction.OUT, 1, 0, "The change would remove 1 of 1 file in the cloud's head. No file would be left."),
+    (Losses(moved=1), Direction.IN, 2, 2, "The change would take away none of 2 files in this folder."),
+]
+
+
+@pytest.mark.parametrize(("losses", "direction", "before", "after", "sentence"), SENTENCES)
+def test_what_it_says(losses: Losses, direction: Direction, before: int, after: int, sentence: str) -> None:
+    assert weigh(losses, direction, before=before, after=after, limits=Limits()).sentence == sentence
