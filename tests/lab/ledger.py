@@ -1,0 +1,34 @@
+"""The harness's own book of contents that must never be lost (R1), kept without asking the product what it keeps."""
+
+from __future__ import annotations
+
+from tests.lab.compare import digests_in, shown
+from tests.lab.machine import Machine
+
+
+class Ledger:
+    """The digests of all contents that were in a machine's folder while its status said `settled: true`."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.owed: dict[str, str] = {}
+        """digest -> a path that held it"""
+
+    def note(self, timeout_s: float = 60) -> int:
+        """Wait for settled, read the whole folder, and owe what was read if it is still settled. How many are new."""
+        self.machine.wait_settled(timeout_s)
+        found = digests_in(self.machine.root)
+        if not self.machine.status()["settled"]:
+            return 0
+        before = len(self.owed)
+        for path, digest in found.items():
+            self.owed.setdefault(digest, path)
+        return len(self.owed) - before
+
+    def check(self) -> int:
+        """Every owed content is in the folder, or `fst cat` gives it. How many had to be asked for."""
+        here = set(digests_in(self.machine.root).values())
+        asked = [digest for digest in self.owed if digest not in here]
+        lost = [f"{digest} (was {self.owed[digest]!r})" for digest in asked if not self.machine.has_content(digest)]
+        assert not lost, f"{self.machine.name} lost {len(lost)} of {len(self.owed)} settled contents:\n{shown(lost)}"
+        return len(asked)
