@@ -27,7 +27,7 @@ def load_child(parent: Node, at: int, load: Load) -> Node:
 
 
 class Cursor:
-    """Stands on one node of `level`.
+    """Stands on one node of `level` once it has been sent somewhere.
 
     `node` is that node, `line` what stands for it in its parent (None: it is the root), `start` and `end` the range of keys it covers:
     from its first key (the first node: from the very beginning) to the first key of the node to its right (None: there is none).
@@ -41,13 +41,12 @@ class Cursor:
         self.line: Child | None = None
         self.start = b""
         self.end: bytes | None = None
-        self._go_down(b"")
 
     def seek(self, key: bytes) -> Node:
         """Move to the node that covers the key, over no more nodes than the two have apart."""
-        if key < self.start or (self.end is not None and key >= self.end):
-            while key < self.start or (self.end is not None and key >= self.end):
-                self.node, self.start, self.end = self._above.pop()
+        while key < self.start or (self.end is not None and key >= self.end):
+            self.node, self.start, self.end = self._above.pop()
+        while self.node.level > self._level:
             self._go_down(key)
         return self.node
 
@@ -59,12 +58,11 @@ class Cursor:
         return True
 
     def _go_down(self, key: bytes) -> None:
-        while self.node.level > self._level:
-            parent = self.node
-            at = max(bisect_right(parent.keys, key) - 1, 0)
-            self._above.append((parent, self.start, self.end))
-            self.node, self.line = load_child(parent, at, self._load), parent.children[at]
-            if at:
-                self.start = parent.keys[at]
-            if at + 1 < len(parent.keys):
-                self.end = parent.keys[at + 1]
+        parent = self.node
+        at = max(bisect_right(parent.keys, key) - 1, 0)
+        self._above.append((parent, self.start, self.end))
+        self.node, self.line = load_child(parent, at, self._load), parent.children[at]
+        if at:
+            self.start = parent.keys[at]
+        if at + 1 < len(parent.keys):
+            self.end = parent.keys[at + 1]

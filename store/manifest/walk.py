@@ -65,7 +65,7 @@ def node_digests(root: Digest, nodes: NodeSource, seen: set[Digest]) -> Iterator
 
 
 def open_cursor(root: Digest, load: Load) -> Cursor:
-    """A cursor on the first leaf."""
+    """A cursor over the leaves."""
     return Cursor(load(root), 0, load)
 
 
