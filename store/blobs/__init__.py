@@ -1,0 +1,152 @@
+"""Content-addressed blobs and manifest nodes: put, get, has, bulk, offer. On disk as docs/format-blobs.md says.
+
+Small new blobs lie in SQLite, put in the very transaction that names them; many at once, and all large ones, in segments.
+B1: a blob that can be opened has been durably written. B2: its digest is checked before it is kept and after it is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from store.blobs import offer
+from store.blobs.bulk import Bulk, FrameWriter, index_new
+from store.blobs.catalog import Catalog
+from store.blobs.frames import Recipe, encode_recipe
+from store.blobs.reading import BlobReader, Cache, damaged, missing
+from store.blobs.segments import Segments
+from store.blobs.tables import BLOBS, CHUNKED_MIN, INLINE_MAX
+from store.database import Database, Tx
+from store.errors import BlobDamaged, BlobMissing, TooLarge
+from store.manifest.node import EMPTY_NODE, EMPTY_ROOT
+from store.types import Digest
+
+__all__ = ["BLOBS", "CHUNKED_MIN", "INLINE_MAX", "BlobStore", "Bulk", "Recipe"]
+
+NODE_CACHE_BYTES: Final = 4 * 1024 * 1024
+GET_BYTES: Final = 64 * 1024 * 1024
+"""What `get` holds in memory at most, unless told otherwise."""
+
+
+class BlobStore:
+    """Blobs and nodes in one database and one folder of segments. One process, any number of threads."""
+
+    def __init__(self, db: Database, folder: Path) -> None:
+        self.db = db
+        self._catalog = Catalog(db)
+        self._segments = Segments(db, folder)
+        self._reader = BlobReader(self._catalog, self._segments)
+        self._nodes: Cache[Digest] = Cache(NODE_CACHE_BYTES)
+
+    def close(self) -> None:
+        """Let all files go; the database is the caller's."""
+        self._segments.close()
+
+    # --- putting ----------------------------------------------------------------------------------------------------------------
+
+    def put_inline(self, tx: Tx, blobs: Iterable[tuple[Digest, bytes]]) -> None:
+        """Keep small blobs in the caller's transaction; one that is here already stays. Raises BlobDamaged, TooLarge."""
+        self._catalog.put_inline(tx, blobs)
+
+    def put_nodes(self, tx: Tx, nodes: Mapping[Digest, bytes]) -> None:
+        """Keep manifest nodes in the caller's transaction. Raises BlobDamaged."""
+        self._catalog.put_nodes(tx, nodes)
+
+    @contextmanager
+    def bulk(self) -> Iterator[Bulk]:
+        """For many blobs: on leaving, by whatever way, all that was added is durable and in the index."""
+        writer = FrameWriter(self._catalog, self._segments, index_new(self._catalog))
+        try:
+            bulk = Bulk(self._catalog, writer, self._check_recipe)
+            try:
+                yield bulk
+            finally:
+                bulk.settle()
+        finally:
+            writer.close()
+
+    def put_recipe(self, recipe: Recipe) -> None:
+        """Keep the recipe of a chunked blob whose chunks are here. Raises BlobMissing, BlobDamaged when they do not make the whole."""
+        with self.bulk() as bulk:
+            bulk.add_frame(encode_recipe(recipe))
+
+    # --- asking -----------------------------------------------------------------------------------------------------------------
+
+    def has(self, digest: Digest) -> bool:
+        """True when the blob is here."""
+        return self._catalog.place(digest) is not None
+
+    def lacking(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Which of these are not here. Those that are will outlive the next sweep."""
+        asked = set(digests)
+        return asked - self._catalog.known_blobs(asked)
+
+    def lacking_nodes(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Which of these nodes are not here. Those that are will outlive the next sweep."""
+        asked = set(digests) - {EMPTY_ROOT}
+        return asked - self._catalog.known_nodes(asked)
+
+    def size(self, digest: Digest) -> int:
+        """Bytes of a blob. Raises BlobMissing."""
+        return self._reader.place(digest).size
+
+    def recipe(self, digest: Digest) -> Recipe | None:
+        """How a chunked blob is put together, None for one in one piece. Raises BlobMissing, BlobDamaged."""
+        return self._reader.recipe(digest)
+
+    # --- reading ----------------------------------------------------------------------------------------------------------------
+
+    def get(self, digest: Digest, max_bytes: int = GET_BYTES) -> bytes:
+        """A blob's bytes, checked. Raises BlobMissing, BlobDamaged, TooLarge."""
+        place = self._reader.place(digest)
+        if place.size > max_bytes:
+            raise TooLarge(f"blob {digest.hex()} has {place.size} bytes; {max_bytes} were expected at most")
+        return b"".join(self.stream(digest)) if place.is_chunked else self._reader.blob(digest)
+
+    def stream(self, digest: Digest) -> Iterator[bytes]:
+        """A blob's bytes, piece by piece. Raises BlobMissing, BlobDamaged: for a chunked one only after its last piece."""
+        recipe = self._reader.recipe(digest)
+        if recipe is None:
+            yield self._reader.blob(digest)
+            return
+        whole = hashlib.sha256()
+        for chunk, _ in recipe.chunks:
+            data = self._reader.piece(chunk)
+            whole.update(data)
+            yield data
+        if whole.digest() != digest:
+            raise damaged(digest)
+
+    def get_node(self, digest: Digest) -> bytes:
+        """A manifest node's bytes, checked. Raises BlobMissing, BlobDamaged."""
+        if digest == EMPTY_ROOT:
+            return EMPTY_NODE
+        data = self._nodes.get(digest)
+        if data is None:
+            data = self._catalog.node(digest)
+            if data is None:
+                raise BlobMissing(f"no manifest node {digest.hex()}", "It was never kept here, or has been removed.")
+            self._nodes.put(digest, data)
+        return data
+
+    def frames_for(self, digests: Sequence[Digest]) -> Iterator[bytes]:
+        """Frames with exactly these blobs, to be sent; a chunked one is its recipe's frame. Raises BlobMissing, BlobDamaged."""
+        return offer.frames_for(self._catalog, self._reader, digests)
+
+    def _check_recipe(self, recipe: Recipe) -> None:
+        """The chunks are here, each in one piece and of its size, and make the whole."""
+        places = self._catalog.places({digest for digest, _ in recipe.chunks})
+        for digest, size in recipe.chunks:
+            place = places.get(digest)
+            if place is None:
+                raise missing(digest)
+            if place.is_chunked or place.size != size:
+                raise BlobDamaged(f"the recipe of {recipe.digest.hex()} misnames a chunk")
+        whole = hashlib.sha256()
+        for digest, _ in recipe.chunks:
+            whole.update(self._reader.piece(digest))
+        if whole.digest() != recipe.digest:
+            raise BlobDamaged(f"the chunks of {recipe.digest.hex()} do not make it")

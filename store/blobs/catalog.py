@@ -1,0 +1,133 @@
+"""Which blobs are here and where: the index side of the blob store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from itertools import islice
+from typing import Final, NamedTuple
+
+from store.blobs.frames import expand, squeeze
+from store.blobs.tables import CHUNKED_MIN
+from store.database import Database, Tx, array_of
+from store.errors import BlobDamaged, TooLarge
+from store.types import Digest, digest_of
+
+KEYS_AT_ONCE: Final = 16_384
+MAX_NODE_BYTES: Final = 8 * 1024 * 1024
+
+_PLACE = """
+    SELECT b.size, b.data, b.start, coalesce(f.segment, 0), f.start, f.length
+    FROM blobs b LEFT JOIN frames f ON f.id = b.frame WHERE b.hash = $1
+"""
+_PLACES = """
+    SELECT b.hash, b.size, NULL, b.start, coalesce(f.segment, 0), f.start, f.length
+    FROM carray($1) c CROSS JOIN blobs b ON b.hash = c.value LEFT JOIN frames f ON f.id = b.frame
+"""
+_PUT_INLINE = """
+    INSERT INTO blobs (hash, size, era, data) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (hash) DO UPDATE SET era = excluded.era WHERE era < excluded.era
+"""
+_PUT_NODE = """
+    INSERT INTO nodes (hash, era, data) VALUES ($1, $2, $3)
+    ON CONFLICT (hash) DO UPDATE SET era = excluded.era WHERE era < excluded.era
+"""
+
+
+class Place(NamedTuple):
+    """Where a blob is: inline (`data`, segment 0), or in a frame at `start` of its raw bytes. A frame without `start` holds its recipe."""
+
+    size: int
+    data: bytes | None
+    start: int | None
+    segment: int
+    at: int
+    length: int
+
+    @property
+    def is_chunked(self) -> bool:
+        """True when the frame holds a recipe."""
+        return self.segment > 0 and self.start is None
+
+
+class Catalog:
+    """The tables `blobs` and `nodes`.
+
+    `era` counts the sweeps. What is stored, or said to be here, carries the current era, and a sweep spares it: so an answer
+    "it is here" holds until whoever asked has committed what names it.
+    """
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        ((self.era,),) = db.read().execute("SELECT era FROM blob_era")
+
+    def place(self, digest: Digest) -> Place | None:
+        """Where a blob is, or None."""
+        row = self.db.read().one(_PLACE, (digest,))
+        return Place._make(row) if row else None
+
+    def places(self, digests: Iterable[Digest]) -> dict[Digest, Place]:
+        """Where those are that are here, without the bytes of inline ones."""
+        rows = self.db.read().execute(_PLACES, (array_of(sorted(digests)),))
+        return {row[0]: Place._make(row[1:]) for row in rows}
+
+    def known_blobs(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Which blobs are here; a sweep in progress, and the next, will spare them."""
+        return self._known("blobs", digests)
+
+    def known_nodes(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Which nodes are here; a sweep in progress, and the next, will spare them."""
+        return self._known("nodes", digests)
+
+    def put_inline(self, tx: Tx, blobs: Iterable[tuple[Digest, bytes]]) -> None:
+        """Keep small blobs in the caller's transaction (B1, B2)."""
+        tx.execute_many(_PUT_INLINE, [(digest, len(data), self.era, data) for digest, data in blobs if _checked(digest, data)])
+
+    def put_nodes(self, tx: Tx, nodes: Mapping[Digest, bytes]) -> None:
+        """Keep nodes in the caller's transaction (B1, B2)."""
+        tx.execute_many(_PUT_NODE, [(digest, self.era, squeeze(data)) for digest, data in nodes.items() if _checked(digest, data)])
+
+    def node(self, digest: Digest) -> bytes | None:
+        """A node's bytes, checked (B2), or None. Raises BlobDamaged."""
+        row = self.db.read().one("SELECT data FROM nodes WHERE hash = $1", (digest,))
+        return check_node_row(digest, row[0]) if row else None
+
+    def _known(self, table: str, digests: Iterable[Digest]) -> set[Digest]:
+        known: set[Digest] = set()
+        sql = f"SELECT t.hash, t.era FROM carray($1) c CROSS JOIN {table} t ON t.hash = c.value"
+        for batch in _batches(digests):
+            found: dict[Digest, int] = dict(self.db.read().execute(sql, (array_of(sorted(batch)),)))
+            aged = [digest for digest, era in found.items() if era < self.era]
+            if aged:
+                # Rows that a sweep took in between are not renewed, and so not known.
+                known.update(self.db.write_now(partial(self._renew, table=table, digests=aged)))
+                known.update(found.keys() - aged)
+            else:
+                known.update(found)
+        return known
+
+    def _renew(self, tx: Tx, table: str, digests: list[Digest]) -> list[Digest]:
+        sql = f"UPDATE {table} SET era = max(era, $1) WHERE hash IN (SELECT value FROM carray($2)) RETURNING hash"
+        return [digest for (digest,) in tx.execute(sql, (self.era, array_of(digests)))]
+
+
+def check_node_row(digest: Digest, packed: bytes) -> bytes:
+    """A stored node's raw bytes (B2). Raises BlobDamaged."""
+    data = expand(packed, MAX_NODE_BYTES)
+    if digest_of(data) != digest:
+        raise BlobDamaged(f"node {digest.hex()} is damaged", "Run `fst fsck`.")
+    return data
+
+
+def _checked(digest: Digest, data: bytes) -> bool:
+    if len(data) > CHUNKED_MIN:
+        raise TooLarge(f"a blob of {len(data)} bytes in one piece", "Larger ones go through add_file.")
+    if digest_of(data) != digest:
+        raise BlobDamaged(f"these bytes are not blob {digest.hex()}")
+    return True
+
+
+def _batches(digests: Iterable[Digest]) -> Iterator[list[Digest]]:
+    rest = iter(digests)
+    while batch := list(islice(rest, KEYS_AT_ONCE)):
+        yield batch

@@ -1,0 +1,133 @@
+"""The bytes of a blob from its place, checked (B2), through bounded caches."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Final, Generic, TypeVar
+
+from store.blobs.catalog import Catalog, Place
+from store.blobs.frames import Recipe, decode_recipe, frame_digests, frame_raw
+from store.blobs.segments import Segments
+from store.errors import BlobDamaged, BlobMissing, InvalidReply
+from store.types import Digest, digest_of
+
+FRAME_CACHE_BYTES: Final = 8 * 1024 * 1024
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+
+class Cache(Generic[K]):
+    """The byte strings used last, up to a bound in bytes; one larger than an eighth of it is not kept."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[K, bytes] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: K) -> bytes | None:
+        """The bytes, or None."""
+        with self._lock:
+            data = self._kept.get(key)
+            if data is not None:
+                self._kept.move_to_end(key)
+            return data
+
+    def put(self, key: K, data: bytes) -> None:
+        """Keep these bytes for a while; one key always has the same."""
+        with self._lock:
+            if key in self._kept or len(data) > self._max_bytes // 8:
+                return
+            self._kept[key] = data
+            self._bytes += len(data)
+            while self._bytes > self._max_bytes:
+                self._bytes -= len(self._kept.popitem(last=False)[1])
+
+
+class BlobReader:
+    """Blobs out of tables and segments. Neighbours in a frame are expanded once: files of a folder lie together."""
+
+    def __init__(self, catalog: Catalog, segments: Segments) -> None:
+        self._catalog = catalog
+        self._segments = segments
+        self._raw: Cache[tuple[int, int]] = Cache(FRAME_CACHE_BYTES)
+
+    def place(self, digest: Digest) -> Place:
+        """Where a blob is. Raises BlobMissing."""
+        place = self._catalog.place(digest)
+        if place is None:
+            raise missing(digest)
+        return place
+
+    def blob(self, digest: Digest) -> bytes:
+        """The bytes of a blob that is not chunked, checked. Raises BlobMissing, BlobDamaged."""
+        data = self.piece(digest)
+        if digest_of(data) != digest:
+            raise damaged(digest)
+        return data
+
+    def piece(self, digest: Digest) -> bytes:
+        """The bytes of a blob that is not chunked, not checked: for chunks whose whole is. Raises BlobMissing, BlobDamaged."""
+        return self._located(digest, self._piece)
+
+    def recipe(self, digest: Digest) -> Recipe | None:
+        """A chunked blob's recipe, None for another. Raises BlobMissing, BlobDamaged."""
+        return self._located(digest, self._recipe)
+
+    def frame(self, digest: Digest, place: Place) -> bytes:
+        """The frame a blob lies in, head and table checked. Raises BlobDamaged, BlobMissing when its segment is gone."""
+        frame = self._segments.read(place.segment, place.at, place.length)
+        try:
+            frame_digests(frame)
+        except InvalidReply as error:
+            raise damaged(digest) from error
+        return frame
+
+    def _located(self, digest: Digest, read: Callable[[Digest, Place], T]) -> T:
+        place = self.place(digest)
+        try:
+            return read(digest, place)
+        except BlobMissing:
+            # A sweep may have moved the frame since the index was asked; when it did not, the segment itself is gone.
+            moved = self.place(digest)
+            if moved == place:
+                raise
+            return read(digest, moved)
+
+    def _piece(self, digest: Digest, place: Place) -> bytes:
+        if place.data is not None:
+            return place.data
+        if place.start is None:
+            raise damaged(digest)
+        raw = self._raw.get((place.segment, place.at))
+        if raw is None:
+            try:
+                raw = frame_raw(self.frame(digest, place))
+            except InvalidReply as error:
+                raise damaged(digest) from error
+            self._raw.put((place.segment, place.at), raw)
+        return raw if len(raw) == place.size else raw[place.start : place.start + place.size]
+
+    def _recipe(self, digest: Digest, place: Place) -> Recipe | None:
+        if not place.is_chunked:
+            return None
+        try:
+            recipe = decode_recipe(self.frame(digest, place))
+        except InvalidReply as error:
+            raise damaged(digest) from error
+        if recipe.digest != digest:
+            raise damaged(digest)
+        return recipe
+
+
+def damaged(digest: Digest) -> BlobDamaged:
+    """The error that names a damaged blob."""
+    return BlobDamaged(f"blob {digest.hex()} is damaged", "Run `fst fsck`.")
+
+
+def missing(digest: Digest) -> BlobMissing:
+    """The error that names a missing blob."""
+    return BlobMissing(f"no blob {digest.hex()}", "It was never kept here, or has been removed.")

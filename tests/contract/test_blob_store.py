@@ -1,0 +1,216 @@
+"""What every blob store promises, to daemon and cloud alike."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from store.blobs import BLOBS, CHUNKED_MIN, BlobStore
+from store.blobs.frames import decode_frame, encode_frame, frame_digests
+from store.database import Database
+from store.errors import BlobDamaged, BlobMissing, InvalidReply, TooLarge
+from store.manifest import EMPTY_NODE, EMPTY_ROOT
+from store.types import Digest, digest_of
+
+Blobs = list[tuple[Digest, bytes]]
+
+
+def open_store(folder: Path) -> BlobStore:
+    folder.mkdir(exist_ok=True)
+    return BlobStore(Database.open(folder / "store.db", [BLOBS]), folder / "segments")
+
+
+def close_store(store: BlobStore) -> None:
+    store.close()
+    store.db.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[BlobStore]:
+    opened = open_store(tmp_path / "one")
+    yield opened
+    close_store(opened)
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[BlobStore]:
+    opened = open_store(tmp_path / "two")
+    yield opened
+    close_store(opened)
+
+
+def texts(count: int, seed: int = 0) -> Blobs:
+    """Blobs like source files: mostly small, some large, one empty."""
+    noise = random.Random(seed)
+    sizes = [0, 1, 70_000, 300_000, *(int(noise.lognormvariate(6, 1.5)) for _ in range(count))]
+    return [named(noise.randbytes(min(size, 64)) + b"line of text\n" * (size // 13)) for size in sizes]
+
+
+def named(data: bytes) -> tuple[Digest, bytes]:
+    return digest_of(data), data
+
+
+def keep(store: BlobStore, blobs: Blobs) -> None:
+    with store.bulk() as bulk:
+        for digest, data in blobs:
+            bulk.add(digest, data)
+
+
+def keep_inline(store: BlobStore, blobs: Blobs) -> None:
+    store.db.write_now(lambda tx: store.put_inline(tx, blobs))
+
+
+def digests_of(blobs: Blobs) -> list[Digest]:
+    return [digest for digest, _ in blobs]
+
+
+@pytest.mark.parametrize("put", [keep, keep_inline])
+def test_what_was_put_is_had_and_got(store: BlobStore, put: object) -> None:
+    blobs = texts(2000)
+    assert callable(put)
+    put(store, blobs)
+    put(store, blobs)
+    for digest, data in blobs:
+        assert store.has(digest)
+        assert store.size(digest) == len(data)
+        assert store.get(digest) == b"".join(store.stream(digest)) == data
+        assert store.recipe(digest) is None
+
+
+def test_it_is_all_there_after_reopening(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store")
+    keep(store, texts(500))
+    keep_inline(store, texts(100, seed=1))
+    close_store(store)
+    store = open_store(tmp_path / "store")
+    for digest, data in texts(500) + texts(100, seed=1):
+        assert store.get(digest) == data
+    close_store(store)
+
+
+def test_lacking_names_exactly_what_is_not_here(store: BlobStore) -> None:
+    here, there = texts(1000), texts(500, seed=1)[4:]
+    keep(store, here[::2])
+    keep_inline(store, here[1::2])
+    assert store.lacking(digests_of(here + there)) == set(digests_of(there))
+    assert store.lacking([]) == set()
+    absent = digest_of(b"absent")
+    assert not store.has(absent)
+    for ask in (store.get, store.size, store.recipe):
+        with pytest.raises(BlobMissing):
+            ask(absent)
+
+
+def test_bytes_that_are_not_the_blob_are_refused(store: BlobStore) -> None:
+    digest, data = named(b"right")
+    with pytest.raises(BlobDamaged):
+        keep_inline(store, [(digest, b"wrong")])
+    with pytest.raises(BlobDamaged):
+        store.db.write_now(lambda tx: store.put_nodes(tx, {digest: b"wrong"}))
+    with store.bulk() as bulk, pytest.raises(BlobDamaged):
+        bulk.add_frame(encode_frame([(digest, b"wrong")]))
+    assert not store.has(digest)
+    keep_inline(store, [(digest, data)])
+
+
+def test_what_must_be_chunked_is_refused_in_one_piece(store: BlobStore) -> None:
+    blob = named(bytes(CHUNKED_MIN + 1))
+    with pytest.raises(TooLarge):
+        keep_inline(store, [blob])
+    with store.bulk() as bulk:
+        with pytest.raises(TooLarge):
+            bulk.add(*blob)
+        with pytest.raises(InvalidReply):
+            bulk.add_frame(encode_frame([blob]))
+    keep_inline(store, [named(bytes(CHUNKED_MIN))])
+    with pytest.raises(TooLarge):
+        store.get(digest_of(bytes(CHUNKED_MIN)), max_bytes=1000)
+
+
+def test_an_inline_put_belongs_to_the_callers_transaction(store: BlobStore) -> None:
+    blob = named(b"text")
+
+    def fail(tx: object) -> None:
+        store.put_inline(tx, [blob])  # type: ignore[arg-type]
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        store.db.write_now(fail)
+    assert not store.has(blob[0])
+
+
+def test_a_bulk_that_ends_in_an_error_keeps_what_was_added(store: BlobStore) -> None:
+    blobs = texts(1000)
+    with pytest.raises(ValueError), store.bulk() as bulk:
+        for blob in blobs:
+            bulk.add(*blob)
+        raise ValueError
+    assert store.lacking(digests_of(blobs)) == set()
+
+
+def test_several_bulks_at_once(store: BlobStore) -> None:
+    parts = [texts(800, seed=seed) for seed in range(4)]
+    threads = [threading.Thread(target=keep, args=(store, part)) for part in parts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for digest, data in chain(*parts):
+        assert store.get(digest) == data
+
+
+def test_bulks_append_to_the_segment_of_those_before(store: BlobStore, tmp_path: Path) -> None:
+    for seed in range(3):
+        keep(store, texts(10, seed))
+    assert len(list((tmp_path / "one" / "segments").iterdir())) == 1
+
+
+def test_nodes(store: BlobStore) -> None:
+    nodes = dict(named(b'{"level":0,"entries":[%d]}' % n) for n in range(100))
+    store.db.write_now(lambda tx: store.put_nodes(tx, nodes))
+    for digest, data in nodes.items():
+        assert store.get_node(digest) == store.get_node(digest) == data
+    absent = digest_of(b"absent")
+    assert store.lacking_nodes([*nodes, absent, EMPTY_ROOT]) == {absent}
+    assert store.get_node(EMPTY_ROOT) == EMPTY_NODE
+    with pytest.raises(BlobMissing):
+        store.get_node(absent)
+
+
+def test_frames_carry_everything_to_another_store(store: BlobStore, other: BlobStore) -> None:
+    framed, inline = texts(1500), texts(300, seed=1)
+    keep(store, framed)
+    keep_inline(store, inline)
+    wanted = digests_of(framed + inline)
+    with other.bulk() as bulk:
+        for frame in store.frames_for(wanted):
+            bulk.add_frame(frame, set(wanted))
+    assert other.lacking(wanted) == set()
+    for digest, data in framed + inline:
+        assert other.get(digest) == data
+
+
+def test_frames_hold_exactly_what_was_asked(store: BlobStore) -> None:
+    blobs = texts(1500)
+    keep(store, blobs)
+    asked = digests_of(blobs)[::3]
+    sent = [digest for frame in store.frames_for(asked) for digest, _ in frame_digests(frame)]
+    assert sorted(sent) == sorted(set(asked))
+    assert dict(item for frame in store.frames_for(asked) for item in decode_frame(frame)) == {d: b for d, b in blobs if d in set(asked)}
+    with pytest.raises(BlobMissing):
+        list(store.frames_for([*asked, digest_of(b"absent")]))
+
+
+def test_a_frame_with_what_was_not_asked_for_is_refused(store: BlobStore) -> None:
+    one, two = named(b"one"), named(b"two")
+    with store.bulk() as bulk:
+        with pytest.raises(InvalidReply):
+            bulk.add_frame(encode_frame([one, two]), {one[0]})
+        with pytest.raises(InvalidReply):
+            bulk.add_frame(b"no frame")
+    assert store.lacking([one[0], two[0]]) == {one[0], two[0]}
