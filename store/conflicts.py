@@ -50,13 +50,14 @@ class Conflict(msgspec.Struct, frozen=True):
         return self.state == "open"
 
 
-_COLUMNS = "id, workspace_id, path, kind, base, ours, theirs, state, created_ms, resolution, resolved_ms"
+_SELECT: Final = "SELECT id, workspace_id, path, kind, base, ours, theirs, state, created_ms, resolution, resolved_ms FROM conflicts "
 
 
 def put_conflict(tx: Tx, conflict: Conflict, *, sent: bool) -> None:
     """Add a record, or move it on: a resolved one is never opened again."""
     tx.execute(
-        f"INSERT INTO conflicts ({_COLUMNS}, sent) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"  # noqa: S608
+        "INSERT INTO conflicts (id, workspace_id, path, kind, base, ours, theirs, state, created_ms, resolution, resolved_ms, sent)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
         " ON CONFLICT (id) DO UPDATE SET state = excluded.state, resolution = excluded.resolution, resolved_ms = excluded.resolved_ms,"
         " sent = excluded.sent WHERE conflicts.state = 'open'",
         (
@@ -74,7 +75,7 @@ def mark_sent(tx: Tx, conflict_ids: list[str]) -> None:
 def list_conflicts(reader: Reader, workspace_id: str) -> list[Conflict]:
     """The open ones, by path."""
     rows = reader.execute(
-        f"SELECT {_COLUMNS} FROM conflicts WHERE workspace_id = $1 AND state = 'open' ORDER BY path, id",  # noqa: S608
+        _SELECT + "WHERE workspace_id = $1 AND state = 'open' ORDER BY path, id",
         (workspace_id,),
     )
     return [_parse(row) for row in rows]
@@ -83,7 +84,7 @@ def list_conflicts(reader: Reader, workspace_id: str) -> list[Conflict]:
 def unsent_conflicts(reader: Reader, workspace_id: str) -> list[Conflict]:
     """What the cloud was not told yet."""
     rows = reader.execute(
-        f"SELECT {_COLUMNS} FROM conflicts WHERE workspace_id = $1 AND sent = 0 ORDER BY id",  # noqa: S608
+        _SELECT + "WHERE workspace_id = $1 AND sent = 0 ORDER BY id",
         (workspace_id,),
     )
     return [_parse(row) for row in rows]
@@ -91,7 +92,7 @@ def unsent_conflicts(reader: Reader, workspace_id: str) -> list[Conflict]:
 
 def get_conflict(reader: Reader, conflict_id: str) -> Conflict:
     """One record. Raises NotFound."""
-    row = reader.one(f"SELECT {_COLUMNS} FROM conflicts WHERE id = $1", (conflict_id,))  # noqa: S608
+    row = reader.one(_SELECT + "WHERE id = $1", (conflict_id,))
     if row is None:
         raise NotFound(f"no conflict {conflict_id}")
     return _parse(row)

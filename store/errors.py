@@ -114,17 +114,25 @@ class FileMoved(Stale):
     code = "file-moved"
 
 
-class EpochChanged(Stale):
-    """The server's epoch is not the one known: it may have been restored from a backup."""
-
-    code = "epoch-changed"
-
-
 class InvalidValue(Refused):
     """A value that must not exist: a bad path, digest, id, name, body or setting."""
 
     code = "invalid-value"
     exit_code = 2
+
+
+class InvalidJson(Refused):
+    """A request body that is not JSON."""
+
+    code = "invalid-json"
+    http_status = 400
+
+
+class HashMismatch(Refused):
+    """Sent bytes do not have the digest they were sent under."""
+
+    code = "hash-mismatch"
+    http_status = 400
 
 
 class NotFound(Refused):
@@ -176,6 +184,14 @@ class BrakeHeld(Refused):
     code = "brake-held"
     http_status = 409
     exit_code = 6
+
+
+class EpochChanged(Refused):
+    """The server's epoch is not the one known, or its version went back: it may have been restored from a backup."""
+
+    code = "epoch-changed"
+    http_status = 409
+    exit_code = 5
 
 
 class RootLost(Refused):

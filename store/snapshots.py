@@ -83,7 +83,10 @@ def add_snapshot(tx: Tx, snapshot: Snapshot, full_root: Digest, *, shared: bool)
     )  # fmt: skip
 
 
-_COLUMNS = "id, project_id, workspace_id, manifest_hash, parents, source, message, author_name, author_email, agent, created_ms"
+_SELECT: Final = (
+    "SELECT id, project_id, workspace_id, manifest_hash, parents, source, message, author_name, author_email, agent, created_ms,"
+    " full_root FROM snapshots "
+)
 
 
 def get_snapshot(reader: Reader, snapshot_id: str) -> tuple[Snapshot, Digest]:
@@ -92,7 +95,7 @@ def get_snapshot(reader: Reader, snapshot_id: str) -> tuple[Snapshot, Digest]:
         raise NotFound(f"no snapshot {snapshot_id}", "`fst log` lists the snapshots.")
     rows = list(
         reader.execute(
-            f"SELECT {_COLUMNS}, full_root FROM snapshots WHERE id >= $1 AND id < $2 LIMIT 2",  # noqa: S608
+            _SELECT + "WHERE id >= $1 AND id < $2 LIMIT 2",
             (snapshot_id, snapshot_id + "~"),
         )
     )
@@ -105,7 +108,7 @@ def get_snapshot(reader: Reader, snapshot_id: str) -> tuple[Snapshot, Digest]:
 def list_snapshots(reader: Reader, workspace_id: str, *, newest: int) -> list[tuple[Snapshot, Digest]]:
     """At most `newest` snapshots with their full roots, newest first."""
     rows = reader.execute(
-        f"SELECT {_COLUMNS}, full_root FROM snapshots WHERE workspace_id = $1 ORDER BY id DESC LIMIT $2",  # noqa: S608
+        _SELECT + "WHERE workspace_id = $1 ORDER BY id DESC LIMIT $2",
         (workspace_id, newest),
     )
     return [(_parse(row), Digest(row[-1])) for row in rows]
@@ -114,7 +117,7 @@ def list_snapshots(reader: Reader, workspace_id: str, *, newest: int) -> list[tu
 def unshared_snapshots(reader: Reader, workspace_id: str) -> list[Snapshot]:
     """What the cloud does not have yet, oldest first (so parents come before their children)."""
     rows = reader.execute(
-        f"SELECT {_COLUMNS} FROM snapshots WHERE workspace_id = $1 AND shared = 0 ORDER BY id",  # noqa: S608
+        _SELECT + "WHERE workspace_id = $1 AND shared = 0 ORDER BY id",
         (workspace_id,),
     )
     return [_parse(row) for row in rows]

@@ -89,7 +89,10 @@ class Apart(msgspec.Struct, frozen=True):
     reason: str
 
 
-_REPLICA_COLUMNS = ", ".join(Replica.__struct_fields__)
+_SELECT_REPLICA: Final = (
+    "SELECT id, workspace_id, root, root_dev, root_ino, full_root, shared_root, shared_full, agreed_version, agreed_root, epoch,"
+    " sequence, paused_until_ms, allowed, git_head FROM replicas "
+)
 
 
 def set_machine(tx: Tx, machine_id: str, name: str) -> None:
@@ -120,38 +123,39 @@ def set_registered(tx: Tx, workspace_id: str) -> None:
 def set_project(tx: Tx, workspace_id: str, project_id: str, project_name: str) -> None:
     """Attach a workspace that the cloud does not know yet to another project."""
     tx.execute(
-        "UPDATE workspaces SET project_id = $1, project_name = $2 WHERE id = $3 AND registered = 0", (project_id, project_name, workspace_id)
+        "UPDATE workspaces SET project_id = $1, project_name = $2 WHERE id = $3 AND registered = 0",
+        (project_id, project_name, workspace_id),
     )
 
 
 def get_workspace(reader: Reader, workspace_id: str) -> Workspace:
     """One workspace. Raises NotFound."""
-    row = reader.one(
-        "SELECT id, project_id, project_name, name, created_ms, registered FROM workspaces WHERE id = $1", (workspace_id,)
-    )
+    row = reader.one("SELECT id, project_id, project_name, name, created_ms, registered FROM workspaces WHERE id = $1", (workspace_id,))
     if row is None:
         raise NotFound(f"no workspace {workspace_id} on this machine")
-    return Workspace(*row[:5], registered=bool(row[5]))
+    return Workspace(row[0], row[1], row[2], row[3], row[4], bool(row[5]))
 
 
 def list_workspaces(reader: Reader) -> list[Workspace]:
     """All of them, oldest first."""
     rows = reader.execute("SELECT id, project_id, project_name, name, created_ms, registered FROM workspaces ORDER BY created_ms, id")
-    return [Workspace(*row[:5], registered=bool(row[5])) for row in rows]
+    return [Workspace(row[0], row[1], row[2], row[3], row[4], bool(row[5])) for row in rows]
 
 
 def add_replica(tx: Tx, replica: Replica) -> None:
     """Keep a new replica."""
     values = tuple(getattr(replica, name) for name in Replica.__struct_fields__)
     tx.execute(
-        f"INSERT INTO replicas ({_REPLICA_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",  # noqa: S608
+        "INSERT INTO replicas (id, workspace_id, root, root_dev, root_ino, full_root, shared_root, shared_full, agreed_version,"
+        " agreed_root, epoch, sequence, paused_until_ms, allowed, git_head)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         values,
     )
 
 
 def get_replica(reader: Reader, replica_id: str) -> Replica:
     """One replica. Raises NotAWorkspace."""
-    row = reader.one(f"SELECT {_REPLICA_COLUMNS} FROM replicas WHERE id = $1 AND removed_ms IS NULL", (replica_id,))  # noqa: S608
+    row = reader.one(_SELECT_REPLICA + "WHERE id = $1 AND removed_ms IS NULL", (replica_id,))
     if row is None:
         raise NotAWorkspace(f"no replica {replica_id} on this machine")
     return Replica(*row)
@@ -159,7 +163,7 @@ def get_replica(reader: Reader, replica_id: str) -> Replica:
 
 def list_replicas(reader: Reader) -> list[Replica]:
     """All that are attached to a folder, in the order of their ids (that is, of time)."""
-    rows = reader.execute(f"SELECT {_REPLICA_COLUMNS} FROM replicas WHERE removed_ms IS NULL ORDER BY id")  # noqa: S608
+    rows = reader.execute(_SELECT_REPLICA + "WHERE removed_ms IS NULL ORDER BY id")
     return [Replica(*row) for row in rows]
 
 
@@ -175,9 +179,7 @@ def set_shared(tx: Tx, replica_id: str, shared_root: Digest, shared_full: Digest
 
 def set_agreed(tx: Tx, replica_id: str, version: int, root: Digest, epoch: str) -> None:
     """What this replica and the cloud now share (J2: only when every step is on disk)."""
-    tx.execute(
-        "UPDATE replicas SET agreed_version = $1, agreed_root = $2, epoch = $3 WHERE id = $4", (version, root, epoch, replica_id)
-    )
+    tx.execute("UPDATE replicas SET agreed_version = $1, agreed_root = $2, epoch = $3 WHERE id = $4", (version, root, epoch, replica_id))
 
 
 def set_root_identity(tx: Tx, replica_id: str, identity: tuple[int, int]) -> None:

@@ -21,16 +21,54 @@ class Clock(Protocol):
         ...
 
 
+class Git(Protocol):
+    """What git says of the folder, where it is one of git's."""
+
+    def head(self) -> str:
+        """Where HEAD stands; empty without git."""
+        ...
+
+    def is_at_work(self) -> bool:
+        """It holds its index, or is in the middle of a rebase or a merge."""
+        ...
+
+    def excludes(self) -> tuple[bytes, bytes]:
+        """The bytes of its global excludes and of `.git/info/exclude`: rules that do not travel."""
+        ...
+
+
 class CatchUp(Protocol):
     """What leads from an agreed root to the head (an event, or the answer to `versions?since=`)."""
 
-    head: Head
-    parent_root: Digest
-    delta: Delta | None
-    """None: too large to be carried, fetch the nodes."""
-    frames: Sequence[bytes]
-    snapshots: Sequence[WireSnapshot]
-    conflicts: Sequence[WireConflict]
+    @property
+    def head(self) -> Head | None:
+        """The head that this leads to."""
+        ...
+
+    @property
+    def parent_root(self) -> Digest | None:
+        """Where the delta starts; None when the cloud does not know the caller's root."""
+        ...
+
+    @property
+    def delta(self) -> Delta | None:
+        """None: not carried, fetch the nodes."""
+        ...
+
+    @property
+    def frames(self) -> Sequence[bytes]:
+        """Small blobs that came along."""
+        ...
+
+    @property
+    def snapshots(self) -> Sequence[WireSnapshot]:
+        """Snapshots since."""
+        ...
+
+    @property
+    def conflicts(self) -> Sequence[WireConflict]:
+        """Records that are open or were resolved lately."""
+        ...
 
 
 class Remote(Protocol):
@@ -60,7 +98,7 @@ class Remote(Protocol):
         """Frames down that hold every asked blob; a chunked one comes as its recipe frame. Raises BlobMissing."""
         ...
 
-    def nodes(self, digests: Sequence[Digest]) -> AsyncIterator[tuple[Digest, bytes]]:
+    def nodes(self, workspace_id: str, digests: Sequence[Digest]) -> AsyncIterator[tuple[Digest, bytes]]:
         """Manifest nodes, not yet verified."""
         ...
 

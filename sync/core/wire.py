@@ -13,18 +13,30 @@ from typing import Final
 import msgspec
 import zstandard
 
-from store.errors import InvalidReply, InvalidValue, TooLarge
+from store.errors import FastestError, InvalidReply, InvalidValue, Refused, TooLarge, Transient
 from store.manifest import EntryRecord, entry_of, record_of
-from store.types import Digest, Entry, RelPath, parse_path
+from store.types import Digest, Entry, Link, RelPath, parse_digest, parse_path
 
 PROTOCOL: Final = 1
 MAX_SECTION_BYTES: Final = 16 * 1024 * 1024
 MAX_DELTA_RAW_BYTES: Final = 8 * 1024 * 1024
 DELTA_CHANGES: Final = 4096
+DELTA_NAME_BYTES: Final = 1024 * 1024
+"""Paths and targets of one section: six times that, as JSON escapes them at worst, and the rest still fit MAX_DELTA_RAW_BYTES."""
 INLINE_BLOB_BYTES: Final = 8 * 1024
 INLINE_EVENT_BYTES: Final = 64 * 1024
 PUSH_INLINE_BYTES: Final = 1024 * 1024
 MISSING_DIGESTS: Final = 100_000
+MAX_STEPS: Final = 1_000
+"""Steps of one push."""
+MAX_STEP_CHANGES: Final = 250_000
+"""Changes of one step; a larger one is sent as several steps, which are one version all the same."""
+MAX_DELTA_BYTES: Final = 64 * 1024 * 1024
+"""All DELTA payloads of one push together, as they travel."""
+MAX_INLINE_BYTES: Final = 8 * 1024 * 1024
+"""All blobs inside one push together, unpacked; more goes through `/v1/blobs/batch` first."""
+MAX_CONFLICTS: Final = 1_000
+"""Conflict records in one request."""
 HEARTBEAT_SECONDS: Final = 30
 
 
@@ -78,14 +90,16 @@ _delta_decoder = msgspec.json.Decoder(list[EntryRecord])
 
 
 def pack_delta(delta: Iterable[tuple[RelPath, Entry | None]]) -> Iterator[bytes]:
-    """DELTA payloads of at most DELTA_CHANGES changes each: zstd over a JSON array of entry records (`"type":"none"` removes)."""
+    """DELTA payloads of at most DELTA_CHANGES and DELTA_NAME_BYTES: zstd over a JSON array of entry records (`"type":"none"` removes)."""
     squeeze = zstandard.ZstdCompressor(level=1)
     batch: list[EntryRecord] = []
+    name_bytes = 0
     for path, entry in delta:
         batch.append(record_of(path, entry))
-        if len(batch) == DELTA_CHANGES:
+        name_bytes += len(path) + (len(entry.target) if isinstance(entry, Link) else 0)
+        if len(batch) == DELTA_CHANGES or name_bytes >= DELTA_NAME_BYTES:
             yield squeeze.compress(_delta_encoder.encode(batch))
-            batch = []
+            batch, name_bytes = [], 0
     if batch:
         yield squeeze.compress(_delta_encoder.encode(batch))
 
@@ -211,6 +225,84 @@ class WireMachine(msgspec.Struct, frozen=True):
     workspaces: list[str]
 
 
+class NewProject(msgspec.Struct, frozen=True):
+    """The body of `POST /v1/projects`; without an id the cloud mints one."""
+
+    name: str
+    id: str | None = None
+    actor: str = "cli"
+
+
+class NewWorkspace(msgspec.Struct, frozen=True):
+    """The body of `POST /v1/projects/{id}/workspaces`: empty, or forked from a workspace's head or from a snapshot."""
+
+    name: str
+    id: str | None = None
+    base_workspace_id: str | None = None
+    base_snapshot_id: str | None = None
+    machine_id: str | None = None
+    local_path: str | None = None
+    actor: str = "cli"
+
+
+class NewMachine(msgspec.Struct, frozen=True):
+    """The body of `POST /v1/machines`; said again it renames."""
+
+    id: str
+    name: str
+    platform: str = ""
+    version: str = ""
+
+
+class NewReplica(msgspec.Struct, frozen=True):
+    """The body of `POST /v1/workspaces/{id}/replicas`."""
+
+    id: str
+    machine_id: str
+    local_path: str
+
+
+class WireReplica(msgspec.Struct, frozen=True):
+    """A workspace in a folder of one machine, and how far it has come."""
+
+    id: str
+    workspace_id: str
+    machine_id: str
+    local_path: str
+    agreed_version: int | None
+    agreed_root: str | None
+    state: str
+    last_seen_at: str | None
+
+
+class WireVersion(msgspec.Struct, frozen=True):
+    """One head move, as listed; `snapshot_id` is the head's newest snapshot then."""
+
+    version: int
+    root: str
+    snapshot_id: str | None
+    replica_id: str | None
+    actor: str
+    created_at: str
+
+
+class BeatReplica(msgspec.Struct, frozen=True):
+    """How far one replica has come."""
+
+    id: str
+    version: int
+    root: str
+    state: str = "idle"
+
+
+class Beat(msgspec.Struct, frozen=True):
+    """What a machine says on its WebSocket (text JSON) at least every HEARTBEAT_SECONDS."""
+
+    type: str = "beat"
+    workspaces: list[str] = []
+    replicas: list[BeatReplica] = []
+
+
 class ErrorBody(msgspec.Struct, frozen=True):
     """What stands under `error` in every failed answer."""
 
@@ -244,3 +336,38 @@ def parse_digests(body: bytes) -> list[Digest]:
     if len(body) // 32 > MISSING_DIGESTS:
         raise TooLarge(f"{len(body) // 32} digests", f"Send at most {MISSING_DIGESTS} at once.")
     return [Digest(body[at : at + 32]) for at in range(0, len(body), 32)]
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------------
+
+_SPOKEN: Final = {"not-signed-in": "UNAUTHORIZED", "invalid-value": "VALIDATION_ERROR"}
+"""Codes that the cloud's API has had longer than we have had classes."""
+
+
+def wire_code(code: str) -> str:
+    """An error class's code as the cloud's answers spell it."""
+    return _SPOKEN.get(code, code.replace("-", "_").upper())
+
+
+def error_of(status: int, body: ErrorBody) -> FastestError:
+    """The error that a failed answer stands for; an unknown code becomes the family that its status names.
+
+    VersionMoved and EpochChanged carry `head` as a Head, BlobsMissing `digests` as a list of Digests. Raises InvalidReply.
+    """
+    known = {wire_code(each.code): each for each in _classes(FastestError)}
+    family = Transient if status >= 500 or status == 429 else Refused
+    details = {name: value for name, value in body.details.items() if name not in ("message", "hint")}
+    try:
+        if "head" in details:
+            details["head"] = msgspec.convert(details["head"], Head)
+        if "hashes" in details:
+            details["digests"] = [parse_digest(text) for text in msgspec.convert(details["hashes"], list[str])]
+    except (msgspec.ValidationError, InvalidValue) as error:
+        raise InvalidReply(f"details that cannot be read: {error}") from None
+    return known.get(body.code, family)(body.message, body.hint, **details)
+
+
+def _classes(root: type[FastestError]) -> Iterator[type[FastestError]]:
+    yield root
+    for each in root.__subclasses__():
+        yield from _classes(each)

@@ -1,0 +1,116 @@
+"""What one replica still has to look at, hear and send, and when it is time: facts beside the state machine, no work queued.
+
+A look takes what is there (`take_dirty`); when it fails, `put_back` returns it, so that nothing that was noticed is forgotten.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+import msgspec
+
+from sync.core.settle import Burst, Pace, add_event, due_seconds
+
+RESCAN_SECONDS: Final = 300.0
+POLL_SECONDS: Final = 10.0
+DEFERRED_SECONDS: Final = 0.1
+OWED_SECONDS: Final = 15.0
+RETRY_SECONDS: Final = 0.5
+RETRY_MAX_SECONDS: Final = 30.0
+SLEPT_SECONDS: Final = 30.0
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """What a look took from the agenda; `everything` is a full rescan."""
+
+    everything: bool
+    folders: frozenset[bytes]
+    paths: frozenset[bytes]
+    burst: Burst | None
+
+
+class Agenda:
+    """Used by the supervisor alone, on the loop."""
+
+    def __init__(self) -> None:
+        self.rescan = True
+        self.behind = False
+        self.unpushed = True
+        self.rushed = False
+        self.polling = False
+        self._burst: Burst | None = None
+        self._dirty: set[bytes] = set()
+        self._paths: set[bytes] = set()
+        self._deferred: set[bytes] = set()
+        self._deferred_at = 0.0
+        self._rescan_at = 0.0
+        self.owed_at = 0.0
+        self.resume_at = 0.0
+        self._last_seen: tuple[int, float] | None = None
+
+    @property
+    def folders(self) -> int:
+        """How many folders are still to be looked at; a full rescan counts as one."""
+        return len(self._dirty | self._deferred) + self.rescan
+
+    def add_dirty(self, folders: frozenset[bytes] | set[bytes], paths: frozenset[bytes] | set[bytes], now: float) -> None:
+        """Events came for these."""
+        self._dirty |= folders
+        self._paths |= paths
+        self._burst = add_event(self._burst, now, len(self._paths))
+
+    def add_deferred(self, folders: frozenset[bytes] | set[bytes], now: float) -> None:
+        """Something there is still being written: look again soon."""
+        self._deferred |= folders
+        self._deferred_at = now + DEFERRED_SECONDS
+
+    def look_due(self, now: float, pace: Pace) -> bool:
+        """It is time to look at what moved."""
+        settled = self._burst is not None and now >= due_seconds(self._burst, pace)
+        waited = bool(self._deferred) and now >= self._deferred_at
+        return self.rescan or now >= self._rescan_at or settled or waited
+
+    def take_dirty(self, now: float, pace: Pace) -> Looked | None:
+        """What to look at now, or None when it is not time."""
+        if not (self.look_due(now, pace) or (self.rushed and (self._dirty or self._deferred))):
+            return None
+        everything = self.rescan or now >= self._rescan_at
+        taken = Looked(everything, frozenset(self._dirty | self._deferred), frozenset(self._paths), self._burst)
+        self._burst, self.rescan = None, False
+        self._dirty, self._paths, self._deferred = set(), set(), set()
+        if everything:
+            period = POLL_SECONDS if self.polling else RESCAN_SECONDS
+            self._rescan_at = now + period * random.uniform(0.75, 1.25)
+        return taken
+
+    def put_back(self, taken: Looked) -> None:
+        """The look failed: all of it is still to be done."""
+        self._dirty |= taken.folders
+        self._paths |= taken.paths
+        self._burst = self._burst or taken.burst
+        self.rescan = self.rescan or taken.everything
+
+    def back_off(self, now: float, failures: int) -> None:
+        """Try again later, each time later, with jitter."""
+        wait_seconds = min(RETRY_MAX_SECONDS, RETRY_SECONDS * 2 ** min(failures, 8))
+        self.resume_at = now + wait_seconds * random.uniform(0.8, 1.2)
+
+    def next_at(self, pace: Pace, *, stopped: bool, has_owed: bool) -> float:
+        """When something is due by itself, on the steady clock."""
+        times = [self._rescan_at]
+        if self._burst is not None:
+            times.append(due_seconds(self._burst, pace))
+        if self._deferred:
+            times.append(self._deferred_at)
+        if stopped:
+            times.append(self.resume_at)
+        if has_owed:
+            times.append(self.owed_at)
+        return min(times)
+
+    def notice_sleep(self, now_ms: int, now: float) -> None:
+        """Wall time that ran ahead of steady time: the machine slept, and events may be lost."""
+        if self._last_seen is not None and (now_ms - self._last_seen[0]) / 1000 - (now - self._last_seen[1]) > SLEPT_SECONDS:
+            self.rescan = True
+        self._last_seen = now_ms, now

@@ -1,0 +1,154 @@
+"""Handlers that tell the truth about what is and is not done, and let a caller wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from aiohttp import web
+
+from daemon.api.shapes import asked_path, path_bytes, path_document, read_body
+from store import conflicts, snapshots, workspaces
+from store.errors import InvalidValue, Offline, TimedOut
+from store.manifest import manifest_totals
+from store.types import show_path
+from sync.share import SECRET
+
+if TYPE_CHECKING:
+    from daemon.app import Daemon
+    from daemon.supervisor import Supervisor
+
+EVENT_SECONDS: Final = 15.0
+ASK_SECONDS: Final = 0.1
+
+
+async def get_health(daemon: Daemon, request: web.Request) -> Any:
+    """It answers."""
+    return {"status": "ok", "pid": os.getpid()}
+
+
+async def get_status(daemon: Daemon, request: web.Request) -> Any:
+    """The document of `fst status --json`. Raises NotAWorkspace when a path is given that is in none."""
+    if request.query.get("path") or request.query.get("path_b64"):
+        chosen = [daemon.find(asked_path(request))]
+    else:
+        chosen = list(daemon.supervisors.values())
+    await asyncio.gather(*(supervisor.catch_events() for supervisor in chosen))
+    return await asyncio.to_thread(status_document, daemon, chosen)
+
+
+def status_document(daemon: Daemon, chosen: list[Supervisor]) -> dict[str, Any]:
+    """Daemon and workspaces, as they are now."""
+    from daemon.app import VERSION
+
+    about = {"pid": os.getpid(), "version": VERSION, "cloud": daemon.link.state}
+    if daemon.link.message:
+        about["message"] = daemon.link.message
+    return {"schema": 1, "daemon": about, "workspaces": [_workspace_document(daemon, supervisor) for supervisor in chosen]}
+
+
+def _workspace_document(daemon: Daemon, supervisor: Supervisor) -> dict[str, Any]:
+    replica = supervisor.engine.replica
+    row, reader = replica.row, daemon.db.read()
+    workspace = workspaces.get_workspace(reader, row.workspace_id)
+    totals = manifest_totals(row.full_root, daemon.blobs)
+    newest = snapshots.list_snapshots(reader, row.workspace_id, newest=1)
+    waiting = conflicts.list_conflicts(reader, row.workspace_id)
+    apart = workspaces.list_apart(reader, row.id)
+    problems = [{**path_document(path), "message": message} for path, message in supervisor.problems.items()]
+    problems += [{**path_document(one.path), "message": one.reason} for one in apart.values() if one.kind != SECRET]
+    document = {
+        "id": workspace.id, "name": workspace.name, "project": workspace.project_name, "path": show_path(row.root),
+        "state": "paused" if supervisor.is_paused and supervisor.halt is None else str(supervisor.state),
+        "settled": supervisor.is_settled, "uploaded": supervisor.is_uploaded, "version": row.agreed_version,
+        "snapshot": newest[0][0].id if newest else None, "files": totals.files, "bytes": totals.bytes, "pending": supervisor.pending,
+        "conflicts": [{**path_document(one.path), "id": one.id, "kind": one.kind} for one in waiting], "problems": problems,
+        "held_back": [{**path_document(one.path), "reason": one.reason} for one in apart.values() if one.kind == SECRET],
+        "replica": row.id,
+    }  # fmt: skip
+    halt = supervisor.halt
+    if halt is not None:
+        document["halt"] = {"code": halt.code, "message": halt.message, "hint": halt.hint}
+    return document
+
+
+class WaitBody(msgspec.Struct):
+    """The body of `POST /v1/wait`."""
+
+    path: str | None = None
+    path_b64: str | None = None
+    for_: str = msgspec.field(name="for", default="settled")
+    machine: str | None = None
+    timeout_s: float | None = None
+
+
+async def wait_for_state(daemon: Daemon, request: web.Request) -> Any:
+    """Block until it is settled, uploaded, or on another machine. Raises TimedOut."""
+    body = await read_body(request, WaitBody)
+    supervisor = daemon.find(path_bytes(body.path, body.path_b64))
+    deadline = None if body.timeout_s is None else asyncio.get_running_loop().time() + body.timeout_s
+    await supervisor.catch_events()
+    if body.for_ == "settled":
+        await supervisor.until(lambda: supervisor.is_settled, _left(deadline))
+    elif body.for_ in ("uploaded", "on"):
+        await supervisor.until(lambda: supervisor.is_settled and supervisor.is_uploaded, _left(deadline))
+        if body.for_ == "on":
+            await _wait_on_machine(daemon, supervisor, body.machine or "", deadline)
+    else:
+        raise InvalidValue(f"cannot wait for {body.for_!r}", "One of settled, uploaded, on.")
+    return {"schema": 1, "waited_for": body.for_}
+
+
+async def _wait_on_machine(daemon: Daemon, supervisor: Supervisor, name: str, deadline: float | None) -> None:
+    version = supervisor.engine.replica.row.agreed_version
+    remote = daemon.link.remote
+    while remote is not None:
+        machines = {machine.id: machine.name for machine in await remote.machines()}
+        for row in await remote.replicas(supervisor.workspace_id):
+            there = name in (row["machine_id"], machines.get(row["machine_id"])) and row["id"] != supervisor.replica_id
+            if there and row["agreed_version"] >= version:
+                return
+        left = _left(deadline)
+        if left == 0.0:
+            raise TimedOut(f"{name} does not have it yet", "`fst machines` says when it was last seen.")
+        await asyncio.sleep(ASK_SECONDS if left is None else min(ASK_SECONDS, left))
+        remote = daemon.link.remote
+    raise Offline("the cloud is not connected")
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())
+
+
+async def stream_events(daemon: Daemon, request: web.Request) -> web.StreamResponse:
+    """Server-sent events: a `status` document whenever it changed."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+    await response.prepare(request)
+    number, last = 0, b""
+    while not daemon.stopping.is_set():
+        document = await asyncio.to_thread(status_document, daemon, list(daemon.supervisors.values()))
+        data = msgspec.json.encode(document)
+        if data != last:
+            number, last = number + 1, data
+            await response.write(b"id: %d\nevent: status\ndata: %s\n\n" % (number, data))
+        await daemon.upkeep.changed(EVENT_SECONDS)
+    return response
+
+
+async def list_workspaces(daemon: Daemon, request: web.Request) -> Any:
+    """This machine's workspaces, and the account's when the cloud answers."""
+    reader = daemon.db.read()
+    roots = {row.workspace_id: show_path(row.root) for row in workspaces.list_replicas(reader)}
+    rows: dict[str, dict[str, Any]] = {
+        row.id: {"id": row.id, "name": row.name, "project": row.project_name, "project_id": row.project_id, "path": roots.get(row.id)}
+        for row in workspaces.list_workspaces(reader) if row.id in roots
+    }  # fmt: skip
+    remote = daemon.link.remote
+    if remote is not None:
+        for project in await remote.projects():
+            for one in await remote.workspaces(project.id):
+                found = rows.setdefault(one.id, {"id": one.id, "name": one.name, "path": None})
+                found.update({"project": project.name, "project_id": project.id, "version": one.version})
+    return {"schema": 1, "workspaces": list(rows.values())}

@@ -1,0 +1,260 @@
+"""Build the daemon's parts, start and stop them in order, and hold the lock that keeps it single."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import fcntl
+import logging
+import os
+import platform
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from sync.core.secrets import looks_secret
+
+from daemon import verbs
+from daemon.api import serve_api
+from daemon.api.attach import FIRST_VERSION, Attached
+from daemon.client.place import SOCKET_RECORD
+from daemon.config import Settings
+from daemon.git import GitFolder
+from daemon.login import Accounts, system_keyring, write_private
+from daemon.logs import start_logging
+from daemon.remote import CloudRemote
+from daemon.remote.link import CloudLink
+from daemon.supervisor import Supervisor
+from daemon.upkeep import Upkeep
+from daemon.verbs import Author
+from store import snapshots, workspaces
+from store.blobs import BLOBS, BlobStore
+from store.conflicts import CONFLICTS
+from store.database import Database, Tx
+from store.errors import AlreadyRunning, Busy, EpochChanged, NotAWorkspace, NotSignedIn
+from store.history import HISTORY
+from store.index import INDEX
+from store.journal import JOURNAL
+from store.manifest import EMPTY_ROOT
+from store.snapshots import SNAPSHOTS
+from store.types import File, RelPath, new_ulid, show_path
+from store.workspaces import WORKSPACES
+from sync.core.brake import Limits
+from sync.core.settle import Pace
+from sync.engine import Engine, Policy
+from sync.replica import LocalReplica
+from sync.rules import IgnoreSource
+from sync.scan import Scanner
+
+log = logging.getLogger(f"fastest.{__name__}")
+
+VERSION: Final = "0.1.0"
+COMPONENTS: Final = (BLOBS, WORKSPACES, HISTORY, SNAPSHOTS, CONFLICTS, JOURNAL, INDEX)
+THREADS: Final = 4
+SUSPECT_BYTES: Final = 1024 * 1024
+
+
+class SystemClock:
+    """The real one."""
+
+    def now_ms(self) -> int:
+        """UTC milliseconds since 1970."""
+        return time.time_ns() // 1_000_000
+
+    def steady(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+
+class Daemon:
+    """Everything that lives while the daemon runs; the API's handlers are given this."""
+
+    def __init__(self, settings: Settings, db: Database, blobs: BlobStore) -> None:
+        self.settings = settings
+        self.db = db
+        self.blobs = blobs
+        self.clock = SystemClock()
+        self.boot_id = _boot_id()
+        self.accounts = Accounts(settings.places.account_file, system_keyring(settings.places))
+        self.machine_id, self.machine_name = _this_machine(db, self.clock, settings.machine_name)
+        self.supervisors: dict[str, Supervisor] = {}
+        self.link = CloudLink(
+            (self.machine_id, self.machine_name, platform.system().lower(), VERSION), lambda: list(self.supervisors.values())
+        )
+        self.upkeep = Upkeep(self)
+        self.stopping = asyncio.Event()
+
+    # --- replicas ---------------------------------------------------------------------------------------------------------------
+
+    def start_replica(self, replica_id: str) -> Supervisor:
+        """One more task: recover, watch, look, follow."""
+        replica = LocalReplica(self.db, self.blobs, self.clock, replica_id)
+        scanner = Scanner(replica.index, IgnoreSource(), self.blobs, time.time_ns)
+        git = GitFolder(replica.row.root, os.environ)
+        engine = Engine(replica, scanner, git, self._policy, asyncio.to_thread)
+        supervisor = Supervisor(
+            engine, self.clock, self._pace, lambda remote: self._register(engine, remote), self._begin, self.upkeep.notice
+        )
+        self.supervisors[replica_id] = supervisor
+        supervisor.start()
+        if self.link.remote is not None:
+            supervisor.connected(self.link.remote)
+        return supervisor
+
+    def find(self, path: bytes) -> Supervisor:
+        """The replica whose folder holds this path. Raises NotAWorkspace."""
+        real = os.path.realpath(path)
+        for supervisor in self.supervisors.values():
+            root = supervisor.engine.replica.row.root
+            if real == root or real.startswith(root + b"/"):
+                return supervisor
+        raise NotAWorkspace(f"{show_path(path)} is in no workspace", "Make it one with `fst up`.")
+
+    def find_attached(self, root: bytes) -> Attached | None:
+        """What this very folder is already."""
+        for supervisor in self.supervisors.values():
+            row = supervisor.engine.replica.row
+            if row.root == root:
+                return Attached(workspaces.get_workspace(self.db.read(), row.workspace_id), row, False)
+        return None
+
+    def own_folders(self) -> list[bytes]:
+        """Where our own files are: no workspace may hold or lie in these."""
+        places = self.settings.places
+        return [os.path.realpath(os.fsencode(folder)) for folder in (places.data, places.state, places.config, places.runtime)]
+
+    def roots(self) -> list[bytes]:
+        """Every folder that is a workspace here."""
+        return [supervisor.engine.replica.row.root for supervisor in self.supervisors.values()]
+
+    async def _begin(self, engine: Engine) -> None:
+        """The first look is kept: a workspace that begins here gets its first snapshot before anything is sent."""
+        row = engine.replica.row
+        if row.agreed_root == EMPTY_ROOT and row.agreed_version == FIRST_VERSION and row.full_root != EMPTY_ROOT:
+            await engine.share()
+            if not snapshots.list_snapshots(self.db.read(), row.workspace_id, newest=1):
+                await engine.verb(verbs.take_snapshot, "First state", Author(), source="system")
+
+    # --- the cloud --------------------------------------------------------------------------------------------------------------
+
+    async def _register(self, engine: Engine, remote: CloudRemote) -> None:
+        """Make project, workspace and replica known; all idempotent by id. Learn the epoch, or see that it changed."""
+        row = engine.replica.row
+        workspace = workspaces.get_workspace(self.db.read(), row.workspace_id)
+        if not workspace.registered:
+            await remote.add_project(workspace.project_id, workspace.project_name)
+            await remote.add_workspace(workspace.project_id, {"id": workspace.id, "name": workspace.name, "machine_id": self.machine_id})
+        known = await remote.workspace(row.workspace_id)
+        await remote.add_replica(row.workspace_id, row.id, self.machine_id, show_path(row.root))
+        if row.epoch and (known.epoch != row.epoch or known.version < row.agreed_version):
+            raise EpochChanged(
+                "the cloud is not in the state it was: it may have been restored from a backup",
+                "Nothing is pulled or deleted. `fst approve` joins both sides and keeps everything.",
+            )
+        if not workspace.registered or not row.epoch:
+
+            def work(tx: Tx) -> None:
+                workspaces.set_registered(tx, row.workspace_id)
+                workspaces.set_agreed(tx, row.id, row.agreed_version, row.agreed_root, known.epoch)
+
+            await asyncio.to_thread(self.db.write_now, work)
+            engine.replica.row = msgspec.structs.replace(engine.replica.row, epoch=known.epoch)
+
+    def sign_in(self) -> None:
+        """Take up the stored sign-in, if there is one."""
+        try:
+            account = self.accounts.read()
+        except (Busy, NotSignedIn) as error:
+            self.link.message = f"{error.message}. {error.hint}"
+            log.warning("sign-in not readable", extra={"code": error.code})
+            return
+        if account is not None:
+            self.link.sign_in(account.url, account.token)
+
+    # --- policy -----------------------------------------------------------------------------------------------------------------
+
+    def _policy(self) -> Policy:
+        settings = self.settings
+        suspect = self._suspect if settings.secrets_hold else None
+        return Policy(Limits(settings.brake_files, settings.brake_share), suspect, self.boot_id)
+
+    def _suspect(self, path: RelPath, entry: File) -> str | None:
+        data = self.blobs.get(entry.digest) if entry.size <= SUSPECT_BYTES else b""
+        return looks_secret(path, data)
+
+    def _pace(self) -> Pace:
+        return Pace(quiet_ms=self.settings.settle_quiet_ms, max_ms=self.settings.settle_max_ms)
+
+
+def run(settings: Settings) -> int:
+    """The daemon, in the foreground, until it is told to stop. Raises AlreadyRunning, NewerStore, StoreDamaged."""
+    places = settings.places
+    for folder in (places.data, places.state, places.runtime):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _single(places.state / "daemon.lock"):
+        start_logging(places.logs)
+        db = Database.open(places.data / "store.db", COMPONENTS)
+        try:
+            asyncio.run(_live(settings, db, BlobStore(db, places.data / "segments")))
+        finally:
+            db.close()
+    return 0
+
+
+async def _live(settings: Settings, db: Database, blobs: BlobStore) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="work"))
+    daemon = Daemon(settings, db, blobs)
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, daemon.stopping.set)
+    await asyncio.to_thread(daemon.sign_in)
+    for row in workspaces.list_replicas(db.read()):
+        daemon.start_replica(row.id)
+    tasks = [asyncio.create_task(daemon.link.run(), name="link"), asyncio.create_task(daemon.upkeep.run(), name="upkeep")]
+    places = settings.places
+    async with serve_api(daemon, places.socket):
+        write_private(places.state / SOCKET_RECORD, os.fsencode(places.socket))
+        log.info("daemon up", extra={"pid": os.getpid(), "workspaces": len(daemon.supervisors)})
+        await daemon.stopping.wait()
+    await asyncio.gather(*(supervisor.stop() for supervisor in daemon.supervisors.values()))
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    log.info("daemon down")
+
+
+@contextmanager
+def _single(path: Path) -> Iterator[None]:
+    """A lock on an open file: it goes with the process, however that ends."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(handle, 20).decode("ascii", "replace").strip() or "another process"
+            raise AlreadyRunning(f"a daemon runs already (process {holder})", "`fst status` shows it, `fst down` stops it.") from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _this_machine(db: Database, clock: SystemClock, chosen: str) -> tuple[str, str]:
+    known = workspaces.get_machine(db.read())
+    if known is None:
+        known = new_ulid(clock.now_ms()), socket.gethostname() or "machine"
+        db.write_now(lambda tx: workspaces.set_machine(tx, *known))
+    return known[0], chosen or known[1]
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

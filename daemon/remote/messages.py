@@ -1,0 +1,149 @@
+"""What the cloud answers and tells -> values and our errors. The door of aiohttp's own errors is here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+import aiohttp
+import msgspec
+
+from store.errors import (
+    BlobsMissing,
+    EpochChanged,
+    FastestError,
+    InvalidReply,
+    InvalidValue,
+    NotFound,
+    NotSignedIn,
+    Offline,
+    RateLimited,
+    Refused,
+    TooLarge,
+    VersionMoved,
+)
+from store.types import Digest, parse_digest
+from sync.core.wire import Delta, EventHeader, Head, Section, WireConflict, WireSnapshot, parse_delta, parse_section_head, split_sections
+
+MAX_JSON_BYTES: Final = 4 * 1024 * 1024
+T = TypeVar("T")
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """What leads from `parent_root` to the head (`sync.ports.CatchUp`), plus what kind of message brought it."""
+
+    type: str
+    head: Head | None
+    parent_root: Digest | None
+    delta: Delta | None
+    frames: tuple[bytes, ...]
+    snapshots: tuple[WireSnapshot, ...]
+    conflicts: tuple[WireConflict, ...]
+    replica_id: str
+
+
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    """The door of aiohttp: its errors become ours."""
+    try:
+        yield
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        raise Offline(
+            f"the cloud at {url} does not answer ({type(error).__name__})", "Work goes on here; it is sent when it is back."
+        ) from error
+
+
+class _WireError(msgspec.Struct):
+    code: str
+    message: str
+    hint: str = ""
+    details: dict[str, Any] = {}
+
+
+def error_of(status: int, body: bytes, retry_after: str | None = None) -> FastestError:
+    """An error answer -> the error it stands for."""
+    try:
+        error = msgspec.json.decode(body, type=dict[str, _WireError])["error"]
+    except (msgspec.DecodeError, KeyError):
+        return Offline(f"the cloud answered {status} and nothing that can be read")
+    message, hint, details = error.message, error.hint, error.details
+    if status == 401:
+        return NotSignedIn("the cloud does not accept this sign-in", "Sign in again: `fst login --cloud URL`.")
+    if status == 404:
+        return NotFound(message, hint)
+    if error.code == "VERSION_MOVED":
+        return VersionMoved(message, hint, head=msgspec.convert(details["head"], Head))
+    if error.code == "EPOCH_CHANGED":
+        return EpochChanged(message, hint, **details)
+    if error.code == "MISSING_BLOBS":
+        return BlobsMissing(message, hint, digests=[parse_digest(text) for text in details["hashes"]])
+    if status == 413:
+        return TooLarge(message, hint)
+    if status == 429:
+        return RateLimited(message, hint, retry_after_seconds=float(retry_after or 1))
+    if status >= 500:
+        return Offline(f"the cloud answered {status}: {message}")
+    return Refused(message, hint)
+
+
+def parse_incoming(body: bytes) -> Incoming:
+    """A framed message -> values. Raises InvalidReply."""
+    try:
+        sections = list(split_sections(body))
+        if not sections or sections[0][0] is not Section.HEADER:
+            raise InvalidReply("a message without a header")
+        header = msgspec.json.decode(sections[0][1], type=EventHeader)
+        deltas = [payload for kind, payload in sections[1:] if kind is Section.DELTA]
+        if len(deltas) != header.sections:
+            raise InvalidReply(f"{len(deltas)} delta sections where {header.sections} were announced")
+        parent = None if header.parent_root is None else parse_digest(header.parent_root)
+        delta = None if parent is None else [change for payload in deltas for change in parse_delta(payload)]
+    except (msgspec.DecodeError, InvalidValue) as error:
+        raise InvalidReply(f"a message that cannot be read: {error}") from None
+    frames = tuple(payload for kind, payload in sections[1:] if kind is Section.FRAME)
+    return Incoming(
+        header.type, header.head, parent, delta, frames, tuple(header.snapshots), tuple(header.conflicts), header.replica_id
+    )  # fmt: skip
+
+
+def decode(body: bytes, shape: type[T]) -> T:
+    """A JSON answer. Raises InvalidReply."""
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.DecodeError as error:
+        raise InvalidReply(f"the cloud answered something unexpected: {error}") from None
+
+
+async def read_bounded(answer: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+    """A whole answer. Raises InvalidReply when it is longer."""
+    parts, total = [], 0
+    with translated(str(answer.url.origin())):
+        async for part in answer.content.iter_any():
+            total += len(part)
+            if total > limit_bytes:
+                raise InvalidReply(f"an answer over {limit_bytes} bytes")
+            parts.append(part)
+    return b"".join(parts)
+
+
+async def read_frames(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The frames of an answer, one at a time. Raises Offline when it is cut short."""
+    origin = str(answer.url.origin())
+    while True:
+        with translated(origin):
+            try:
+                head = await answer.content.readexactly(5)
+            except asyncio.IncompleteReadError as error:
+                if error.partial:
+                    raise Offline("a stream of blobs was cut short") from None
+                return
+            kind, length = parse_section_head(head)
+            try:
+                payload = await answer.content.readexactly(length)
+            except asyncio.IncompleteReadError:
+                raise Offline("a stream of blobs was cut short") from None
+        if kind is not Section.FRAME:
+            raise InvalidReply(f"a section of kind {kind} among blobs")
+        yield payload

@@ -1,0 +1,415 @@
+"""One task a replica: it decides when to look, pull and push, and what becomes of an error.
+
+What moved is remembered in the agenda, beside the state, so nothing is lost between cycles and no work is ever queued: each cycle
+starts from what is true then. The table of states is `sync.core.state`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from sync.watch import Dirty, Nudge, Rescan, Watcher
+
+from daemon.agenda import OWED_SECONDS, RETRY_MAX_SECONDS, Agenda
+from daemon.remote import CloudRemote
+from daemon.remote.messages import Incoming
+from store.errors import Corrupt, FastestError, RootLost, Stale, TimedOut, Transient, VersionMoved
+from store.types import RelPath, parent_of, show_path
+from store.workspaces import Apart
+from sync.core.settle import Pace
+from sync.core.state import Halt, Signal, Standing, State, halt_of, signal_of, step
+from sync.engine import Engine
+from sync.ports import Clock
+from sync.share import SECRET
+
+log = logging.getLogger(f"fastest.{__name__}")
+
+STALE_TRIES: Final = 8
+BARRIER_SECONDS: Final = 2.0
+BROKEN_MAX_SECONDS: Final = 60.0
+INCOMING_BOUND: Final = 64
+HALTING: Final = frozenset({Signal.REFUSED, Signal.CORRUPT})
+
+
+class Supervisor:
+    """One replica's task. All methods run on the daemon's loop; blocking work goes through the engine."""
+
+    def __init__(
+        self, engine: Engine, clock: Clock, pace: Callable[[], Pace], register: Callable[[CloudRemote], Awaitable[None]],
+        begin: Callable[[Engine], Awaitable[None]], tell: Callable[[Supervisor], None],
+    ) -> None:  # fmt: skip
+        self.engine = engine
+        self._clock = clock
+        self._pace = pace
+        self._register = register
+        self._begin = begin
+        self._tell_others = tell
+        self._standing = Standing()
+        self._agenda = Agenda()
+        self._incoming: list[Incoming] = []
+        self._remote: CloudRemote | None = None
+        self._registered = False
+        self._failures = 0
+        self._wake = asyncio.Event()
+        self._lock = asyncio.Lock()
+        self._pulse = asyncio.Condition()
+        self._watcher: Watcher | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.has_looked = False
+        self.problems: dict[RelPath, str] = {}
+        self.apart: dict[RelPath, Apart] = {}
+        self.last_error: FastestError | None = None
+
+    # --- what others see --------------------------------------------------------------------------------------------------------
+
+    @property
+    def replica_id(self) -> str:
+        """The replica's id."""
+        return self.engine.replica.id
+
+    @property
+    def workspace_id(self) -> str:
+        """The workspace's id."""
+        return self.engine.replica.row.workspace_id
+
+    @property
+    def state(self) -> State:
+        """What it is doing now."""
+        return self._standing.state
+
+    @property
+    def halt(self) -> Halt | None:
+        """Why it stands still, if it does."""
+        return self._standing.halt
+
+    @property
+    def is_paused(self) -> bool:
+        """Transfer rests; states are kept here all the same."""
+        return self._clock.now_ms() < self.engine.replica.row.paused_until_ms
+
+    @property
+    def is_polling(self) -> bool:
+        """The system could not watch all of it."""
+        return self._agenda.polling
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing seen or known is still to be scanned, pulled or applied here."""
+        busy = self._standing.state in (State.SCANNING, State.PLANNING, State.APPLYING)
+        return not (busy or self._agenda.folders or self._agenda.behind or self._incoming or self._has_owed)
+
+    @property
+    def is_uploaded(self) -> bool:
+        """The cloud's head is this state, as far as is known."""
+        row = self.engine.replica.row
+        shared = row.shared_full == row.full_root and row.shared_root == row.agreed_root
+        return shared and self._registered and not (self._agenda.unpushed or self._agenda.behind or self._incoming)
+
+    @property
+    def pending(self) -> int:
+        """Folders still to be looked at, and messages still to be applied."""
+        return self._agenda.folders + len(self._incoming)
+
+    @property
+    def _has_owed(self) -> bool:
+        return any(row.kind != SECRET for row in self.apart.values())
+
+    async def catch_events(self) -> None:
+        """Return once every file event that came before this call was heard."""
+        if self._watcher is not None and not self._agenda.polling:
+            await asyncio.to_thread(self._watcher.barrier, BARRIER_SECONDS)
+            await asyncio.sleep(0)
+
+    async def until(self, holds: Callable[[], bool], timeout_seconds: float | None) -> None:
+        """Wait until it holds. Raises TimedOut."""
+        async with self._pulse:
+            try:
+                await asyncio.wait_for(self._pulse.wait_for(holds), timeout_seconds)
+            except TimeoutError:
+                raise TimedOut("not there in time", "`fst status` says what is still to be done.") from None
+
+    # --- what moves it ----------------------------------------------------------------------------------------------------------
+
+    def nudge(self, nudge: Nudge) -> None:
+        """The watcher noticed something."""
+        if isinstance(nudge, Dirty):
+            self._agenda.add_dirty(nudge.folders, nudge.paths, self._clock.steady())
+        else:
+            self._agenda.rescan = True
+            if isinstance(nudge, Rescan):
+                log.info("rescan wanted", extra={"reason": nudge.reason, "replica": self.replica_id})
+            else:
+                self._stop_watching()
+        self._wake.set()
+
+    def connected(self, remote: CloudRemote) -> None:
+        """The cloud answers: catch up."""
+        self._remote, self._registered = remote, False
+        self._agenda.behind = self._agenda.unpushed = True
+        self._failures, self._agenda.resume_at = 0, 0.0
+        self._wake.set()
+
+    def disconnected(self) -> None:
+        """The cloud is gone: work goes on here."""
+        if self._remote is not None:
+            self._remote = None
+            self._incoming.clear()
+            self._agenda.behind = False
+            self._wake.set()
+
+    def hear(self, incoming: Incoming) -> None:
+        """A message of the cloud for this workspace."""
+        if len(self._incoming) >= INCOMING_BOUND:
+            self._incoming.clear()
+            self._agenda.behind = True
+        else:
+            self._incoming.append(incoming)
+        self._wake.set()
+
+    def poke(self, *, rescan: bool = False) -> None:
+        """Go on now: whatever made it wait or halt may be gone."""
+        agenda = self._agenda
+        agenda.rescan = agenda.rescan or rescan
+        agenda.behind = agenda.behind or self._remote is not None
+        agenda.unpushed = agenda.rushed = True
+        agenda.resume_at = agenda.owed_at = 0.0
+        self._wake.set()
+
+    # --- its life ---------------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin; the first cycle recovers, watches and looks at everything."""
+        self._task = asyncio.create_task(self._live(), name=f"replica {self.replica_id}")
+
+    async def stop(self) -> None:
+        """End after the step that runs now."""
+        if self._task is not None:
+            async with self._lock:
+                self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._stop_watching()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Engine]:
+        """The engine for one verb, between cycles; afterwards a cycle follows."""
+        async with self._lock:
+            yield self.engine
+        self._agenda.unpushed = True
+        self._wake.set()
+
+    async def reconcile(self, *, rescan: bool = False) -> None:
+        """One whole cycle now; what goes wrong in it is raised."""
+        await self.catch_events()
+        self._failures = 0
+        for _ in range(STALE_TRIES):
+            self.poke(rescan=rescan)
+            async with self._lock:
+                error = await self._cycle()
+            if not isinstance(error, Stale):
+                break
+            rescan = False
+        if error is not None:
+            raise error
+
+    async def look_now(self) -> None:
+        """Keep what is in the folder at this moment, without the cloud."""
+        await self.catch_events()
+        async with self._lock:
+            await self._open_eyes()
+            self._agenda.rushed = True
+            await self._look()
+
+    async def _live(self) -> None:
+        crashes = 0
+        while True:
+            try:
+                async with self._lock:
+                    error = await self._cycle()
+                crashes = 0
+                if not isinstance(error, Stale):
+                    await self._sleep()
+            except Exception:  # the task boundary: a mistake of ours must not end the daemon or touch other workspaces
+                crashes += 1
+                log.exception("a cycle broke", extra={"replica": self.replica_id})
+                self._agenda.rescan, self._standing = True, Standing()
+                await asyncio.sleep(min(BROKEN_MAX_SECONDS, 0.5 * 2 ** min(crashes, 7)))
+
+    async def _cycle(self) -> FastestError | None:
+        """scanning -> planning -> applying -> pushing -> idle, as far as it gets. Returns what stopped it."""
+        try:
+            if self._standing.state is not State.SCANNING:
+                self._signal(Signal.NUDGE if self._standing.state is State.IDLE else Signal.RESUME)
+            await self._open_eyes()
+            await self._look()
+            self._signal(Signal.DONE)
+            await self._pull()
+            self._signal(Signal.DONE)
+            await self._push()
+            self._signal(Signal.DONE)
+        except FastestError as error:
+            self._fail(error)
+            return error
+        finally:
+            await self._tell()
+        self._failures, self.last_error = 0, None
+        return None
+
+    def _fail(self, error: FastestError) -> None:
+        self.last_error = error
+        now = self._clock.steady()
+        self._failures += 1
+        if isinstance(error, VersionMoved):
+            self._agenda.behind = True
+        if isinstance(error, Stale) and self._failures <= STALE_TRIES:
+            self._standing = step(self._standing, Signal.STALE)
+            return
+        signal = Signal.TRANSIENT if isinstance(error, Stale) else signal_of(error)
+        if isinstance(error, Transient | Stale):
+            self._agenda.back_off(now, self._failures)
+        else:
+            self._agenda.resume_at = now + RETRY_MAX_SECONDS
+            level = logging.ERROR if isinstance(error, Corrupt) else logging.WARNING
+            log.log(level, "halted", extra={"code": error.code, "replica": self.replica_id})
+        self._standing = step(self._standing, signal, halt_of(error) if signal in HALTING else None)
+
+    def _signal(self, signal: Signal) -> None:
+        self._standing = step(self._standing, signal)
+
+    async def _tell(self) -> None:
+        self._tell_others(self)
+        async with self._pulse:
+            self._pulse.notify_all()
+
+    # --- the steps --------------------------------------------------------------------------------------------------------------
+
+    async def _open_eyes(self) -> None:
+        """Recover and watch, once; again after the watcher died or the root was lost."""
+        if self._watcher is not None:
+            return
+        await self.engine.recover()
+        loop = asyncio.get_running_loop()
+        watcher = Watcher(self.engine.replica.row.root, lambda nudge: loop.call_soon_threadsafe(self.nudge, nudge))
+        self._agenda.polling = not await asyncio.to_thread(watcher.start)
+        self._watcher, self._agenda.rescan = watcher, True
+        self.apart = await self.engine.list_apart()
+
+    def _stop_watching(self) -> None:
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher = None
+
+    async def _look(self) -> None:
+        taken = self._agenda.take_dirty(self._clock.steady(), self._pace())
+        self._agenda.rushed = False
+        if taken is None:
+            return
+        try:
+            result = await self.engine.look(None if taken.everything else taken.folders)
+        except FastestError as error:
+            self._agenda.put_back(taken)
+            if isinstance(error, RootLost):
+                self._stop_watching()
+            raise
+        listed = result.listed
+        stale = [path for path in self.problems if listed is None or parent_of(path) in listed]
+        for path in stale:
+            del self.problems[path]
+        if not self.has_looked:
+            await self._begin(self.engine)
+            self.apart = await self.engine.list_apart()
+            self.has_looked = True
+            await self._tell()
+        self.problems.update({problem.path: problem.message for problem in result.problems})
+        if result.deferred:
+            self._agenda.add_deferred(result.deferred, self._clock.steady())
+        if result.changes:
+            self._agenda.unpushed = True
+
+    async def _pull(self) -> None:
+        remote = self._remote
+        if remote is None or self.is_paused:
+            self._signal(Signal.DONE)
+            return
+        if not self._registered:
+            await self._register(remote)
+            self._registered = True
+        while self._incoming or self._agenda.behind:
+            incoming = None if self._agenda.behind else self._incoming.pop(0)
+            try:
+                adopted = await self.engine.pull(remote, incoming, self._begin_applying)
+            except FastestError:
+                self._agenda.behind = True
+                self._incoming.clear()
+                raise
+            if incoming is None:
+                self._agenda.behind = False
+            if adopted is not None:
+                self._after_pull(adopted.stale, adopted.problems)
+        self._begin_applying()
+        await self._retry_owed()
+
+    def _begin_applying(self) -> None:
+        if self._standing.state is State.PLANNING:
+            self._signal(Signal.DONE)
+
+    def _after_pull(self, stale: tuple[RelPath, ...], problems: dict[RelPath, str]) -> None:
+        self._agenda.unpushed = True
+        now = self._clock.steady()
+        if problems:
+            self._agenda.owed_at = now + OWED_SECONDS
+        if stale:
+            self._agenda.add_dirty({parent_of(path) for path in stale}, set(stale), now)
+            self._agenda.rushed = self._agenda.behind = True
+            raise Stale(f"{show_path(stale[0])} changed while it was being updated")
+
+    async def _retry_owed(self) -> None:
+        self.apart = await self.engine.list_apart()
+        if self._has_owed and self._clock.steady() >= self._agenda.owed_at:
+            self._agenda.owed_at = self._clock.steady() + OWED_SECONDS
+            self.problems.update(await self.engine.retry_owed())
+            self.apart = await self.engine.list_apart()
+
+    async def _push(self) -> None:
+        remote = self._remote
+        if remote is None or self.is_paused or not self._agenda.unpushed:
+            return
+        self._agenda.unpushed = False
+        try:
+            await self.engine.push(remote)
+        except FastestError:
+            self._agenda.unpushed = True
+            raise
+        self.apart = await self.engine.list_apart()
+
+    # --- waiting ----------------------------------------------------------------------------------------------------------------
+
+    async def _sleep(self) -> None:
+        """Until something moves or a time comes."""
+        while True:
+            self._wake.clear()
+            if self._should_go():
+                return
+            stopped = self._standing.state in (State.WAITING, State.HALTED)
+            at = self._agenda.next_at(self._pace(), stopped=stopped, has_owed=self._has_owed)
+            paused_seconds = (self.engine.replica.row.paused_until_ms - self._clock.now_ms()) / 1000
+            if paused_seconds > 0:
+                at = min(at, self._clock.steady() + paused_seconds)
+            try:
+                await asyncio.wait_for(self._wake.wait(), max(0.0, at - self._clock.steady()))
+            except TimeoutError:
+                self._agenda.notice_sleep(self._clock.now_ms(), self._clock.steady())
+
+    def _should_go(self) -> bool:
+        now, agenda, standing = self._clock.steady(), self._agenda, self._standing
+        if standing.halt is not None and standing.halt.corrupt:
+            return agenda.rushed
+        go = agenda.rushed or agenda.look_due(now, self._pace())
+        if standing.state in (State.WAITING, State.HALTED):
+            return go or bool(self._incoming) or now >= agenda.resume_at
+        online = self._remote is not None and not self.is_paused
+        transfer = online and (agenda.unpushed or agenda.behind or bool(self._incoming))
+        return go or transfer or (online and self._has_owed and now >= agenda.owed_at)

@@ -1,0 +1,142 @@
+"""Everything on a timer: automatic snapshots, thinning the log, moving small blobs into segments, and telling who listens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from daemon import verbs
+from daemon.supervisor import Supervisor
+from daemon.verbs import Author
+from store import history, snapshots
+from store.errors import FastestError
+from store.history import LogEntry
+from store.manifest import diff_manifests
+from store.snapshots import Snapshot
+from store.types import Digest, File
+from sync.core.autosnapshot import snapshot_due_ms
+from sync.replica import LocalReplica
+
+if TYPE_CHECKING:
+    from daemon.app import Daemon
+
+log = logging.getLogger(f"fastest.{__name__}")
+
+THIN_SECONDS: Final = 3600.0
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 24 * HOUR_MS
+THIN_STATES: Final = 1_000_000
+
+
+class Upkeep:
+    """Run as one task of the daemon."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._due_ms: dict[str, int] = {}
+        self._roots: dict[str, Digest] = {}
+        self._wake = asyncio.Event()
+        self._listeners: set[asyncio.Event] = set()
+
+    def notice(self, supervisor: Supervisor) -> None:
+        """A replica's cycle ended: listeners are told, and where the folder changed an automatic snapshot may be due."""
+        root = supervisor.engine.replica.row.full_root
+        if self._roots.get(supervisor.replica_id) != root:
+            self._roots[supervisor.replica_id] = root
+            self._due_ms.setdefault(supervisor.replica_id, 0)
+            self._wake.set()
+        self.tell()
+
+    def tell(self) -> None:
+        """Something that status tells may have changed."""
+        for listener in self._listeners:
+            listener.set()
+
+    async def changed(self, timeout_seconds: float) -> None:
+        """Wait until `tell`, or for so long."""
+        listener = asyncio.Event()
+        self._listeners.add(listener)
+        try:
+            await asyncio.wait_for(listener.wait(), timeout_seconds)
+        except TimeoutError:
+            return
+        finally:
+            self._listeners.discard(listener)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        thin_at = self._daemon.clock.steady() + THIN_SECONDS
+        while True:
+            now_ms = self._daemon.clock.now_ms()
+            for replica_id in [one for one, due_ms in self._due_ms.items() if due_ms <= now_ms]:
+                await self._consider(replica_id)
+            if self._daemon.clock.steady() >= thin_at:
+                thin_at = self._daemon.clock.steady() + THIN_SECONDS
+                await asyncio.to_thread(self._thin_logs)
+            waits = [thin_at - self._daemon.clock.steady()] + [(due_ms - now_ms) / 1000 for due_ms in self._due_ms.values()]
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), max(0.05, min(waits)))
+            except TimeoutError:
+                continue
+
+    async def _consider(self, replica_id: str) -> None:
+        del self._due_ms[replica_id]
+        supervisor = self._daemon.supervisors.get(replica_id)
+        if supervisor is None:
+            return
+        try:
+            due_ms = await asyncio.to_thread(self._when, supervisor.engine.replica)
+            if due_ms is None:
+                return
+            if due_ms > self._daemon.clock.now_ms():
+                self._due_ms[replica_id] = due_ms
+                return
+            async with supervisor.turn() as engine:
+                await engine.share()
+                await self.snapshot(supervisor, "", source="system")
+        except FastestError as error:
+            log.warning("no automatic snapshot", extra={"code": error.code, "replica": replica_id})
+
+    def _when(self, replica: LocalReplica) -> int | None:
+        newest = snapshots.list_snapshots(self._daemon.db.read(), replica.row.workspace_id, newest=1)
+        if not newest:
+            return None
+        changes = diff_manifests(newest[0][1], replica.row.full_root, self._daemon.blobs)
+        return snapshot_due_ms(changes, newest[0][0].created_ms, self._daemon.clock.now_ms(), _changed_bytes)
+
+    async def snapshot(self, supervisor: Supervisor, message: str, *, source: str) -> Snapshot | None:
+        """Take one now; the caller holds the replica's turn and its shared root is current."""
+        taken: Snapshot | None = await supervisor.engine.verb(verbs.take_snapshot, message, Author(), source=source)
+        if taken is not None:
+            log.info("snapshot taken", extra={"snapshot": taken.id, "replica": supervisor.replica_id})
+        return taken
+
+    def _thin_logs(self) -> None:
+        now_ms = self._daemon.clock.now_ms()
+        for replica_id in list(self._daemon.supervisors):
+            entries = history.list_log(self._daemon.db.read(), replica_id, newest=THIN_STATES)
+            surplus = surplus_states(entries, now_ms)
+            if surplus:
+                self._daemon.db.write_now(lambda tx, one=replica_id, gone=surplus: history.thin_log(tx, one, gone))  # type: ignore[misc]
+
+
+def surplus_states(entries: list[LogEntry], now_ms: int) -> list[int]:
+    """Which states the tiers let go: all of the last day stay, one an hour for a week, one a day after that; the newest always."""
+    kept: set[tuple[str, int]] = set()
+    surplus = []
+    for entry in sorted(entries, key=lambda one: one.sequence, reverse=True)[1:]:
+        age_ms = now_ms - entry.time_ms
+        if age_ms < DAY_MS:
+            continue
+        tier = ("hour", entry.time_ms // HOUR_MS) if age_ms < 7 * DAY_MS else ("day", entry.time_ms // DAY_MS)
+        if tier in kept:
+            surplus.append(entry.sequence)
+        kept.add(tier)
+    return surplus
+
+
+def _changed_bytes(old: File, new: File) -> int:
+    """A fair estimate without reading either: how much longer or shorter, and at least something."""
+    return max(abs(new.size - old.size), 1)

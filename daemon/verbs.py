@@ -1,0 +1,239 @@
+"""What a person asks of one workspace: snapshot, restore, undo, resolve, approve. Blocking; run between two cycles.
+
+Every one that changes the folder is an ordinary change (a new state on top), names the roots before and after it, and can be undone.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import msgspec
+
+from store import conflicts, history, snapshots, workspaces
+from store.atomic import Folder
+from store.conflicts import Conflict
+from store.database import Tx
+from store.errors import Conflicting, EpochChanged, InvalidValue, NotFound, RootLost
+from store.history import Act
+from store.index import is_folder
+from store.manifest import EMPTY_ROOT, Draft, diff_manifests, edit_manifest, entry_of, find_entry, walk_manifest
+from store.snapshots import Snapshot, make_snapshot
+from store.types import DIR, Digest, Dir, Entry, File, RelPath, digest_of, new_ulid, parent_of, show_path
+from sync import adopt
+from sync.core.merge import merge_marked
+from sync.replica import LocalReplica
+from sync.rules import IgnoreSource
+
+BOTH_SUFFIX: Final = b".ours"
+ACTOR: Final = "cli"
+
+
+class Author(msgspec.Struct, frozen=True):
+    """Who a snapshot is by; `agent` names the coding agent, if one did it."""
+
+    name: str = ""
+    email: str = ""
+    agent: str = ""
+
+
+def take_snapshot(
+    replica: LocalReplica, message: str, author: Author, *, source: str = "cli", parents: tuple[str, ...] | None = None
+) -> Snapshot | None:
+    """The shared state as a point in the DAG; None when the newest one is this state already. The shared root must be current."""
+    reader, row = replica.db.read(), replica.row
+    workspace = workspaces.get_workspace(reader, row.workspace_id)
+    newest = snapshots.list_snapshots(reader, row.workspace_id, newest=1)
+    if newest and newest[0][0].manifest_hash == row.shared_root and newest[0][1] == row.full_root and parents is None:
+        return None
+    if parents is None:
+        parents = (newest[0][0].id,) if newest else ()
+    snapshot = make_snapshot(
+        project_id=workspace.project_id, workspace_id=workspace.id, manifest_hash=row.shared_root, parents=parents, source=source,
+        message=message, author_name=author.name, author_email=author.email, agent=author.agent, created_ms=replica.clock.now_ms(),
+    )  # fmt: skip
+
+    def work(tx: Tx) -> None:
+        workspaces.set_shared(tx, row.id, row.shared_root, row.shared_full)
+        snapshots.add_snapshot(tx, snapshot, row.full_root, shared=False)
+
+    replica.db.write_now(work)
+    return snapshot
+
+
+def find_root(replica: LocalReplica, name: str) -> Digest:
+    """A snapshot's id (or its beginning), or a sequence number of the local log -> the full root it names. Raises NotFound."""
+    reader = replica.db.read()
+    if name.isdigit():
+        for entry in history.list_log(reader, replica.id, newest=1_000_000):
+            if entry.sequence == int(name):
+                return entry.full_root
+        raise NotFound(f"no state {name} in this workspace's log", "`fst history FILE` lists the states of a file.")
+    return snapshots.get_snapshot(reader, name)[1]
+
+
+def plan_restore(replica: LocalReplica, target: Digest, paths: list[RelPath], draft: Draft) -> Digest:
+    """The full root that restoring leads to: all of `target`, or only what lies at or under `paths`."""
+    if not paths:
+        return target
+    edits: dict[RelPath, Entry | None] = {}
+    for path in paths:
+        wanted = dict(walk_manifest(target, draft, path))
+        if not wanted and find_entry(replica.row.full_root, path, draft) is None:
+            raise NotFound(f"{show_path(path)} is in neither state", "`fst show ID` lists what a snapshot holds.")
+        edits |= {path: None for path, _ in walk_manifest(replica.row.full_root, draft, path)}
+        edits |= wanted
+        above = parent_of(path)
+        while wanted and above and not isinstance(find_entry(replica.row.full_root, above, draft), Dir):
+            edits[above] = DIR
+            above = parent_of(above)
+    return edit_manifest(replica.row.full_root, sorted(edits.items()), draft)
+
+
+def restore(replica: LocalReplica, name: str, paths: list[RelPath], *, dry_run: bool) -> tuple[int, Act | None]:
+    """Bring back a state, or paths of it. Returns how many paths change and what undoes it. Raises NotFound, Conflicting."""
+    draft = replica.draft()
+    target = plan_restore(replica, find_root(replica, name), paths, draft)
+    count = sum(1 for _ in diff_manifests(replica.row.full_root, target, draft))
+    if dry_run or count == 0:
+        return count, None
+    replica.db.write_now(lambda tx: replica.blobs.put_nodes(tx, draft.new))
+    return count, _bring(replica, target, replica.row.full_root, "restore")
+
+
+def undo(replica: LocalReplica, *, dry_run: bool) -> tuple[int, Act]:
+    """Reverse the newest act, keeping what was edited since. Raises NotFound."""
+    last = history.last_act(replica.db.read(), replica.id)
+    if last is None:
+        raise NotFound(
+            "nothing to undo: no restore, resolve or approve was done here", "`fst restore --from ID` goes back to any snapshot."
+        )
+    count = sum(1 for _ in diff_manifests(last.after_root, last.before_root, replica.draft()))
+    if not dry_run:
+        _bring(replica, last.before_root, last.after_root, "undo")
+        replica.db.write_now(lambda tx: history.mark_undone(tx, last.id))
+    return count, last
+
+
+def _bring(replica: LocalReplica, target: Digest, base: Digest, verb: str) -> Act:
+    adopted, act = adopt.restore(replica, target, base, verb, ACTOR)
+    if adopted.stale:
+        raise Conflicting(
+            f"{show_path(adopted.stale[0])} changed while it was being restored", "Try again; `fst undo` reverses what was done."
+        )
+    if adopted.problems:
+        path, reason = min(adopted.problems.items())
+        raise Conflicting(f"{show_path(path)} could not be restored: {reason}", "Mend it and try again; the rest was restored.")
+    return act
+
+
+def resolve(replica: LocalReplica, chosen: list[Conflict], how: str, text: bytes | None) -> str:
+    """Settle records. The content asked for becomes what the folder holds; nothing is dropped from the history."""
+    draft = replica.draft()
+    edits: dict[RelPath, Entry | None] = {}
+    made: dict[Digest, bytes] = {}
+    for conflict in chosen:
+        edits |= _resolution(replica, conflict, how, text, draft, made)
+    target = edit_manifest(replica.row.full_root, sorted(edits.items()), draft)
+
+    def keep(tx: Tx) -> None:
+        replica.blobs.put_inline(tx, made.items())
+        replica.blobs.put_nodes(tx, draft.new)
+
+    replica.db.write_now(keep)
+    act = _bring(replica, target, replica.row.full_root, "resolve")
+    now_ms = replica.clock.now_ms()
+    settled = [msgspec.structs.replace(one, state="resolved", resolution=how, resolved_ms=now_ms) for one in chosen]
+
+    def close(tx: Tx) -> None:
+        for one in settled:
+            conflicts.put_conflict(tx, one, sent=False)
+
+    replica.db.write_now(close)
+    return act.id
+
+
+def _resolution(
+    replica: LocalReplica, conflict: Conflict, how: str, text: bytes | None, draft: Draft, made: dict[Digest, bytes]
+) -> dict[RelPath, Entry | None]:
+    ours = None if conflict.ours is None else entry_of(conflict.ours)[1]
+    now = find_entry(replica.row.full_root, conflict.path, draft)
+    if how == "theirs" or ours is None:
+        return {}
+    if how == "edit":
+        if text is None:
+            raise InvalidValue("`--edit` needs the edited text", "Run it on a terminal, or give the text.")
+        digest = digest_of(text)
+        made[digest] = text
+        return {conflict.path: File(digest, len(text), isinstance(now, File) and now.executable)}
+    if how == "ours" and not isinstance(now, Dir):
+        return {conflict.path: ours}
+    return {_free_name(replica, conflict.path, draft): ours}
+
+
+def _free_name(replica: LocalReplica, path: RelPath, draft: Draft) -> RelPath:
+    """`name.ours`, `name.ours2`, ...: the first that is free (a long name is cut so that it still fits)."""
+    folder, slash, name = path.rpartition(b"/")
+    for number in range(1, 1000):
+        suffix = BOTH_SUFFIX + (b"" if number == 1 else b"%d" % number)
+        candidate = RelPath(folder + slash + name[: 255 - len(suffix)] + suffix)
+        if find_entry(replica.row.full_root, candidate, draft) is None:
+            return candidate
+    raise Conflicting(f"no free name beside {show_path(path)}", "Resolve it with --ours or --theirs.")
+
+
+def marked_text(replica: LocalReplica, conflict: Conflict) -> bytes:
+    """Both texts in one, with markers around what differs: what an editor is opened with."""
+    texts = []
+    for record in (conflict.base, conflict.ours, conflict.theirs):
+        entry = None if record is None else entry_of(record)[1]
+        texts.append(replica.blobs.get(entry.digest) if isinstance(entry, File) else b"")
+    return merge_marked(*texts, ours_label="ours", theirs_label="theirs")
+
+
+def approve(replica: LocalReplica, code: str, newest_root: Digest | None) -> None:
+    """Let one thing past: what the brake holds, a replaced root, a cloud that was restored (then both sides are joined)."""
+    row = replica.row
+    if code == RootLost.code:
+        with Folder.open_root(row.root) as folder:
+            identity = folder.identity()
+        replica.db.write_now(lambda tx: workspaces.set_root_identity(tx, row.id, identity))
+    elif code == EpochChanged.code:
+        replica.db.write_now(lambda tx: workspaces.set_agreed(tx, row.id, 0, EMPTY_ROOT, ""))
+    else:
+        allowed = " ".join(root.hex() for root in (row.shared_root, newest_root) if root is not None)
+        replica.db.write_now(lambda tx: workspaces.set_allowed(tx, row.id, allowed))
+    shared_root, shared_full = row.shared_root, row.shared_full
+    replica.reload()
+    replica.row = msgspec.structs.replace(replica.row, shared_root=shared_root, shared_full=shared_full)
+
+
+def explain(replica: LocalReplica, path: RelPath) -> dict[str, object]:
+    """Which rule decides about a path, where it stands, and whether the path is carried."""
+    record = replica.index.get(path)
+    on_disk = os.path.join(replica.row.root, path)  # noqa: PTH118 - bytes
+    is_dir = is_folder(record) if record is not None else os.path.isdir(on_disk)  # noqa: PTH112 - bytes
+    with replica.open_root() as root:
+        folder, _, name = path.rpartition(b"/")
+        above = b""
+        for part in folder.split(b"/") if folder else ():
+            verdict = IgnoreSource().rules_in(root, above).rules.decide(part, True)
+            if verdict.ignored:
+                break
+            above = above + b"/" + part if above else part
+        else:
+            verdict = IgnoreSource().rules_in(root, folder).rules.decide(name, is_dir)
+    return {"ignored": verdict.ignored, "rule": verdict.rule, "travels": verdict.travels, "carried": record is not None}
+
+
+def set_paused(replica: LocalReplica, until_ms: int) -> None:
+    """Transfer rests until then; 0 resumes."""
+    replica.db.write_now(lambda tx: workspaces.set_paused(tx, replica.id, until_ms))
+    replica.row = msgspec.structs.replace(replica.row, paused_until_ms=until_ms)
+
+
+def record_act(replica: LocalReplica, verb: str, before: Digest) -> None:
+    """Note what a cycle changed on a person's word, so that `fst undo` can reverse it."""
+    now_ms = replica.clock.now_ms()
+    act = Act(new_ulid(now_ms), verb, before, replica.row.full_root, now_ms)
+    replica.db.write_now(lambda tx: history.add_act(tx, replica.id, act))

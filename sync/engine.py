@@ -1,0 +1,315 @@
+"""One replica's verbs in their order: look, share, push, pull. It holds no policy of when; the supervisor decides that.
+
+Blocking work (disk, store) runs in `run`, one call at a time; only the remote is awaited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from typing import Final, TypeVar
+
+import msgspec
+
+from store import conflicts, history, journal, snapshots, workspaces
+from store.blobs.frames import decode_frame, is_recipe
+from store.database import Tx
+from store.errors import BlobMissing, BlobsMissing, BrakeHeld, Busy, InvalidReply
+from store.manifest import EMPTY_ROOT, Draft, diff_manifests, manifest_totals
+from store.types import Change, Digest, Entry, File, RelPath, parse_digest
+from store.workspaces import Apart
+from sync import adopt, transfer
+from sync.adopt import Adopted, Received
+from sync.apply import sweep_temps
+from sync.core.brake import Direction, Limits, count_losses, weigh
+from sync.core.wire import PUSH_INLINE_BYTES, Head, PushHeader, PushStep, pack_delta
+from sync.ports import CatchUp, Git, Remote
+from sync.replica import LocalReplica
+from sync.scan import Scanner, ScanResult
+from sync.share import Suspect, derive_shared
+
+INLINE_BLOBS: Final = 256
+PUSH_TRIES: Final = 3
+ACTOR: Final = "watch"
+T = TypeVar("T")
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """What a person set: the brake's limits, and how secrets are told (None: nothing is held back)."""
+
+    limits: Limits
+    suspect: Suspect | None
+    boot_id: str
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """One push: from what is agreed to the newest shared state, through the snapshots in between."""
+
+    header: PushHeader
+    deltas: list[bytes]
+    digests: list[Digest]
+    inline: bool
+    root: Digest
+    sequence: int
+    snapshot_ids: list[str]
+
+
+class Engine:
+    """The verbs of one replica. Not safe for two callers at once: the supervisor calls them in turn."""
+
+    def __init__(
+        self, replica: LocalReplica, scanner: Scanner, git: Git, policy: Callable[[], Policy], run: Callable[..., Awaitable[T]]
+    ) -> None:
+        self.replica = replica
+        self._scanner = scanner
+        self._git = git
+        self._policy = policy
+        self._run = run
+        self._switched = False
+        self.newest_root: Digest | None = None
+        self.ignored_files = 0
+
+    # --- look -------------------------------------------------------------------------------------------------------------------
+
+    async def look(self, dirty: Collection[bytes] | None) -> ScanResult:
+        """List the dirty folders again (None: everything) and keep what is settled. Raises RootLost."""
+        return await self._run(self._look, dirty)  # type: ignore[return-value]
+
+    def _look(self, dirty: Collection[bytes] | None) -> ScanResult:
+        head = self._git.head()
+        self._switched = self._switched or (bool(self.replica.row.git_head) and head != self.replica.row.git_head)
+        if self._scanner.ignore.set_outside(*self._git.excludes()):
+            dirty = None
+        with self.replica.open_root() as root:
+            result = self._scanner.scan(root, dirty)
+        if head != self.replica.row.git_head:
+            self._note_git(head)
+        self.ignored_files = result.ignored if dirty is None else self.ignored_files
+        if result.changes or result.seen or result.contents:
+            changes = [(change.path, change.new) for change in result.changes]
+            self.replica.commit(changes=changes, seen=result.seen, contents=result.contents, actor=ACTOR)
+        return result
+
+    def _note_git(self, head: str) -> None:
+        self.replica.db.write_now(lambda tx: workspaces.set_git_head(tx, self.replica.id, head))
+        self.replica.row = msgspec.structs.replace(self.replica.row, git_head=head)
+
+    # --- share ------------------------------------------------------------------------------------------------------------------
+
+    async def share(self) -> dict[RelPath, Apart]:
+        """Bring the shared root up to date with the full one. Returns what is kept apart."""
+        return await self._run(self._share)  # type: ignore[return-value]
+
+    def _share(self) -> dict[RelPath, Apart]:
+        replica = self.replica
+        apart = workspaces.list_apart(replica.db.read(), replica.id)
+        policy = self._policy()
+        if replica.row.shared_full == replica.row.full_root and (policy.suspect is not None or not apart):
+            return apart
+        draft = replica.draft()
+        shared = derive_shared(replica.row, apart, draft, policy.suspect)
+        full_root = replica.row.full_root
+
+        def work(tx: Tx) -> None:
+            replica.blobs.put_nodes(tx, draft.new)
+            workspaces.set_apart(tx, replica.id, shared.put, shared.drop)
+            workspaces.set_shared(tx, replica.id, shared.root, full_root)
+
+        if draft.new or shared.put or shared.drop:
+            replica.db.write_now(work)
+        # Where full and shared are one tree nothing new was written: the row follows with the next transaction, or is derived again.
+        replica.row = msgspec.structs.replace(replica.row, shared_root=shared.root, shared_full=full_root)
+        return {path: row for path, row in {**apart, **shared.put}.items() if path not in shared.drop}
+
+    # --- push -------------------------------------------------------------------------------------------------------------------
+
+    async def push(self, remote: Remote) -> Head | None:
+        """Send what differs from agreed under one compare-and-swap. None: there was nothing to send.
+
+        Raises VersionMoved (pull first), BrakeHeld, EpochChanged.
+        """
+        await self.share()
+        outgoing: Outgoing | None = await self._run(self._prepare)  # type: ignore[assignment]
+        if outgoing is not None:
+            head = await self._send(remote, outgoing)
+            await self._run(self._confirm, outgoing, head)
+        await self._send_conflicts(remote)
+        return None if outgoing is None else head
+
+    async def _send(self, remote: Remote, outgoing: Outgoing) -> Head:
+        frames: list[bytes] = []
+        if outgoing.inline:
+            frames = await self._run(lambda: list(self.replica.blobs.frames_for(outgoing.digests)))  # type: ignore[assignment]
+        else:
+            await transfer.send_blobs(remote, self.replica.blobs, outgoing.digests)
+        for _ in range(PUSH_TRIES):
+            try:
+                return await remote.push(self.replica.row.workspace_id, outgoing.header, outgoing.deltas, frames)
+            except BlobsMissing as error:
+                listed = error.details.get("digests")
+                absent = listed if isinstance(listed, list) and listed else outgoing.digests
+                await transfer.send_blobs(remote, self.replica.blobs, absent)
+        raise BlobMissing("the cloud keeps asking for blobs that were sent")
+
+    def _prepare(self) -> Outgoing | None:
+        replica, row = self.replica, self.replica.row
+        reader = replica.db.read()
+        unshared = snapshots.unshared_snapshots(reader, row.workspace_id)
+        if row.shared_root == row.agreed_root and not unshared:
+            return None
+        draft = replica.draft()
+        self._check_brake(draft)
+        steps: list[PushStep] = []
+        deltas: list[bytes] = []
+        digests: dict[Digest, int] = {}
+        before = row.agreed_root
+        for root, snapshot in [(snapshot.manifest_hash, snapshot) for snapshot in unshared] + [(row.shared_root, None)]:
+            if snapshot is None and root == before and steps:
+                continue
+            sections = list(pack_delta(_collect(diff_manifests(before, root, draft), digests)))
+            steps.append(PushStep(root.hex(), len(sections), None if snapshot is None else adopt.wire_snapshot(snapshot)))
+            deltas += sections
+            before = root
+        header = PushHeader(row.epoch, row.agreed_version, row.agreed_root.hex(), row.id, steps)
+        inline = len(digests) <= INLINE_BLOBS and sum(digests.values()) <= PUSH_INLINE_BYTES
+        return Outgoing(header, deltas, list(digests), inline, before, row.sequence, [snapshot.id for snapshot in unshared])
+
+    def _check_brake(self, draft: Draft) -> None:
+        row = self.replica.row
+        if row.agreed_root == EMPTY_ROOT or row.shared_root.hex() in row.allowed:
+            return
+        losses = count_losses((change.old, change.new) for change in diff_manifests(row.agreed_root, row.shared_root, draft))
+        before, after = (manifest_totals(root, draft).files for root in (row.agreed_root, row.shared_root))
+        policy = self._policy()
+        brake = weigh(losses, Direction.OUT, before=before, after=after, limits=policy.limits, switching=self._switched)
+        if brake.holds:
+            raise BrakeHeld(brake.sentence, "`fst approve` sends it; `fst restore --from ID` brings the files back.")
+
+    def _confirm(self, outgoing: Outgoing, head: Head) -> None:
+        replica = self.replica
+        if head.root != outgoing.root.hex():
+            raise InvalidReply("the cloud took a push and answers another root")
+        row = replica.row
+
+        def work(tx: Tx) -> None:
+            workspaces.set_shared(tx, replica.id, row.shared_root, row.shared_full)
+            workspaces.set_agreed(tx, replica.id, head.version, outgoing.root, head.epoch)
+            history.mark_version(tx, replica.id, outgoing.sequence, head.version)
+            snapshots.mark_shared(tx, outgoing.snapshot_ids)
+
+        replica.db.write_now(work)
+        self._switched = False
+        replica.row = msgspec.structs.replace(row, agreed_version=head.version, agreed_root=outgoing.root, epoch=head.epoch)
+
+    async def _send_conflicts(self, remote: Remote) -> None:
+        workspace_id = self.replica.row.workspace_id
+        unsent: list[conflicts.Conflict] = await self._run(  # type: ignore[assignment]
+            lambda: conflicts.unsent_conflicts(self.replica.db.read(), workspace_id)
+        )
+        if not unsent:
+            return
+        pinned = [digest for conflict in unsent for digest in adopt.pinned_digests(conflict)]
+        await transfer.send_blobs(remote, self.replica.blobs, list(dict.fromkeys(pinned)))
+        await remote.send_conflicts(workspace_id, [adopt.wire_conflict(conflict) for conflict in unsent])
+        await self._run(lambda: self.replica.db.write_now(lambda tx: conflicts.mark_sent(tx, [conflict.id for conflict in unsent])))
+
+    # --- pull -------------------------------------------------------------------------------------------------------------------
+
+    async def pull(self, remote: Remote, incoming: CatchUp | None, on_apply: Callable[[], None]) -> Adopted | None:
+        """Follow the head: from an event when it continues what is agreed, else by asking. None: nothing was new.
+
+        Raises BrakeHeld, RootLost, EpochChanged, Stale when the folder must be looked at again.
+        """
+        row = self.replica.row
+        if incoming is None or incoming.head is None or incoming.parent_root != row.agreed_root:
+            incoming = await remote.catch_up(row.workspace_id, row.agreed_version, row.agreed_root)
+        head = incoming.head
+        if head is None:
+            raise InvalidReply("the cloud's answer names no head")
+        await self.share()
+        contents = decode_contents(incoming)
+        if head.version == row.agreed_version and head.root == row.agreed_root.hex():
+            await self._run(self._learn, incoming)
+            return None
+        received: Received | None = await self._run(adopt.receive, self.replica, incoming, contents)  # type: ignore[assignment]
+        if received is None:
+            received = await self._receive_nodes(remote, incoming, contents)
+        self.newest_root = received.root
+        wanted: list[Digest] = await self._run(self._wanted, received)  # type: ignore[assignment]
+        if wanted:
+            await transfer.fetch_blobs(remote, self.replica.blobs, wanted)
+        if await self._run(self._git.is_at_work):
+            raise Busy("git is at work in this folder", "What came from the cloud is applied once git is done.")
+        on_apply()
+        policy = self._policy()
+        adopted: Adopted = await self._run(adopt.adopt, self.replica, received, policy.limits, policy.boot_id)  # type: ignore[assignment]
+        return adopted
+
+    async def _receive_nodes(self, remote: Remote, incoming: CatchUp, contents: dict[Digest, bytes]) -> Received:
+        if incoming.head is None:
+            raise InvalidReply("the cloud's answer names no head")
+        root = parse_digest(incoming.head.root)
+        await transfer.fetch_manifest(remote, self.replica.blobs, self.replica.row.workspace_id, root)
+        return adopt.received_of(self.replica, incoming, root, self.replica.draft(), contents)
+
+    def _wanted(self, received: Received) -> list[Digest]:
+        found: dict[Digest, int] = {}
+        for _ in _collect(diff_manifests(self.replica.row.agreed_root, received.root, received.draft), found):
+            pass
+        for conflict in received.conflicts:
+            if conflict.is_open:
+                found.update(dict.fromkeys(adopt.pinned_digests(conflict), 0))
+        lacking = self.replica.blobs.lacking(digest for digest in found if digest not in received.contents)
+        return [digest for digest in found if digest in lacking]
+
+    def _learn(self, incoming: CatchUp) -> None:
+        if incoming.snapshots or incoming.conflicts:
+            known, records = adopt.learned_of(self.replica, incoming)
+            self.replica.db.write_now(lambda tx: adopt.keep_learned(tx, known, records))
+
+    # --- after a crash ----------------------------------------------------------------------------------------------------------
+
+    async def list_apart(self) -> dict[RelPath, Apart]:
+        """What is kept apart now."""
+        return await self._run(lambda: workspaces.list_apart(self.replica.db.read(), self.replica.id))  # type: ignore[return-value]
+
+    async def retry_owed(self) -> dict[RelPath, str]:
+        """Try again what the folder refused. Returns what it still refuses, and why."""
+        adopted: Adopted = await self._run(adopt.retry_owed, self.replica)  # type: ignore[assignment]
+        return adopted.problems
+
+    async def verb(self, verb: Callable[..., T], *args: object, **options: object) -> T:
+        """Something a person asked for, in the replica's turn."""
+        return await self._run(lambda: verb(self.replica, *args, **options))  # type: ignore[return-value]
+
+    async def recover(self) -> None:
+        """Finish or forget what a crash left: temporaries are kept by digest and swept, torn paths are read again."""
+        await self._run(self._recover)
+
+    def _recover(self) -> None:
+        replica = self.replica
+        with replica.open_root() as root:
+            sweep_temps(root, lambda data: adopt.keep_bytes(replica, data))
+        left = journal.pending(replica.db.read(), replica.id)
+        if left is None:
+            return
+        if left.boot_id != self._policy().boot_id:
+            torn = [change.path for change in diff_manifests(left.from_root, left.to_root, replica.draft())]
+            self._scanner.doubt(torn)
+        replica.db.write_now(lambda tx: journal.finish(tx, replica.id))
+
+
+def decode_contents(incoming: CatchUp) -> dict[Digest, bytes]:
+    """The small blobs that came along, each checked against its digest."""
+    contents: dict[Digest, bytes] = {}
+    for frame in incoming.frames:
+        if not is_recipe(frame):
+            contents.update(decode_frame(frame))
+    return contents
+
+
+def _collect(changes: Iterator[Change], found: dict[Digest, int]) -> Iterator[tuple[RelPath, Entry | None]]:
+    """Pass changes on as a delta, noting the digests of new files and their sizes."""
+    for change in changes:
+        if isinstance(change.new, File):
+            found[change.new.digest] = change.new.size
+        yield change.path, change.new

@@ -1,0 +1,89 @@
+"""One replica on this machine: its rows, its stat index and its folder, and the one transaction that keeps a settled state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
+
+from store import history, workspaces
+from store.atomic import Folder
+from store.blobs import BlobStore
+from store.database import Database, Tx
+from store.errors import RootLost
+from store.history import LogEntry
+from store.index import StatIndex
+from store.manifest import Draft, edit_manifest
+from store.types import Digest, Entry, RelPath, show_path
+from store.workspaces import Replica
+from sync.ports import Clock
+
+Also = Callable[[Tx, Digest], None]
+
+
+class LocalReplica:
+    """What every verb of the engine works on. Used by one thread at a time."""
+
+    def __init__(self, db: Database, blobs: BlobStore, clock: Clock, replica_id: str) -> None:
+        self.db = db
+        self.blobs = blobs
+        self.clock = clock
+        self.row: Replica = workspaces.get_replica(db.read(), replica_id)
+        self.index = StatIndex.load(db.read(), replica_id)
+
+    @property
+    def id(self) -> str:
+        """The replica's id."""
+        return self.row.id
+
+    def reload(self) -> None:
+        """Read the row again after a write that went past `commit`."""
+        self.row = workspaces.get_replica(self.db.read(), self.row.id)
+
+    def draft(self) -> Draft:
+        """New nodes are drafted here and kept with the state that names them."""
+        return Draft(self.blobs)
+
+    def open_root(self) -> Folder:
+        """The root folder, when it is still the one that was attached. Raises RootLost (R8: no deletion on doubt)."""
+        shown = show_path(self.row.root)
+        try:
+            folder = Folder.open_root(self.row.root)
+        except FileNotFoundError:
+            raise RootLost(f"{shown} is not there", "Bring it back (mount it?); nothing was deleted anywhere.") from None
+        if folder.identity() != self.row.identity:
+            folder.close()
+            raise RootLost(
+                f"{shown} is not the folder that was attached: it was replaced or another disk is mounted there",
+                "Bring the old one back, or accept this one with `fst approve`.",
+            )
+        return folder
+
+    def commit(
+        self, *, changes: Sequence[tuple[RelPath, Entry | None]], seen: Mapping[RelPath, bytes | None],
+        contents: Iterable[tuple[Digest, bytes]], actor: str, draft: Draft | None = None, also: Also | None = None,
+    ) -> Digest:  # fmt: skip
+        """Keep a settled state: contents, nodes, stat rows, full root and log in one transaction. Returns the full root.
+
+        `also` may write more in the same transaction. The stat index in memory follows only after the commit.
+        """
+        draft = draft or self.draft()
+        full_root = edit_manifest(self.row.full_root, changes, draft) if changes else self.row.full_root
+        moved = full_root != self.row.full_root
+        sequence = self.row.sequence + moved
+        now_ms = self.clock.now_ms()
+
+        def work(tx: Tx) -> None:
+            self.blobs.put_inline(tx, contents)
+            self.blobs.put_nodes(tx, draft.new)
+            self.index.store(tx, self.id, seen)
+            if moved:
+                workspaces.set_full(tx, self.id, full_root, sequence)
+                history.append_log(tx, self.id, LogEntry(sequence, full_root, now_ms, actor, None))
+            if also is not None:
+                also(tx, full_root)
+
+        self.db.write_now(work)
+        self.index.remember(seen)
+        self.row = msgspec.structs.replace(self.row, full_root=full_root, sequence=sequence)
+        return full_root

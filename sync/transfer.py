@@ -1,0 +1,134 @@
+"""Move missing blobs and nodes between the local store and a Remote. Content is checked as it arrives (B2); nothing is held whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import Final
+
+from store.blobs import BlobStore, Bulk, Recipe
+from store.blobs.frames import decode_recipe, is_recipe
+from store.errors import BlobMissing, InvalidReply
+from store.manifest import check_node, parse_node
+from store.manifest.node import digest_in
+from store.types import Digest
+from sync.ports import Remote
+
+BATCH_BYTES: Final = 8 * 1024 * 1024
+NODES_AT_ONCE: Final = 4096
+
+
+async def fetch_blobs(remote: Remote, blobs: BlobStore, digests: Iterable[Digest]) -> None:
+    """Bring every blob that is not here; durable on return. Raises BlobMissing when the cloud does not give one."""
+    wanted = await asyncio.to_thread(_lacking_in_order, blobs, digests)
+    if not wanted:
+        return
+    recipes = await _fetch_frames(remote, blobs, wanted)
+    if recipes:
+        chunks = [digest for recipe in recipes for digest, _ in recipe.chunks]
+        lacking = await asyncio.to_thread(_lacking_in_order, blobs, chunks)
+        if await _fetch_frames(remote, blobs, lacking):
+            raise InvalidReply("the cloud answered a chunk with another recipe")
+        for recipe in recipes:
+            await asyncio.to_thread(blobs.put_recipe, recipe)
+    still = await asyncio.to_thread(blobs.lacking, wanted)
+    if still:
+        raise BlobMissing(f"the cloud did not give {len(still)} blobs, the first is {min(still).hex()}")
+
+
+async def _fetch_frames(remote: Remote, blobs: BlobStore, wanted: Sequence[Digest]) -> list[Recipe]:
+    recipes: list[Recipe] = []
+    if not wanted:
+        return recipes
+    asked = set(wanted)
+    with blobs.bulk() as bulk:
+        async for batch in _batches(remote.fetch(wanted)):
+            for frame in batch:
+                if is_recipe(frame):
+                    recipe = decode_recipe(frame)
+                    if recipe.digest not in asked:
+                        raise InvalidReply("the cloud sent a recipe that was not asked for")
+                    recipes.append(recipe)
+            await asyncio.to_thread(_add_frames, bulk, [frame for frame in batch if not is_recipe(frame)], asked)
+    return recipes
+
+
+def _add_frames(bulk: Bulk, frames: list[bytes], asked: set[Digest]) -> None:
+    for frame in frames:
+        bulk.add_frame(frame, asked)
+
+
+async def _batches(frames: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
+    """Frames in lists of about BATCH_BYTES, so that one thread hop serves many."""
+    batch: list[bytes] = []
+    size = 0
+    async for frame in frames:
+        batch.append(frame)
+        size += len(frame)
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+async def send_blobs(remote: Remote, blobs: BlobStore, digests: Sequence[Digest]) -> None:
+    """Send what the cloud lacks of these. Chunked blobs send their missing chunks first, then the recipe (W1: leaf to root)."""
+    lacking = await remote.missing(digests)
+    if not lacking:
+        return
+    plain, recipes = await asyncio.to_thread(_by_form, blobs, [digest for digest in digests if digest in lacking])
+    chunks = list(dict.fromkeys(digest for recipe in recipes for digest, _ in recipe.chunks))
+    missing_chunks = await remote.missing(chunks) if chunks else set()
+    first = plain + [digest for digest in chunks if digest in missing_chunks]
+    if first:
+        await remote.upload(blobs.frames_for(first))
+    if recipes:
+        await remote.upload(blobs.frames_for([recipe.digest for recipe in recipes]))
+
+
+def _by_form(blobs: BlobStore, digests: Sequence[Digest]) -> tuple[list[Digest], list[Recipe]]:
+    plain: list[Digest] = []
+    recipes: list[Recipe] = []
+    for digest in digests:
+        recipe = blobs.recipe(digest)
+        if recipe is None:
+            plain.append(digest)
+        else:
+            recipes.append(recipe)
+    return plain, recipes
+
+
+def _lacking_in_order(blobs: BlobStore, digests: Iterable[Digest]) -> list[Digest]:
+    unique = list(dict.fromkeys(digests))
+    lacking = blobs.lacking(unique)
+    return [digest for digest in unique if digest in lacking]
+
+
+async def fetch_manifest(remote: Remote, blobs: BlobStore, workspace_id: str, root: Digest) -> None:
+    """Bring every node under `root` that is not here, level by level, each checked before it is kept."""
+    level = [root]
+    while level:
+        lacking = await asyncio.to_thread(blobs.lacking_nodes, level)
+        found: dict[Digest, bytes] = {}
+        wanted = [digest for digest in level if digest in lacking]
+        async for digest, data in remote.nodes(workspace_id, wanted):
+            check_node(digest, data)
+            found[digest] = data
+        absent = lacking - found.keys()
+        if absent:
+            raise BlobMissing(f"the cloud did not give {len(absent)} nodes, the first is {min(absent).hex()}")
+        level = await asyncio.to_thread(_keep_nodes, blobs, found, level)
+
+
+def _keep_nodes(blobs: BlobStore, found: dict[Digest, bytes], level: Sequence[Digest]) -> list[Digest]:
+    nodes = [parse_node(found.get(digest) or blobs.get_node(digest)) for digest in level]
+    below = [digest_in(child) for node in nodes for child in node.children]
+    for batch in _split(list(found)):
+        blobs.db.write_now(lambda tx, batch=batch: blobs.put_nodes(tx, {digest: found[digest] for digest in batch}))  # type: ignore[misc]
+    return list(dict.fromkeys(below))
+
+
+def _split(digests: list[Digest]) -> Iterator[list[Digest]]:
+    for at in range(0, len(digests), NODES_AT_ONCE):
+        yield digests[at : at + NODES_AT_ONCE]
