@@ -1,0 +1,65 @@
+"""Everything decided once at start: the verb, the data folder, the address."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import platformdirs
+
+DEFAULT_LISTEN: Final = "127.0.0.1:8470"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What to do, and where. `address` and `port` matter to `serve`, `email` to `token`."""
+
+    verb: str
+    data: Path
+    address: str = ""
+    port: int = 0
+    email: str = ""
+
+
+def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Settings:
+    """The command line as settings; leaves with code 2 and a usage line where it is wrong."""
+    data = default_data(os.environ if environment is None else environment)
+    parser = argparse.ArgumentParser(prog="fst cloud", description="The other side: what your machines meet through.")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    serve = _verb(verbs.add_parser("serve", help="run until told to stop"), data)
+    serve.add_argument("--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT", help=f"default {DEFAULT_LISTEN}; port 0 takes a free one")
+    token = _verb(verbs.add_parser("token", help="print a session token, creating the user if need be"), data)
+    token.add_argument("--email", required=True, metavar="ADDRESS")
+    _verb(verbs.add_parser("fsck", help="read and check everything that is kept"), data)
+    _verb(verbs.add_parser("restored", help="say that the data was restored from a backup: clients ask before they delete"), data)
+    found = parser.parse_args(arguments)
+    address, port = "", 0
+    if found.verb == "serve":
+        try:
+            address, port = parse_address(found.listen)
+        except ValueError:
+            parser.error(f"--listen takes HOST:PORT, not {found.listen!r}")
+    return Settings(found.verb, found.data, address, port, getattr(found, "email", ""))
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """`HOST:PORT` or `[V6]:PORT` -> both. Raises ValueError."""
+    address, _, port = text.rpartition(":")
+    if not address or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(text)
+    return address.removeprefix("[").removesuffix("]"), int(port)
+
+
+def default_data(environment: Mapping[str, str]) -> Path:
+    """Under FASTEST_HOME if that is set, else where this system keeps a user's data."""
+    home = environment.get("FASTEST_HOME")
+    return Path(home) / "cloud" if home else platformdirs.user_data_path("fastest") / "cloud"
+
+
+def _verb(parser: argparse.ArgumentParser, data: Path) -> argparse.ArgumentParser:
+    parser.add_argument("--data", type=Path, default=data, metavar="DIR", help=f"default {data}")
+    return parser

@@ -1,0 +1,126 @@
+"""Blobs and nodes of one user: taken in once their bytes were shown, given out only to who owns them.
+
+Theory. The blob store knows no users and keeps one copy of each content. A user owns a blob by having sent its bytes, all of them:
+naming a digest proves nothing. Whoever proved a whole chunked blob may also read the chunks it is kept as.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from cloud.context import Cloud
+from cloud.records import blobs
+from cloud.records.moments import text_of
+from store.blobs import CHUNKED_MIN, Recipe
+from store.blobs.frames import decode_recipe, encode_frame, frame_digests, is_recipe
+from store.errors import BlobDamaged, BlobsMissing, HashMismatch, InvalidReply, InvalidValue, NotFound, TooLarge
+from store.manifest import EMPTY_NODE, EMPTY_ROOT
+from store.types import Digest
+
+MAX_FILE_BYTES: Final = 64 * 1024 * 1024 * 1024
+LEAST_CHUNK_BYTES: Final = 16 * 1024
+"""On average over a file: a recipe of crumbs would make every later reading slow."""
+TOUCH_MS: Final = 60 * 60 * 1000
+"""How old a renewal may be before an answer "it is here" renews it."""
+GIVEN_AT_ONCE: Final = 4 * 1024 * 1024
+NODES_AT_ONCE: Final = 256
+SHOWN_DIGESTS: Final = 1_000
+
+
+def missing(cloud: Cloud, user_id: str, digests: Sequence[Digest]) -> list[bool]:
+    """Which of these the user must send. Those that are here are renewed, so that the collector leaves them alone meanwhile."""
+    found = blobs.owned_sizes(cloud.read(), user_id, digests)
+    if found:
+        at, before = cloud.now(), text_of(max(0, cloud.now_ms() - TOUCH_MS))
+        cloud.db.write_now(lambda tx: blobs.touch_owned(tx, user_id, found, at, before))
+    return [digest not in found for digest in digests]
+
+
+def take_frames(cloud: Cloud, user_id: str, frames: Sequence[bytes]) -> int:
+    """Keep what these frames hold; durable on return. Raises InvalidValue, HashMismatch, BlobsMissing for a recipe without its chunks."""
+    sizes: dict[Digest, int] = {}
+    recipes: list[Recipe] = []
+    try:
+        with cloud.blobs.bulk() as bulk:
+            for frame in frames:
+                if is_recipe(frame):
+                    recipes.append(decode_recipe(frame))
+                else:
+                    bulk.add_frame(frame)
+                    sizes.update(frame_digests(frame))
+        _own(cloud, user_id, sizes)
+        for recipe in recipes:
+            _take_recipe(cloud, user_id, recipe)
+    except InvalidReply as error:
+        raise InvalidValue(error.message) from error
+    except BlobDamaged as error:
+        raise HashMismatch(error.message) from error
+    return len(sizes) + len(recipes)
+
+
+def _take_recipe(cloud: Cloud, user_id: str, recipe: Recipe) -> None:
+    """Checked against this user's own chunks even when the blob is here already: else naming it would be enough to own it."""
+    if not CHUNKED_MIN <= recipe.size <= MAX_FILE_BYTES or len(recipe.chunks) > recipe.size // LEAST_CHUNK_BYTES + 1:
+        raise TooLarge(f"a recipe of {recipe.size} bytes in {len(recipe.chunks)} chunks")
+    owned = blobs.owned_sizes(cloud.read(), user_id, {digest for digest, _ in recipe.chunks})
+    lacking = sorted({digest.hex() for digest, _ in recipe.chunks if digest not in owned})
+    if lacking:
+        raise BlobsMissing(f"{len(lacking)} chunks are not here", "Send them before the recipe.", hashes=lacking)
+    whole = hashlib.sha256()
+    for digest, size in recipe.chunks:
+        if owned[digest] != size or size > CHUNKED_MIN or cloud.blobs.recipe(digest) is not None:
+            raise InvalidValue(f"the recipe of {recipe.digest.hex()} misnames a chunk")
+        whole.update(cloud.blobs.get(digest))
+    if whole.digest() != recipe.digest:
+        raise HashMismatch(f"the chunks of {recipe.digest.hex()} do not make it")
+    with cloud.blobs.bulk() as bulk:
+        bulk.add_recipe(recipe)
+    kept = cloud.blobs.recipe(recipe.digest) or recipe
+    _own(cloud, user_id, dict(kept.chunks) | {recipe.digest: recipe.size})
+
+
+def _own(cloud: Cloud, user_id: str, sizes: dict[Digest, int]) -> None:
+    at = cloud.now()
+    if sizes:
+        cloud.db.write_now(lambda tx: blobs.add_owned(tx, user_id, sizes, at))
+
+
+def check_owned(cloud: Cloud, user_id: str, digests: Sequence[Digest]) -> list[list[Digest]]:
+    """The digests in batches of about GIVEN_AT_ONCE bytes. Raises NotFound unless all are this user's."""
+    sizes = blobs.owned_sizes(cloud.read(), user_id, digests)
+    _refuse([digest for digest in digests if digest not in sizes], "blobs")
+    batches: list[list[Digest]] = []
+    room = 0
+    for digest in digests:
+        if room <= 0:
+            batches.append([])
+            room = GIVEN_AT_ONCE
+        batches[-1].append(digest)
+        # A small blob still costs a look-up and its table row.
+        room -= max(1024, min(sizes[digest], CHUNKED_MIN))
+    return batches
+
+
+def give_blobs(cloud: Cloud, digests: Sequence[Digest]) -> list[bytes]:
+    """One batch as frames; a chunked blob as its recipe's."""
+    return list(cloud.blobs.frames_for(digests))
+
+
+def check_nodes(cloud: Cloud, user_id: str, digests: Sequence[Digest]) -> Iterator[Sequence[Digest]]:
+    """The digests in batches. Raises NotFound unless all are nodes of this user's manifests."""
+    owned = blobs.owned_nodes(cloud.read(), user_id, digests) | {EMPTY_ROOT}
+    _refuse([digest for digest in digests if digest not in owned], "nodes")
+    return (digests[at : at + NODES_AT_ONCE] for at in range(0, len(digests), NODES_AT_ONCE))
+
+
+def give_nodes(cloud: Cloud, digests: Sequence[Digest]) -> list[bytes]:
+    """One batch as a frame."""
+    found = [(digest, EMPTY_NODE if digest == EMPTY_ROOT else cloud.blobs.get_node(digest)) for digest in digests]
+    return [encode_frame(found)]
+
+
+def _refuse(absent: list[Digest], what: str) -> None:
+    if absent:
+        raise NotFound(f"{len(absent)} {what} are not here", hashes=[digest.hex() for digest in absent[:SHOWN_DIGESTS]])

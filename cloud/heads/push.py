@@ -1,0 +1,177 @@
+"""One push: everything is checked outside the transaction, then one compare-and-swap makes it true.
+
+Theory. What a push builds on (the head's version and root) cannot change without the version moving, so all of the expensive work,
+the deltas, the tree, the blobs, may be done before the transaction, by many threads at once: if the head moved meanwhile the swap
+fails and nothing was written. A push that fails leaves no row behind. A push whose answer was lost is recognised by the version it
+made: same replica, same parent, same root, and every snapshot known.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from cloud.context import Cloud
+from cloud.events import pack_message
+from cloud.heads import checks
+from cloud.heads.body import Push
+from cloud.records import activity, blobs, projects, replicas, snapshots, workspaces
+from cloud.records.accounts import Account
+from cloud.records.workspaces import HeadMove
+from store.blobs.frames import encode_frame
+from store.database import Reader, Tx
+from store.errors import EpochChanged, NotFound, VersionMoved
+from store.manifest import Draft, diff_manifests
+from store.types import Digest, parse_digest
+from sync.core.wire import (
+    INLINE_BLOB_BYTES,
+    INLINE_EVENT_BYTES,
+    BeatReplica,
+    Delta,
+    EventHeader,
+    Head,
+    PushHeader,
+    WireSnapshot,
+    pack_delta,
+)
+
+EVENT_CHANGES = 4_096
+"""A delta of several steps is joined for the event only up to so many changes; beyond, listeners ask."""
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A push that is right if the head has not moved. `message_for` leaves the blobs out for the machine that sent them."""
+
+    move: HeadMove
+    project_id: str
+    snapshots: list[WireSnapshot]
+    nodes: dict[Digest, bytes]
+    contents: dict[Digest, bytes]
+    head: Head
+    full_message: bytes
+    lean_message: bytes
+
+
+def check_header(reader: Reader, account: Account, workspace_id: str, header: PushHeader) -> Head | None:
+    """The head this very push made already, or None when it may go on. Raises NotFound, EpochChanged, VersionMoved."""
+    head = workspaces.get_head(reader, account.user_id, workspace_id)
+    if not replicas.is_replica(reader, workspace_id, header.replica_id):
+        raise NotFound("no such replica of this workspace", "Register it under /v1/workspaces/{id}/replicas.")
+    if header.epoch != head.epoch:
+        raise EpochChanged("the cloud has begun a new epoch", "It may have been restored from a backup.", head=head)
+    if header.expected_version == head.version and header.parent_root == head.root:
+        return None
+    made = find_retry(reader, workspace_id, header, head.epoch)
+    if made is None:
+        raise VersionMoved("the head is not the one that was expected", head=head)
+    return made
+
+
+def find_retry(reader: Reader, workspace_id: str, header: PushHeader, epoch: str) -> Head | None:
+    """The head that this push made when it came before, or None when it did not."""
+    parent = workspaces.get_version(reader, workspace_id, header.expected_version)
+    made = workspaces.get_version(reader, workspace_id, header.expected_version + 1)
+    if parent is None or made is None or made.replica_id != header.replica_id:
+        return None
+    if parent.root != header.parent_root or made.root != header.steps[-1].root:
+        return None
+    sent = [step.snapshot for step in header.steps if step.snapshot is not None]
+    if not all(snapshots.is_known(reader, snapshot) for snapshot in sent):
+        return None
+    return Head(workspace_id, epoch, made.version, made.root, made.snapshot_id)
+
+
+def prepare(cloud: Cloud, account: Account, workspace_id: str, push: Push) -> Prepared:
+    """Check everything but the version. Raises InvalidValue, HashMismatch, BlobsMissing, TooLarge."""
+    header, reader = push.header, cloud.read()
+    workspace = workspaces.get_workspace(reader, account.user_id, workspace_id)
+    contents = checks.open_frames(push.frames)
+    draft = Draft(cloud.blobs)
+    wanted: dict[Digest, int] = {}
+    before = parent = parse_digest(header.parent_root)
+    deltas = iter(push.deltas)
+    for step in header.steps:
+        before = checks.follow(before, step, deltas, draft, wanted)
+    checks.check_blobs(reader, account.user_id, wanted, contents)
+    sent = [step.snapshot for step in header.steps if step.snapshot is not None]
+    checks.check_snapshots(reader, workspace, header.steps)
+    newest = checks.newest_snapshot(reader, workspace.current_snapshot_id, sent)
+    move = HeadMove(workspace_id, header.expected_version, before.hex(), newest, header.replica_id, header.actor)
+    head = Head(workspace_id, cloud.epoch, header.expected_version + 1, before.hex(), newest)
+    carried = _carried_deltas(parent, before, push, draft)
+    full, lean = _messages(head, push, sent, carried, contents)
+    return Prepared(move, workspace.project_id, sent, draft.new, contents, head, full, lean)
+
+
+async def keep(cloud: Cloud, account: Account, prepared: Prepared, header: PushHeader) -> Head:
+    """Make it true in one transaction, then tell. Raises VersionMoved; a push that came twice at once gets the same answer twice."""
+    try:
+        await cloud.write(lambda tx: _write(tx, cloud, account, prepared))
+    except VersionMoved:
+        made = find_retry(cloud.read(), prepared.head.workspace_id, header, cloud.epoch)
+        if made is None:
+            raise
+        return made
+    sender = replicas.machine_of(cloud.read(), header.replica_id)
+    machines = replicas.machines_of(cloud.read(), prepared.head.workspace_id)
+    cloud.hub.tell(
+        account.user_id, lambda machine_id: prepared.lean_message if machine_id == sender else prepared.full_message, machines
+    )  # fmt: skip
+    return prepared.head
+
+
+def _write(tx: Tx, cloud: Cloud, account: Account, prepared: Prepared) -> None:
+    now_ms, at, move = cloud.now_ms(), cloud.now(), prepared.move
+    version = prepared.head.version
+    new = [snapshot for snapshot in prepared.snapshots if snapshots.add_snapshot(tx, snapshot, version)]
+    workspaces.advance_head(tx, account.user_id, move, at)
+    cloud.blobs.put_inline(tx, prepared.contents.items())
+    cloud.blobs.put_nodes(tx, prepared.nodes)
+    blobs.add_owned(tx, account.user_id, {digest: len(data) for digest, data in prepared.contents.items()}, at)
+    blobs.add_nodes(tx, account.user_id, prepared.nodes)
+    workspaces.touch_workspaces(tx, account.user_id, [move.workspace_id], at)
+    if move.replica_id is not None:
+        replicas.set_agreed(tx, account.user_id, BeatReplica(move.replica_id, version, move.root), at)
+    projects.touch_project(tx, prepared.project_id, new[-1].id if new else None, at)
+    for snapshot in new:
+        activity.add_activity(
+            tx, now_ms, prepared.project_id, "snapshot.pushed", move.actor,
+            workspace_id=move.workspace_id, snapshot_id=snapshot.id, message=snapshot.message or None,
+        )  # fmt: skip
+
+
+def _carried_deltas(parent: Digest, root: Digest, push: Push, draft: Draft) -> list[bytes] | None:
+    """What leads from the parent to the new root, small enough for an event; None when it is not."""
+    if len(push.header.steps) == 1:
+        deltas = push.deltas
+    else:
+        joined: Delta = []
+        for change in diff_manifests(parent, root, draft):
+            joined.append((change.path, change.new))
+            if len(joined) > EVENT_CHANGES:
+                return None
+        deltas = list(pack_delta(joined))
+    return deltas if sum(map(len, deltas)) <= INLINE_EVENT_BYTES else None
+
+
+def _messages(
+    head: Head, push: Push, sent: list[WireSnapshot], deltas: list[bytes] | None, contents: dict[Digest, bytes]
+) -> tuple[bytes, bytes]:
+    parent_root = None if deltas is None else push.header.parent_root
+    carried = deltas or []
+    header = EventHeader("version", head, parent_root, len(carried), push.header.replica_id, sent)
+    frames = _carried_frames(push.frames, contents)
+    lean = pack_message(header, carried, [])
+    return pack_message(header, carried, frames) if frames else lean, lean
+
+
+def _carried_frames(frames: list[bytes], contents: dict[Digest, bytes]) -> list[bytes]:
+    """The small blobs in one frame; the one they came in when that holds nothing else."""
+    small: list[tuple[Digest, bytes]] = []
+    room = INLINE_EVENT_BYTES
+    for digest, data in contents.items():
+        if len(data) <= min(INLINE_BLOB_BYTES, room):
+            small.append((digest, data))
+            room -= len(data)
+    if len(small) == len(contents) and len(frames) == 1:
+        return frames
+    return [encode_frame(small)] if small else []

@@ -1,0 +1,1 @@
+"""SQL only: rows in, rows out. Every question about somebody's rows carries their user id."""

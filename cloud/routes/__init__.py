@@ -1,0 +1,1 @@
+"""HTTP only: parse a request, call what it asks for, dump the answer."""

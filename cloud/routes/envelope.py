@@ -1,0 +1,181 @@
+"""How a request comes in and an answer goes out: JSON bodies, sections, and one envelope for every error."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, TypeVar
+
+import msgspec
+from aiohttp import ClientError, StreamReader, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from cloud.context import Cloud
+from cloud.records.accounts import Account
+from cloud.session import who_is
+from store.errors import Corrupt, FastestError, InvalidJson, InvalidReply, InvalidValue, TimedOut, Transient
+from store.types import parse_ulid
+from sync.core.wire import MISSING_DIGESTS, ErrorBody, Section, parse_section_head, wire_code
+
+log = logging.getLogger(f"fastest.{__name__}")
+T = TypeVar("T")
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+CLOUD: Final = web.AppKey("cloud", Cloud)
+ACCOUNT: Final = web.RequestKey("account", Account)
+OPEN_PATHS: Final = frozenset({"/health", "/v1/health"})
+MAX_BODY_BYTES: Final = 32 * MISSING_DIGESTS
+"""Of a body that is read whole: the longest list of digests. Streams have bounds of their own."""
+MAX_NAME: Final = 200
+READ_SECONDS: Final = 60
+"""A client that sends nothing for so long is given up."""
+PIECE_BYTES: Final = 256 * 1024
+RETRY_SECONDS: Final = 2
+SECTION_HEAD_BYTES: Final = 5
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_HTTP_CODES: Final = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "TOO_LARGE", 426: "UPGRADE_REQUIRED"}
+
+
+def cloud_of(request: web.Request) -> Cloud:
+    """What the route stands on."""
+    return request.app[CLOUD]
+
+
+def account_of(request: web.Request) -> Account:
+    """Who is asking; every route but the open ones has one."""
+    return request[ACCOUNT]
+
+
+@web.middleware
+async def wrap(request: web.Request, handler: Answer) -> web.StreamResponse:
+    """Say who is asking, and put every failure into the one envelope."""
+    asked = request.headers.get("X-Request-Id", "")
+    request_id = asked if _REQUEST_ID.match(asked) else secrets.token_hex(8)
+    cloud = cloud_of(request)
+    try:
+        if request.path not in OPEN_PATHS:
+            request[ACCOUNT] = who_is(cloud.read(), request.headers.get("Authorization", ""), cloud.now_ms())
+        response = await handler(request)
+    except FastestError as error:
+        response = refusal(error, request_id)
+    except web.HTTPException as error:
+        body = ErrorBody(_HTTP_CODES.get(error.status, "REFUSED"), error.reason)
+        response = web.Response(status=error.status, body=_dump({"error": body}), content_type="application/json")
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+    except ConnectionError:
+        raise  # the client is gone: nobody is left to answer
+    except Exception:  # the boundary of one request: whatever it is must not show its insides
+        log.exception("request failed", extra={"request_id": request_id, "method": request.method, "path": request.path})
+        response = _hidden(request_id)
+    if not response.prepared:
+        response.headers["X-Request-Id"] = request_id
+        response.headers["X-Fastest-Epoch"] = cloud.epoch
+    return response
+
+
+def refusal(error: FastestError, request_id: str) -> web.Response:
+    """An error as its envelope. What only we can mend is logged, and not shown."""
+    if isinstance(error, Corrupt):
+        log.error("request met damage", extra={"request_id": request_id, "code": error.code, "reason": error.message})
+        return _hidden(request_id)
+    body = ErrorBody(wire_code(error.code), error.message, error.hint, error.details)
+    response = web.Response(status=error.http_status, body=_dump({"error": body}), content_type="application/json")
+    if isinstance(error, Transient):
+        response.headers["Retry-After"] = str(RETRY_SECONDS)
+    return response
+
+
+def _hidden(request_id: str) -> web.Response:
+    body = ErrorBody("INTERNAL_ERROR", "The cloud failed.", f"Its log says why, under request {request_id}.")
+    return web.Response(status=500, body=_dump({"error": body}), content_type="application/json")
+
+
+def answer(value: object, status: int = 200) -> web.Response:
+    """A value as JSON."""
+    return web.Response(status=status, body=_dump(value), content_type="application/json")
+
+
+def _dump(value: object) -> bytes:
+    return msgspec.json.encode(value)
+
+
+async def read_json(request: web.Request, shape: type[T]) -> T:
+    """The body as this shape. Raises InvalidJson, InvalidValue."""
+    try:
+        return msgspec.json.decode(await read_body(request), type=shape)
+    except msgspec.ValidationError as error:
+        raise InvalidValue(f"the body is not what is expected: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidJson(f"the body is not JSON: {error}") from None
+
+
+async def read_body(request: web.Request) -> bytes:
+    """A whole body within the application's bound. Raises InvalidValue when the connection is cut, TimedOut."""
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise TimedOut(f"the body took over {READ_SECONDS} s") from None
+    except (ClientError, HttpProcessingError, web.RequestPayloadError) as error:
+        raise InvalidValue("the connection was cut") from error
+
+
+async def read_sections(body: StreamReader) -> AsyncIterator[tuple[Section, bytes]]:
+    """The sections of a body until its end. Raises InvalidValue for what is no section or was cut short, TooLarge, TimedOut."""
+    while head := await _read(body, SECTION_HEAD_BYTES, may_end=True):
+        try:
+            kind, length = parse_section_head(head)
+        except InvalidReply as error:
+            raise InvalidValue(error.message) from error
+        yield kind, await _read(body, length)
+
+
+async def _read(body: StreamReader, length: int, *, may_end: bool = False) -> bytes:
+    """Exactly `length` bytes; none when the body ends where it may."""
+    taken = bytearray()
+    try:
+        while len(taken) < length:
+            async with asyncio.timeout(READ_SECONDS):
+                piece = await body.read(min(length - len(taken), PIECE_BYTES))
+            if not piece and may_end and not taken:
+                return b""
+            if not piece:
+                raise InvalidValue("the body was cut short")
+            taken += piece
+    except TimeoutError:
+        raise TimedOut(f"nothing came for {READ_SECONDS} s") from None
+    except (ClientError, HttpProcessingError, web.RequestPayloadError) as error:
+        raise InvalidValue("the connection was cut") from error
+    return bytes(taken)
+
+
+def asked_number(request: web.Request, name: str, default: int, least: int, most: int) -> int:
+    """A whole number from the query. Raises InvalidValue."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 15 or not least <= int(text) <= most:
+        raise InvalidValue(f"{name} is a number from {least} to {most}")
+    return int(text)
+
+
+def named_id(request: web.Request, name: str) -> str:
+    """An id from the path. What is no id at all is no more found than an unknown one."""
+    return request.match_info[name]
+
+
+def checked_id(text: str) -> str:
+    """A ULID that a client minted. Raises InvalidValue."""
+    return parse_ulid(text)
+
+
+def checked_name(text: str) -> str:
+    """A name without the space around it. Raises InvalidValue when nothing is left, or too much."""
+    name = text.strip()
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        raise InvalidValue("a name is 1 to 200 printable characters")
+    return name

@@ -1,0 +1,95 @@
+"""GET /v1/events: one WebSocket a machine. Messages down are sections; beats up are JSON text."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import msgspec
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+
+from cloud.context import Cloud
+from cloud.events import Listener
+from cloud.records import replicas, workspaces
+from cloud.records.accounts import Account
+from cloud.routes.envelope import account_of, cloud_of
+from cloud.routes.replicas import tell_machines
+from store.database import Tx
+from sync.core.wire import HEARTBEAT_SECONDS, Beat
+
+MAX_BEAT_BYTES: Final = 256 * 1024
+MAX_LISTED: Final = 1_000
+SEND_SECONDS: Final = 30
+
+
+async def listen(request: web.Request) -> web.WebSocketResponse:
+    """Hear of every workspace that the machine `machine_id` holds a replica of; without one, of all."""
+    cloud, account = cloud_of(request), account_of(request)
+    machine_id = request.query.get("machine_id", "")
+    if machine_id:
+        replicas.get_machine(cloud.read(), account.user_id, machine_id)
+    listener = Listener(account.user_id, account.session_id, machine_id)
+    socket = web.WebSocketResponse(heartbeat=HEARTBEAT_SECONDS, max_msg_size=MAX_BEAT_BYTES, compress=False)
+    # Before the handshake is answered: what happens after it is heard, so whoever asks for the head then misses nothing.
+    cloud.hub.join(listener)
+    try:
+        await socket.prepare(request)
+        await _seen(cloud, account, machine_id, Beat())
+        tell_machines(cloud, account.user_id)
+        await _serve(cloud, account, listener, socket)
+    finally:
+        cloud.hub.leave(listener)
+        tell_machines(cloud, account.user_id)
+    return socket
+
+
+async def _serve(cloud: Cloud, account: Account, listener: Listener, socket: web.WebSocketResponse) -> None:
+    sending = asyncio.create_task(_send(listener, socket))
+    try:
+        async for message in socket:
+            beat = _beat_in(message)
+            if beat is None:
+                await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"only beats are understood")
+                break
+            await _seen(cloud, account, listener.machine_id, beat)
+    finally:
+        listener.end()
+        await sending
+
+
+async def _send(listener: Listener, socket: web.WebSocketResponse) -> None:
+    try:
+        while (message := await listener.take()) is not None:
+            async with asyncio.timeout(SEND_SECONDS):
+                await socket.send_bytes(message)
+    except (ConnectionError, TimeoutError):
+        listener.end()
+    # Cut off: too slow, signed out, or the cloud goes down. All three mean: connect again, and ask what was missed.
+    await socket.close(code=WSCloseCode.TRY_AGAIN_LATER)
+
+
+def _beat_in(message: WSMessage) -> Beat | None:
+    if message.type is not WSMsgType.TEXT:
+        return None
+    try:
+        beat = msgspec.json.decode(message.data, type=Beat)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return None
+    listed = max(len(beat.workspaces), len(beat.replicas))
+    return beat if beat.type == "beat" and listed <= MAX_LISTED else None
+
+
+async def _seen(cloud: Cloud, account: Account, machine_id: str, beat: Beat) -> None:
+    at = cloud.now()
+
+    def work(tx: Tx) -> None:
+        if machine_id:
+            replicas.touch_machine(tx, account.user_id, machine_id, at)
+        workspaces.touch_workspaces(tx, account.user_id, beat.workspaces, at)
+        for replica in beat.replicas:
+            replicas.set_agreed(tx, account.user_id, replica, at)
+
+    await cloud.write(work)
+
+
+ROUTES = [web.get("/v1/events", listen)]

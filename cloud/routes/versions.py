@@ -1,0 +1,53 @@
+"""/v1/workspaces/{id}/push and versions: heads move, and are followed."""
+
+from __future__ import annotations
+
+import sys
+
+from aiohttp import web
+
+from cloud.heads import body, push
+from cloud.heads.catchup import catch_up
+from cloud.records import workspaces
+from cloud.routes.envelope import account_of, answer, asked_number, cloud_of, named_id, read_sections
+from store.manifest import EMPTY_ROOT
+
+MAX_VERSION = 10**15 - 1
+
+
+async def take_push(request: web.Request) -> web.Response:
+    """The header is judged before the rest is read: a lost race costs no upload."""
+    cloud, account, workspace_id = cloud_of(request), account_of(request), named_id(request, "workspace")
+    sections = read_sections(request.content)
+    header = await body.read_header(sections)
+    made = push.check_header(cloud.read(), account, workspace_id, header)
+    if made is None:
+        sent = await body.read_rest(sections, header)
+        prepared = await cloud.compute(lambda: push.prepare(cloud, account, workspace_id, sent))
+        made = await push.keep(cloud, account, prepared, header)
+    return answer(made)
+
+
+async def show_catch_up(request: web.Request) -> web.Response:
+    """From the asker's version and root to the head, as sections."""
+    cloud, account, workspace_id = cloud_of(request), account_of(request), named_id(request, "workspace")
+    since = asked_number(request, "since", 0, 0, MAX_VERSION)
+    root = request.query.get("root", EMPTY_ROOT.hex())
+    body = await cloud.compute(lambda: catch_up(cloud, account, workspace_id, since, root))
+    return web.Response(body=body, content_type="application/octet-stream")
+
+
+async def list_versions(request: web.Request) -> web.Response:
+    """What the head was, newest first; `before` is the last version of the page before."""
+    cloud, account = cloud_of(request), account_of(request)
+    workspace = workspaces.get_workspace(cloud.read(), account.user_id, named_id(request, "workspace"))
+    limit = asked_number(request, "limit", 50, 1, 1000)
+    before = asked_number(request, "before", sys.maxsize, 1, MAX_VERSION)
+    return answer({"versions": workspaces.list_versions(cloud.read(), workspace.id, limit, before)})
+
+
+ROUTES = [
+    web.post("/v1/workspaces/{workspace}/push", take_push),
+    web.get("/v1/workspaces/{workspace}/versions", show_catch_up),
+    web.get("/v1/workspaces/{workspace}/versions/list", list_versions),
+]

@@ -1,0 +1,277 @@
+"""A cloud on loopback for tests, and somebody who calls it the way a daemon (or an attacker) would."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from cloud.app import make_private, opened, running, wall_ms
+from cloud.context import Cloud
+from cloud.routes.envelope import CLOUD
+from cloud.session import sign_in
+from store.blobs.frames import decode_frame, encode_frame
+from store.manifest import EMPTY_ROOT, Draft, MemoryNodes, edit_manifest
+from store.snapshots import make_snapshot
+from store.types import DIR, Digest, Entry, File, RelPath, digest_of, new_ulid, parse_digest
+from sync.core.wire import (
+    Delta,
+    EventHeader,
+    Head,
+    PushHeader,
+    PushStep,
+    Section,
+    WireSnapshot,
+    WireWorkspace,
+    pack_delta,
+    pack_section,
+    parse_bitmap,
+    parse_delta,
+    split_sections,
+)
+
+P = ParamSpec("P")
+Edits = Mapping[str, bytes | Entry | None]
+
+
+def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run a test that is a coroutine."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A whole answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+    @property
+    def code(self) -> str:
+        """The error's code; empty for an answer that is none."""
+        return str(self.json["error"]["code"]) if self.status >= 400 else ""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """Sections, read."""
+
+    header: EventHeader
+    delta: Delta
+    contents: dict[Digest, bytes]
+
+
+def read_message(data: bytes) -> Message:
+    sections = list(split_sections(data))
+    header = msgspec.json.decode(sections[0][1], type=EventHeader)
+    delta = [change for kind, payload in sections[1:] if kind is Section.DELTA for change in parse_delta(payload)]
+    contents: dict[Digest, bytes] = {}
+    for kind, payload in sections[1:]:
+        if kind is Section.FRAME:
+            contents.update(decode_frame(payload))
+    return Message(header, delta, contents)
+
+
+class Caller:
+    """One user's session, at one address."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str, token: str | None) -> None:
+        self.http = http
+        self.url = url
+        self.auth = {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    async def ask(self, method: str, path: str, body: object = None, data: object = None, **headers: str) -> Reply:
+        sent = msgspec.json.encode(body) if body is not None else data
+        async with self.http.request(method, self.url + path, data=sent, headers={**self.auth, **headers}) as response:
+            return Reply(response.status, dict(response.headers), await response.read())
+
+    async def get(self, path: str) -> Any:
+        reply = await self.ask("GET", path)
+        assert reply.status == 200, reply
+        return reply.json
+
+    async def post(self, path: str, body: object) -> Any:
+        reply = await self.ask("POST", path, body)
+        assert reply.status in (200, 201), reply
+        return reply.json
+
+    async def upload(self, *contents: bytes) -> None:
+        blobs = [(digest_of(data), data) for data in contents]
+        reply = await self.ask("POST", "/v1/blobs/batch", data=pack_section(Section.FRAME, encode_frame(blobs)))
+        assert reply.status == 200, reply
+
+    async def missing(self, digests: Sequence[Digest]) -> list[bool]:
+        reply = await self.ask("POST", "/v1/blobs/missing", data=b"".join(digests))
+        assert reply.status == 200, reply
+        return parse_bitmap(reply.body, len(digests))
+
+    async def fetch(self, path: str, digests: Sequence[Digest]) -> tuple[Reply, dict[Digest, bytes]]:
+        """From /v1/blobs/fetch or /v1/manifests/nodes."""
+        reply = await self.ask("POST", path, data=b"".join(digests))
+        found: dict[Digest, bytes] = {}
+        for _, frame in split_sections(reply.body) if reply.status == 200 else ():
+            found.update(decode_frame(frame))
+        return reply, found
+
+    async def catch_up(self, workspace_id: str, since: int, root: str) -> Message:
+        reply = await self.ask("GET", f"/v1/workspaces/{workspace_id}/versions?since={since}&root={root}")
+        assert reply.status == 200, reply
+        return read_message(reply.body)
+
+    @asynccontextmanager
+    async def listening(self, machine_id: str = "") -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        query = f"?machine_id={machine_id}" if machine_id else ""
+        async with self.http.ws_connect(f"{self.url}/v1/events{query}", headers=self.auth) as socket:
+            yield socket
+
+    async def project(self, name: str = "project") -> str:
+        return str((await self.post("/v1/projects", {"id": new_ulid(wall_ms()), "name": name}))["project"]["id"])
+
+    async def machine(self, name: str = "laptop") -> str:
+        machine = {"id": new_ulid(wall_ms()), "name": name, "platform": "linux", "version": "0.1.0"}
+        return str((await self.post("/v1/machines", machine))["machine"]["id"])
+
+    async def line(self, name: str = "main", project_id: str = "", machine_id: str = "") -> Line:
+        """A new, empty workspace with a replica, ready to push."""
+        project_id = project_id or await self.project()
+        made = await self.post(f"/v1/projects/{project_id}/workspaces", {"id": new_ulid(wall_ms()), "name": name})
+        return await self.mirror(msgspec.convert(made["workspace"], WireWorkspace), machine_id)
+
+    async def mirror(self, workspace: WireWorkspace, machine_id: str = "") -> Line:
+        """Another replica of a workspace, at its head."""
+        replica = {"id": new_ulid(wall_ms()), "machine_id": machine_id or await self.machine(), "local_path": "/home/me/thing"}
+        await self.post(f"/v1/workspaces/{workspace.id}/replicas", replica)
+        head = Head(workspace.id, workspace.epoch, workspace.version, workspace.root, workspace.snapshot_id)
+        return Line(self, workspace.project_id, replica["id"], head)
+
+
+async def next_message(socket: aiohttp.ClientWebSocketResponse, kind: str = "version") -> Message:
+    """The next message of this type."""
+    while True:
+        message = read_message(await socket.receive_bytes(timeout=10))
+        if message.header.type == kind:
+            return message
+
+
+class Line:
+    """A replica's side of a workspace: what it last agreed on, and the nodes it knows."""
+
+    def __init__(self, caller: Caller, project_id: str, replica_id: str, head: Head) -> None:
+        self.caller = caller
+        self.project_id = project_id
+        self.replica_id = replica_id
+        self.head = head
+        self.nodes = MemoryNodes()
+
+    @property
+    def workspace_id(self) -> str:
+        return self.head.workspace_id
+
+    def delta(self, edits: Edits) -> Delta:
+        """Bytes stand for a file with that content."""
+        entries = [(RelPath(name.encode()), entry) for name, entry in edits.items()]
+        files = [(path, File(digest_of(entry), len(entry)) if isinstance(entry, bytes) else entry) for path, entry in entries]
+        return sorted(files, key=lambda change: change[0])
+
+    def root_after(self, delta: Delta, root: str = "") -> Digest:
+        draft = Draft(self.nodes)
+        result = edit_manifest(parse_digest(root or self.head.root), delta, draft)
+        self.nodes.nodes.update(draft.new)
+        return result
+
+    def step(self, edits: Edits, root: str = "", message: str | None = None, parents: Sequence[str] = ()) -> tuple[PushStep, list[bytes]]:
+        delta = self.delta(edits)
+        after = self.root_after(delta, root)
+        sections = list(pack_delta(delta))
+        snapshot = None if message is None else self.snapshot(after, message, parents)
+        return PushStep(after.hex(), len(sections), snapshot), sections
+
+    def snapshot(self, root: Digest, message: str, parents: Sequence[str] = ()) -> WireSnapshot:
+        made = make_snapshot(
+            project_id=self.project_id, workspace_id=self.workspace_id, manifest_hash=root, parents=tuple(parents), source="cli",
+            message=message, author_name="Ada", author_email="ada@example.org", agent="", created_ms=wall_ms(),
+        )  # fmt: skip
+        return WireSnapshot(
+            made.id, made.project_id, made.workspace_id, root.hex(), list(made.parents), made.source, message, made.author_name,
+            made.author_email, made.agent, made.created_ms,
+        )  # fmt: skip
+
+    def header(self, *steps: PushStep) -> PushHeader:
+        return PushHeader(self.head.epoch, self.head.version, self.head.root, self.replica_id, list(steps))
+
+    async def send(self, header: PushHeader, deltas: Iterable[bytes] = (), frames: Iterable[bytes] = ()) -> Reply:
+        return await self.send_raw(push_body(header, deltas, frames))
+
+    async def send_raw(self, body: object) -> Reply:
+        return await self.caller.ask("POST", f"/v1/workspaces/{self.workspace_id}/push", data=body)
+
+    async def push(self, edits: Edits, message: str | None = None, parents: Sequence[str] = ()) -> Reply:
+        """One step, its contents inline. Moves what is agreed when it is taken."""
+        step, deltas = self.step(edits, message=message, parents=parents)
+        contents = [(digest_of(data), data) for data in edits.values() if isinstance(data, bytes)]
+        reply = await self.send(self.header(step), deltas, [encode_frame(contents)] if contents else [])
+        if reply.status == 200:
+            self.head = msgspec.json.decode(reply.body, type=Head)
+        return reply
+
+    async def follow(self) -> None:
+        """Catch up with the head."""
+        found = await self.caller.catch_up(self.workspace_id, self.head.version, self.head.root)
+        assert found.header.head is not None
+        assert self.root_after(found.delta).hex() == found.header.head.root
+        self.head = found.header.head
+
+
+def push_body(header: PushHeader, deltas: Iterable[bytes] = (), frames: Iterable[bytes] = ()) -> bytes:
+    parts = [pack_section(Section.HEADER, msgspec.json.encode(header))]
+    parts += [pack_section(Section.DELTA, delta) for delta in deltas]
+    return b"".join(parts + [pack_section(Section.FRAME, frame) for frame in frames])
+
+
+class Served:
+    """A cloud in this process."""
+
+    def __init__(self, cloud: Cloud, url: str, http: aiohttp.ClientSession) -> None:
+        self.cloud = cloud
+        self.url = url
+        self.http = http
+
+    def user(self, email: str = "ada@example.org") -> Caller:
+        return Caller(self.http, self.url, sign_in(self.cloud.db, email, wall_ms()))
+
+    def stranger(self, token: str | None = None) -> Caller:
+        return Caller(self.http, self.url, token)
+
+
+@asynccontextmanager
+async def serving(folder: Path, now_ms: Callable[[], int] = wall_ms) -> AsyncIterator[Served]:
+    """A cloud over `folder`, on a free port."""
+    make_private(folder)
+    with opened(folder) as db:
+        async with running(db, folder, now_ms) as app, aiohttp.ClientSession(read_bufsize=2**20) as http:
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
+            await runner.setup()
+            try:
+                await web.TCPSite(runner, "127.0.0.1", 0).start()
+                yield Served(app[CLOUD], f"http://127.0.0.1:{runner.addresses[0][1]}", http)
+            finally:
+                await runner.cleanup()
+
+
+FOLDER = DIR
+EMPTY = EMPTY_ROOT.hex()
