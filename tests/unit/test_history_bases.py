@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from store.errors import BlobMissing
+from sync.core.history import ancestors, is_ancestor, merge_base, merge_bases, reachable
+
+
+def dag(text: str) -> dict[str, list[str]]:
+    """`c<ab` : c has the parents a and b."""
+    return {word[0]: list(word[2:]) for word in text.split()}
+
+
+LINE = dag("a b<a c<b d<c")
+
+
+@pytest.mark.parametrize(
+    ("text", "one", "other", "bases"),
+    [
+        ("a", "a", "a", "a"),
+        ("a b<a c<b", "a", "c", "a"),
+        ("a b<a c<b", "c", "c", "c"),
+        ("a b<a c<a", "b", "c", "a"),
+        ("a b", "a", "b", ""),
+        ("a b<a c<a d<bc e<d f<c", "e", "f", "c"),
+        # Merged once: the base is the merged-in tip, not the fork.
+        ("a b<a c<a d<bc e<c", "d", "e", "c"),
+        # By the second parent only.
+        ("a b c<ba d<a", "c", "d", "a"),
+        # Criss-cross: both are best and equally near: the newest first.
+        ("a b<a c<a d<bc e<cb", "d", "e", "cb"),
+        # Criss-cross, one is nearer.
+        ("a b<a c<a d<bc e<c f<eb", "d", "f", "bc"),
+        # `a` is one step from both, yet behind `d`, which is two from both: `d` is the base.
+        ("a d<a x<d y<d m<ax n<ay", "m", "n", "d"),
+        # Roots of their own that met on one side only.
+        ("a b c<ab d<b", "c", "d", "b"),
+    ],
+)
+def test_bases(text: str, one: str, other: str, bases: str) -> None:
+    parents = dag(text)
+    assert merge_bases(one, other, parents) == list(bases)
+    assert merge_bases(other, one, parents) == list(bases)
+    assert merge_base(one, other, parents) == (bases[:1] or None)
+
+
+def test_what_is_behind() -> None:
+    assert ancestors("c", LINE) == {"c": 0, "b": 1, "a": 2}
+    assert ancestors("m", dag("a d<a x<d m<ax")) == {"m": 0, "a": 1, "x": 1, "d": 2}
+    assert reachable(["b", "c"], dag("a b<a c d")) == {"a", "b", "c"}
+    assert reachable([], LINE) == set()
+    assert is_ancestor("a", "d", LINE)
+    assert is_ancestor("d", "d", LINE)
+    assert not is_ancestor("d", "a", LINE)
+
+
+@pytest.mark.parametrize("parents", [{"b": ["a"], "c": ["b"]}, {}])
+def test_a_gap_is_no_beginning(parents: dict[str, list[str]]) -> None:
+    with pytest.raises(BlobMissing):
+        merge_base("c", "b", parents)
+    with pytest.raises(BlobMissing):
+        reachable(["c"], parents)
+
+
+def test_the_order_of_the_mapping_does_not_matter() -> None:
+    rng = random.Random(4)
+    for _ in range(100):
+        ids = [f"{number:03}" for number in range(30)]
+        parents = {each: rng.sample(ids[:at], min(at, rng.choice([0, 1, 1, 2, 3]))) for at, each in enumerate(ids)}
+        shuffled = {each: rng.sample(parents[each], len(parents[each])) for each in rng.sample(ids, 30)}
+        one, other = rng.sample(ids, 2)
+        bases = merge_bases(one, other, parents)
+        assert bases == merge_bases(other, one, shuffled)
+        common = reachable([one], parents) & reachable([other], parents)
+        best = {each for each in common if not any(each != later and is_ancestor(each, later, parents) for later in common)}
+        assert set(bases) == best
+
+
+def test_a_long_history_needs_no_deep_stack() -> None:
+    parents: dict[str, list[str]] = {str(number): [str(number - 1)] if number else [] for number in range(50_000)}
+    assert merge_base("49999", "25000", parents) == "25000"
