@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from daemon.agenda import RETRY_MAX_SECONDS, Agenda
+from sync.core.settle import Pace
+
+PACE = Pace()
+
+
+def fresh() -> Agenda:
+    """An agenda after its first look at time 100."""
+    agenda = Agenda()
+    assert agenda.take_dirty(100.0, PACE) is not None
+    return agenda
+
+
+def test_the_first_look_is_at_everything_and_the_next_waits_for_its_timer() -> None:
+    agenda = Agenda()
+    taken = agenda.take_dirty(100.0, PACE)
+    assert taken is not None and taken.everything
+    assert agenda.take_dirty(101.0, PACE) is None
+    assert agenda.next_at(PACE, stopped=False, has_owed=False) > 101.0
+
+
+def test_a_single_save_is_due_after_twenty_milliseconds() -> None:
+    agenda = fresh()
+    agenda.add_dirty({b"src"}, {b"src/a"}, 101.0)
+    assert agenda.take_dirty(101.010, PACE) is None
+    taken = agenda.take_dirty(101.021, PACE)
+    assert taken is not None and not taken.everything and taken.folders == {b"src"}
+    assert agenda.folders == 0
+
+
+def test_a_look_that_failed_is_still_to_be_done() -> None:
+    agenda = fresh()
+    agenda.add_dirty({b"src"}, {b"src/a"}, 101.0)
+    taken = agenda.take_dirty(102.0, PACE)
+    assert taken is not None
+    agenda.put_back(taken)
+    again = agenda.take_dirty(103.0, PACE)
+    assert again is not None and again.folders == {b"src"}
+
+
+def test_a_rush_takes_what_is_not_due_yet_but_makes_no_work() -> None:
+    agenda = fresh()
+    agenda.rushed = True
+    assert agenda.take_dirty(100.5, PACE) is None
+    agenda.add_dirty({b""}, {b"a"}, 100.5)
+    assert agenda.take_dirty(100.5, PACE) is not None
+
+
+def test_deferred_folders_come_back_by_themselves() -> None:
+    agenda = fresh()
+    agenda.add_deferred({b"logs"}, 101.0)
+    assert agenda.folders == 1
+    assert agenda.take_dirty(101.05, PACE) is None
+    taken = agenda.take_dirty(102.0, PACE)
+    assert taken is not None and taken.folders == {b"logs"}
+
+
+def test_waits_grow_and_have_a_bound() -> None:
+    agenda = Agenda()
+    waits = []
+    for failures in range(1, 20):
+        agenda.back_off(0.0, failures)
+        waits.append(agenda.resume_at)
+    assert waits[0] < 2 and all(wait <= RETRY_MAX_SECONDS * 1.2 for wait in waits) and waits[-1] > RETRY_MAX_SECONDS * 0.7
+
+
+def test_a_machine_that_slept_looks_at_everything() -> None:
+    agenda = fresh()
+    agenda.notice_sleep(1_000_000, 100.0)
+    agenda.notice_sleep(1_010_000, 110.0)
+    assert not agenda.rescan
+    agenda.notice_sleep(5_000_000, 111.0)
+    assert agenda.rescan
