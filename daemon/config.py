@@ -250,8 +250,8 @@ def set_line(text: str, key: str, value: Value) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_setting(file: Path, key: str, text: str) -> Value:
-    """Set one key in the file, made if need be and replaced in one step. Raises InvalidValue, Unwritable."""
+def write_setting(file: Path, key: str, text: str, *, dry_run: bool = False) -> Value:
+    """Set one key in the file, made if need be and replaced in one step; what it is now. Raises InvalidValue, Unwritable."""
     value = parse_setting(key, text, "fst config set")
     read_settings(file)
     try:
@@ -259,6 +259,8 @@ def write_setting(file: Path, key: str, text: str) -> Value:
         after = set_line(before, key, value)
         if dict(_flat(tomllib.loads(after))).get(key) != value:
             raise InvalidValue(f"{file} is written in a way that `fst config set` cannot change", "`fst config edit` opens it.")
+        if dry_run:
+            return value
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = file.with_name(f".{file.name}.{os.getpid()}")
         fresh.write_text(after, "utf-8")

@@ -21,7 +21,6 @@ __all__ = ["Client", "Event", "error_of", "find_socket", "path_field", "path_fie
 
 ANSWER_SECONDS = 60.0
 STREAM_IDLE_SECONDS = 600.0
-EVENT_IDLE_SECONDS = 90.0
 HEALTH_SECONDS = 5.0
 
 
@@ -67,7 +66,7 @@ class Client:
     # -- the daemon itself
 
     def health(self) -> Document:
-        """Whether it answers: {ok, version}."""
+        """Whether it answers: {status, pid}."""
         return self.get("health", seconds=HEALTH_SECONDS)
 
     def down(self) -> Document:
@@ -79,17 +78,16 @@ class Client:
         return self.get("doctor")
 
     def fsck(self, *, repair: bool, cloud: bool) -> Iterator[Document]:
-        """Re-read everything kept; result {blobs, nodes, bytes, problems: [{code, message, fixed}]}."""
+        """Re-read everything kept; result {clean, blobs, repaired, problems: [sentence]}."""
         return self.stream("fsck", {"repair": repair, "cloud": cloud})
 
     def gc(self, *, dry_run: bool) -> Document:
         """Let go of what nothing names any more: {blobs, nodes, bytes}."""
         return self.post("gc", {"dry_run": dry_run}, seconds=STREAM_IDLE_SECONDS)
 
-    def events(self, after: str = "") -> Iterator[Event]:
-        """Server-sent events for ever, from behind the id `after`; a heartbeat comment at least each 30 s keeps it alive."""
-        query = {"after": after} if after else {}
-        with self._send("GET", "events" + query_text(query), None, EVENT_IDLE_SECONDS) as reply:
+    def events(self) -> Iterator[Event]:
+        """Server-sent events until the daemon goes: a `status` with the document of `status` whenever that changed."""
+        with self._send("GET", "events", None, None) as reply:
             if reply.status >= 400:
                 reply.document()
             yield from read_events(reply.lines())
@@ -101,16 +99,16 @@ class Client:
         return self.get("status", None if path is None else path_field(path))
 
     def wait(self, path: str, until: str, *, machine: str | None, timeout_s: float | None) -> Document:
-        """Block until `settled`, `uploaded`, or `on` that machine: {status}. Raises TimedOut."""
+        """Block until `settled`, `uploaded`, or `on` that machine: {waited_for}. Raises TimedOut."""
         body = {**path_field(path), "for": until, "machine": machine, "timeout_s": timeout_s}
         return self.post("wait", body, seconds=None if timeout_s is None else timeout_s + 30)
 
     def workspaces(self) -> Document:
-        """Local ones and the cloud's: {workspaces: [{id, name, project, path|null, state, version, machines}]}."""
+        """Local ones and the cloud's: {workspaces: [{id, name, project, project_id, path, version}]}; `path` is null when not here."""
         return self.get("workspaces")
 
     def machines(self) -> Document:
-        """{machines: [{id, name, platform, version, last_seen_ms, online, this}]}."""
+        """{machines: [{id, name, platform, last_seen_at, online, this}]}."""
         return self.get("machines")
 
     # -- making workspaces
@@ -118,8 +116,8 @@ class Client:
     def up(self, path: str, *, project: str | None, name: str | None, dry_run: bool) -> Iterator[Document]:
         """Make a folder a workspace.
 
-        Result {workspace, project, replica, created, files, bytes, snapshot, ignored: [{path, rule}], held_back: [{path, reason}],
-        large: [{path, files, bytes, line}], undo}.
+        Result {workspace, workspace_id, project, path, replica, created, files, bytes, snapshot, undo, ignored (how many),
+        held_back: [{path, reason}], large: [{path, files, line}], cloud}.
         """
         return self.stream("up", {**path_field(path), "project": project, "name": name, "dry_run": dry_run})
 
@@ -130,7 +128,7 @@ class Client:
     # -- history
 
     def snapshot(self, path: str, *, message: str, author_name: str, author_email: str, agent: str, dry_run: bool) -> Document:
-        """{snapshot, created, files, undo}."""
+        """{snapshot, created, undo}."""
         said = {"message": message, "author_name": author_name, "author_email": author_email, "agent": agent}
         return self.post("snapshot", {**path_field(path), **said, "dry_run": dry_run})
 
@@ -142,7 +140,7 @@ class Client:
         return self.get("log", {**path_field(path), "limit": str(limit)})
 
     def show(self, path: str, snapshot: str) -> Document:
-        """A snapshot as in `log`, with changes: [{path, path_b64?, kind: added|modified|removed|type, old, new}]."""
+        """{snapshot: {as in `log`}, changes: [{path, path_b64?, kind: added|modified|removed|type, old, new}]}."""
         return self.get("show", {**path_field(path), "id": snapshot})
 
     def history(self, path: str, file: str) -> Document:
@@ -162,56 +160,56 @@ class Client:
             yield from reply.pieces()
 
     def restore(self, path: str, source: str | None, paths: Sequence[str], *, dry_run: bool) -> Document:
-        """Bring back files (all, when `paths` is empty) from a snapshot: {changes: [{path, kind}], snapshot, undo}."""
+        """Bring back files (all, when `paths` is empty) from a snapshot: {changed, from, act, undo}."""
         return self.post("restore", {**path_field(path), "from": source, **path_fields(paths), "dry_run": dry_run})
 
     def undo(self, path: str, *, dry_run: bool) -> Document:
-        """Take back the last act: {undone, changes: [{path, kind}], undo}."""
+        """Take back the last act: {changed, verb, act, undo}."""
         return self.post("undo", {**path_field(path), "dry_run": dry_run})
 
     # -- conflicts and the brake
 
     def conflicts(self, path: str) -> Document:
-        """{conflicts: [{id, path, kind, base, ours, theirs, created_ms, state}]}: digests, or null where there is nothing."""
+        """{conflicts: [{id, path, kind, base, ours, theirs, created_ms, state}]}: a side is {type, hash, size, ...}, or null."""
         return self.get("conflicts", path_field(path))
 
     def resolve(self, path: str, paths: Sequence[str], how: str, *, text: bytes | None = None, dry_run: bool) -> Document:
-        """Settle by `ours`, `theirs`, `both` or `edit` (with the edited text): {resolved: [{id, path}], undo}."""
+        """Settle by `ours`, `theirs`, `both` or `edit` (with the edited text): {resolved: [as in `conflicts`], undo, act}."""
         edited = None if text is None else binascii.b2a_base64(text, newline=False).decode("ascii")
         return self.post("resolve", {**path_field(path), **path_fields(paths), "how": how, "text": edited, "dry_run": dry_run})
 
     def approve(self, path: str, *, dry_run: bool) -> Document:
-        """Let through what the brake holds: {approved: {removed, emptied, direction} | null, undo}."""
+        """Let through what the brake holds: {approved: code, message, undo}."""
         return self.post("approve", {**path_field(path), "dry_run": dry_run})
 
     # -- transfer
 
     def pause(self, path: str | None, for_s: float | None, *, dry_run: bool) -> Document:
-        """{paused: [names], until_ms, undo}; no path: every workspace."""
+        """{workspaces: [ids], undo}; no path: every workspace."""
         return self.post("pause", {**({} if path is None else path_field(path)), "for_s": for_s, "dry_run": dry_run})
 
     def resume(self, path: str | None, *, dry_run: bool) -> Document:
-        """{resumed: [names], undo}."""
+        """{workspaces: [ids], undo}; no path: every workspace."""
         return self.post("resume", {**({} if path is None else path_field(path)), "dry_run": dry_run})
 
     def sync(self, path: str, *, rescan: bool) -> Document:
-        """Reconcile now and wait for it: {status}."""
+        """Reconcile now and wait for it: {version, settled, uploaded}."""
         return self.post("sync", {**path_field(path), "rescan": rescan}, seconds=STREAM_IDLE_SECONDS)
 
     def explain_ignore(self, path: str, file: str) -> Document:
-        """{ignored, rule, source, line, travels, carried}."""
+        """{path, ignored, rule, travels, carried}."""
         return self.get("ignore", {**path_field(path), **path_field(file, "file")})
 
     # -- the account
 
     def login(self, url: str, token: str) -> Document:
-        """{email, url, kept_in: keyring|file, where}. The token is tried before it is kept."""
+        """{user: {email}, cloud, kept_in: keyring|file}. The token is tried before it is kept."""
         return self.post("login", {"url": url, "token": token})
 
     def logout(self) -> Document:
-        """{url}. Files and local history stay."""
+        """{revoked}. Files and local history stay."""
         return self.post("logout")
 
     def whoami(self) -> Document:
-        """{email, url, machine, kept_in}. Raises NotSignedIn."""
+        """{user: {email}, cloud, machine}. Raises NotSignedIn."""
         return self.get("whoami")

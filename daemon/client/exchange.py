@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 
 from daemon.client.place import NO_DAEMON
@@ -49,7 +50,7 @@ def query_text(query: Mapping[str, str]) -> str:
 
 
 def _quote(text: str) -> str:
-    return "".join(chr(byte) if byte in _SAFE else f"%{byte:02X}" for byte in text.encode("utf-8"))
+    return "".join(chr(byte) if byte in _SAFE else f"%{byte:02X}" for byte in os.fsencode(text))
 
 
 class Reply:
