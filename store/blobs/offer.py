@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Final
 
 from store.blobs.catalog import Catalog, Place
-from store.blobs.frames import FRAME_RAW, MAX_FRAME_BLOBS, encode_frame, frame_digests
+from store.blobs.frames import FRAME_RAW, MAX_FRAME_BLOBS, Recipe, encode_frame, encode_recipe, frame_digests
 from store.blobs.reading import BlobReader, missing
 from store.errors import BlobMissing
 from store.types import Digest
@@ -43,7 +43,10 @@ def _send(reader: BlobReader, places: dict[Digest, Place], asked: set[Digest], s
             continue
         sent.update(digests)
         for digest in digests:
-            data = reader.blob(digest)
+            data = reader.load(digest)
+            if isinstance(data, Recipe):
+                yield encode_recipe(data)
+                continue
             if loose and (loose_bytes + len(data) > FRAME_RAW or len(loose) >= MAX_FRAME_BLOBS):
                 yield encode_frame(loose)
                 loose, loose_bytes = [], 0

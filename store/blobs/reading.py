@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Final, Generic, TypeVar
 
 from store.blobs.catalog import Catalog, Place
 from store.blobs.frames import Recipe, decode_recipe, frame_digests, frame_raw
 from store.blobs.segments import Segments
-from store.errors import BlobDamaged, BlobMissing, InvalidReply
+from store.errors import BlobDamaged, BlobMissing, InvalidReply, TooLarge
 from store.types import Digest, digest_of
 
 FRAME_CACHE_BYTES: Final = 8 * 1024 * 1024
@@ -62,20 +63,36 @@ class BlobReader:
             raise missing(digest)
         return place
 
-    def blob(self, digest: Digest) -> bytes:
-        """The bytes of a blob that is not chunked, checked. Raises BlobMissing, BlobDamaged."""
-        data = self.piece(digest)
-        if digest_of(data) != digest:
+    def load(self, digest: Digest, max_bytes: int | None = None) -> bytes | Recipe:
+        """A blob's bytes, checked, or the recipe of a chunked one. Raises BlobMissing, BlobDamaged, TooLarge."""
+
+        def read(place: Place) -> bytes | Recipe:
+            if max_bytes is not None and place.size > max_bytes:
+                raise TooLarge(f"blob {digest.hex()} has {place.size} bytes; {max_bytes} were expected at most")
+            return self._recipe(digest, place) if place.is_chunked else self._piece(digest, place)
+
+        found = self._located(digest, read)
+        if isinstance(found, bytes) and digest_of(found) != digest:
             raise damaged(digest)
-        return data
+        return found
 
     def piece(self, digest: Digest) -> bytes:
         """The bytes of a blob that is not chunked, not checked: for chunks whose whole is. Raises BlobMissing, BlobDamaged."""
-        return self._located(digest, self._piece)
+        return self._located(digest, lambda place: self._piece(digest, place))
+
+    def chunks(self, recipe: Recipe) -> Iterator[bytes]:
+        """The bytes of a chunked blob. Raises BlobMissing, and BlobDamaged after the last piece when they are not the blob's."""
+        whole = hashlib.sha256()
+        for digest, _ in recipe.chunks:
+            data = self.piece(digest)
+            whole.update(data)
+            yield data
+        if whole.digest() != recipe.digest:
+            raise damaged(recipe.digest)
 
     def recipe(self, digest: Digest) -> Recipe | None:
         """A chunked blob's recipe, None for another. Raises BlobMissing, BlobDamaged."""
-        return self._located(digest, self._recipe)
+        return self._located(digest, lambda place: self._recipe(digest, place) if place.is_chunked else None)
 
     def frame(self, digest: Digest, place: Place) -> bytes:
         """The frame a blob lies in, head and table checked. Raises BlobDamaged, BlobMissing when its segment is gone."""
@@ -86,16 +103,16 @@ class BlobReader:
             raise damaged(digest) from error
         return frame
 
-    def _located(self, digest: Digest, read: Callable[[Digest, Place], T]) -> T:
+    def _located(self, digest: Digest, read: Callable[[Place], T]) -> T:
         place = self.place(digest)
         try:
-            return read(digest, place)
+            return read(place)
         except BlobMissing:
             # A sweep may have moved the frame since the index was asked; when it did not, the segment itself is gone.
             moved = self.place(digest)
             if moved == place:
                 raise
-            return read(digest, moved)
+            return read(moved)
 
     def _piece(self, digest: Digest, place: Place) -> bytes:
         if place.data is not None:
@@ -111,9 +128,7 @@ class BlobReader:
             self._raw.put((place.segment, place.at), raw)
         return raw if len(raw) == place.size else raw[place.start : place.start + place.size]
 
-    def _recipe(self, digest: Digest, place: Place) -> Recipe | None:
-        if not place.is_chunked:
-            return None
+    def _recipe(self, digest: Digest, place: Place) -> Recipe:
         try:
             recipe = decode_recipe(self.frame(digest, place))
         except InvalidReply as error:

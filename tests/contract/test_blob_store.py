@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from store.blobs import BLOBS, CHUNKED_MIN, BlobStore
-from store.blobs.frames import decode_frame, encode_frame, frame_digests
+from store.blobs import BLOBS, CHUNKED_MIN, BlobStore, Recipe
+from store.blobs.frames import decode_frame, decode_recipe, encode_frame, frame_digests, is_recipe
 from store.database import Database
-from store.errors import BlobDamaged, BlobMissing, InvalidReply, TooLarge
+from store.errors import BlobDamaged, BlobMissing, FileMoved, InvalidReply, TooLarge
 from store.manifest import EMPTY_NODE, EMPTY_ROOT
 from store.types import Digest, digest_of
 
@@ -214,3 +214,83 @@ def test_a_frame_with_what_was_not_asked_for_is_refused(store: BlobStore) -> Non
         with pytest.raises(InvalidReply):
             bulk.add_frame(b"no frame")
     assert store.lacking([one[0], two[0]]) == {one[0], two[0]}
+
+
+# --- chunked -------------------------------------------------------------------------------------------------------------------
+
+
+def large(size: int, seed: int = 0) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def keep_file(store: BlobStore, path: Path, data: bytes) -> Digest:
+    path.write_bytes(data)
+    with path.open("rb") as file:
+        return store.add_file(file.fileno(), len(data))
+
+
+def test_a_large_file_comes_back_whole(store: BlobStore, tmp_path: Path) -> None:
+    data = large(20_000_000)
+    digest = keep_file(store, tmp_path / "file", data)
+    assert digest == digest_of(data)
+    assert store.has(digest)
+    assert store.size(digest) == len(data)
+    assert b"".join(store.stream(digest)) == store.get(digest) == data
+    recipe = store.recipe(digest)
+    assert recipe
+    assert len(recipe.chunks) > 20
+    assert store.lacking([digest, *(chunk for chunk, _ in recipe.chunks)]) == set()
+    with pytest.raises(TooLarge):
+        store.get(digest, max_bytes=1_000_000)
+
+
+@pytest.mark.parametrize("size", [CHUNKED_MIN, 8 * 1024 * 1024, 8 * 1024 * 1024 + 1, 16 * 1024 * 1024, 16 * 1024 * 1024 - 1])
+def test_sizes_around_the_window(store: BlobStore, tmp_path: Path, size: int) -> None:
+    for data in (large(size), bytes(size)):
+        assert b"".join(store.stream(keep_file(store, tmp_path / "file", data))) == data
+
+
+def test_an_insertion_adds_a_few_chunks(store: BlobStore, tmp_path: Path) -> None:
+    data = large(20_000_000)
+    before = store.recipe(keep_file(store, tmp_path / "file", data))
+    after = store.recipe(keep_file(store, tmp_path / "file", data[:7_000_000] + b"x" + data[7_000_000:]))
+    assert before
+    assert after
+    assert len(set(after.chunks) - set(before.chunks)) <= 2
+
+
+def test_a_file_that_shrank_is_refused(store: BlobStore, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(large(9_000_000))
+    with (tmp_path / "file").open("rb") as file, pytest.raises(FileMoved):
+        store.add_file(file.fileno(), 20_000_000)
+
+
+def test_a_chunked_blob_travels_as_chunks_and_a_recipe(store: BlobStore, other: BlobStore, tmp_path: Path) -> None:
+    data = large(10_000_000)
+    digest = keep_file(store, tmp_path / "file", data)
+    (frame,) = store.frames_for([digest])
+    assert is_recipe(frame)
+    recipe = decode_recipe(frame)
+    with pytest.raises(BlobMissing):
+        other.put_recipe(recipe)
+    wanted = [chunk for chunk, _ in recipe.chunks]
+    with other.bulk() as bulk:
+        for each in store.frames_for(wanted):
+            bulk.add_frame(each, set(wanted))
+        bulk.add_frame(frame, {digest})
+    assert other.get(digest) == data
+    other.put_recipe(recipe)
+    assert list(other.frames_for([digest])) == [frame]
+
+
+def test_a_recipe_that_does_not_make_the_whole_is_refused(store: BlobStore, tmp_path: Path) -> None:
+    digest = keep_file(store, tmp_path / "file", large(10_000_000))
+    recipe = store.recipe(digest)
+    assert recipe
+    turned = Recipe(digest_of(b"another"), recipe.size, recipe.chunks[::-1])
+    of_itself = Recipe(digest_of(b"another"), recipe.size, ((digest, recipe.size),))
+    wrong_size = Recipe(digest_of(b"another"), 1, ((recipe.chunks[0][0], 1),))
+    for false in (turned, of_itself, wrong_size):
+        with pytest.raises(BlobDamaged):
+            store.put_recipe(false)
+    assert not store.has(digest_of(b"another"))
