@@ -18,7 +18,7 @@ import secrets
 import signal
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NewType
@@ -67,7 +67,9 @@ class Folder:
         """A folder below, component by component; `b""` opens this one again. Raises FileMoved where one is no folder."""
         fd = -1
         try:
-            for name in rel.split(b"/") if rel else (b".",):
+            if b"/" not in rel:
+                return type(self)(os.open(rel or b".", _OPEN_FOLDER, dir_fd=self.fd))
+            for name in rel.split(b"/"):
                 outer, fd = fd, os.open(name, _OPEN_FOLDER, dir_fd=self.fd if fd < 0 else fd)
                 if outer >= 0:
                     os.close(outer)
@@ -96,11 +98,11 @@ class Folder:
         status = os.fstat(self.fd)
         return status.st_dev, status.st_ino
 
-    def scan(self) -> Iterator[os.DirEntry[str]]:
+    def scan(self) -> list[os.DirEntry[str]]:
         """What is in it, in no order; the names need `os.fsencode`."""
         try:
             with os.scandir(self.fd) as entries:
-                yield from entries
+                return list(entries)
         except OSError as error:
             raise translate_os_error(error, b".") from error
 

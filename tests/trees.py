@@ -1,48 +1,140 @@
-"""Manifests for tests: trees of many entries from a seed, and a node source that counts its reads."""
+"""Folders on disk, described and made: the same notation for what a test writes, what a look finds and what an apply leaves."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Mapping
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
-from store.manifest import Draft, MemoryNodes, NodeSource, build_manifest
-from store.types import DIR, Digest, Entry, File, Link, RelPath
+from store.atomic import Folder
+from store.errors import BlobMissing
+from store.index import StatIndex, entry_of
+from store.types import DIR, Digest, Dir, Entry, File, Link, digest_of
+from sync.rules import IgnoreSource
+from sync.scan import Scanner, ScanResult
 
-
-def make_entries(count: int, seed: int) -> dict[RelPath, Entry]:
-    """About `count` entries that are a tree (P6), sorted by path, with paths of about 45 bytes."""
-    rng = random.Random(seed)
-    folders = [b"src"]
-    entries: dict[bytes, Entry] = {b"src": DIR}
-    while len(entries) < count:
-        folder = rng.choice(folders)
-        if rng.random() < 0.04 and folder.count(b"/") < 4:
-            folders.append(folder + b"/part_%d" % rng.randrange(10**4))
-            entries[folders[-1]] = DIR
-        elif rng.random() < 0.02:
-            entries[folder + b"/link_%d" % rng.randrange(10**7)] = Link(b"../somewhere")
-        else:
-            entries[folder + b"/file_%d.py" % rng.randrange(10**7)] = make_file(rng)
-    return {RelPath(path): entries[path] for path in sorted(entries)}
+HOUR_NS = 3_600_000_000_000
 
 
-def make_file(rng: random.Random) -> File:
-    return File(Digest(rng.randbytes(32)), rng.randrange(100_000), rng.random() < 0.05)
+def file(data: bytes, executable: bool = False) -> File:
+    return File(digest_of(data), len(data), executable)
 
 
-def build(entries: Mapping[RelPath, Entry] | Iterable[tuple[RelPath, Entry]], below: NodeSource | None = None) -> tuple[Digest, Draft]:
-    """Root and nodes of these entries, sorted here."""
-    draft = Draft(below or MemoryNodes())
-    return build_manifest(sorted(dict(entries).items()), draft), draft
+class MemoryBlobs:
+    """Contents in a dict, spoken to as the blob store is."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Digest, bytes] = {}
+        self.bulks = 0
+        self.large = 0
+
+    def put(self, data: bytes) -> Digest:
+        digest = digest_of(data)
+        self.kept[digest] = data
+        return digest
+
+    @contextmanager
+    def bulk(self) -> Iterator[MemoryBlobs]:
+        self.bulks += 1
+        yield self
+
+    def add(self, digest: Digest, data: bytes) -> None:
+        assert digest_of(data) == digest
+        self.kept[digest] = data
+
+    def add_file(self, fd: int, size: int) -> Digest:
+        self.large += 1
+        data = os.pread(fd, size, 0)
+        return self.put(data)
+
+    def has(self, digest: Digest) -> bool:
+        return digest in self.kept
+
+    def stream(self, digest: Digest) -> Iterator[bytes]:
+        if digest not in self.kept:
+            raise BlobMissing(f"no blob {digest.hex()}")
+        data = self.kept[digest]
+        for at in range(0, len(data), 1000):
+            yield data[at : at + 1000]
 
 
-class CountingNodes:
-    """Passes reads on and remembers which nodes were read."""
+class Replica:
+    """A folder with its index, as the engine keeps them in step. Its clock is an hour ahead unless told, so nothing on disk is young."""
 
-    def __init__(self, below: NodeSource) -> None:
-        self._below = below
-        self.reads: list[Digest] = []
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ahead_ns = HOUR_NS
+        self.blobs = MemoryBlobs()
+        self.index = StatIndex()
+        self.ignore = IgnoreSource()
+        self.scanner = Scanner(self.index, self.ignore, self.blobs, self.now_ns)
+        self.root = Folder.open_root(path)
 
-    def get_node(self, digest: Digest) -> bytes:
-        self.reads.append(digest)
-        return self._below.get_node(digest)
+    def now_ns(self) -> int:
+        return time.time_ns() + self.ahead_ns
+
+    def look(self, *dirty: bytes, root: Folder | None = None) -> ScanResult:
+        """A look at these folders (none: at everything) whose result is not kept."""
+        return self.scanner.scan(root or self.root, dirty or None)
+
+    def settle(self, *dirty: bytes, root: Folder | None = None) -> ScanResult:
+        """A look whose result is kept."""
+        result = self.look(*dirty, root=root)
+        self.keep(result)
+        return result
+
+    def keep(self, result: ScanResult) -> None:
+        for digest, data in result.contents:
+            self.blobs.add(digest, data)
+        self.index.remember(result.seen)
+
+    def tree(self) -> dict[bytes, Entry]:
+        """What the index says is there."""
+        return {path: entry_of(record) for path, record in self.index.below(b"")}
+
+
+def at(root: Path, path: bytes) -> Path:
+    return root / os.fsdecode(path)
+
+
+def read_tree(root: Path) -> dict[bytes, Entry]:
+    """What is there, by other means than ours."""
+    return {os.fsencode(path.relative_to(root)): _read_entry(path) for path in _walk(root)}
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        yield path
+        if path.is_dir() and not path.is_symlink():
+            yield from _walk(path)
+
+
+def _read_entry(path: Path) -> Entry:
+    if path.is_symlink():
+        return Link(os.fsencode(path.readlink()))
+    if path.is_dir():
+        return DIR
+    return file(path.read_bytes(), bool(path.stat().st_mode & 0o100))
+
+
+def write_tree(root: Path, tree: Mapping[bytes, bytes | Entry]) -> None:
+    """Make files (bytes), folders and links; folders above them come by themselves."""
+    for path, what in tree.items():
+        full = at(root, path)
+        full.parent.mkdir(parents=True, exist_ok=True)
+        match what:
+            case bytes():
+                full.write_bytes(what)
+            case Dir():
+                full.mkdir(exist_ok=True)
+            case Link():
+                full.symlink_to(os.fsdecode(what.target))
+            case File():
+                raise AssertionError("a file is written from its bytes")
+
+
+def changes_of(result: ScanResult) -> dict[bytes, tuple[Entry | None, Entry | None]]:
+    assert [change.path for change in result.changes] == sorted({change.path for change in result.changes})
+    return {change.path: (change.old, change.new) for change in result.changes}

@@ -1,0 +1,145 @@
+"""The ignore rules of a workspace, from where they stand: the folder on disk, or a manifest.
+
+On disk a folder's rules are read once and kept until the scanner, which sees every change there is, says that they changed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from store.atomic import Folder
+from store.errors import FastestError
+from store.manifest import NodeSource, find_entry
+from store.types import Digest, Dir, Entry, File, RelPath
+from sync.core.ignore import PathRules, Rules
+
+RULE_FILES: Final = (b".gitignore", b".fstignore")
+MAX_RULE_BYTES: Final = 1024 * 1024
+"""A larger rule file is read as if it were not there."""
+
+
+class FolderRules(NamedTuple):
+    """The rules in one folder. `barred`: it lies in an ignored folder that is carried all the same, so nothing new belongs to it."""
+
+    rules: Rules
+    barred: bool
+
+    def admit(self, name: bytes, is_dir: bool) -> bool:
+        """True when a new name here belongs to the workspace."""
+        return not (self.barred or self.rules.decide(name, is_dir).ignored)
+
+    def expel(self, name: bytes, is_dir: bool) -> bool:
+        """True when a name that is carried must leave: every replica reads the rule that says so."""
+        verdict = self.rules.decide(name, is_dir)
+        return verdict.ignored and verdict.travels
+
+
+class IgnoreSource:
+    """The rules of each folder of one workspace, read from disk."""
+
+    def __init__(self, global_excludes: bytes = b"", info_exclude: bytes = b"") -> None:
+        self._outside = (global_excludes, info_exclude)
+        self._start = Rules.start(global_excludes=global_excludes, info_exclude=info_exclude)
+        self._folders: dict[bytes, FolderRules] = {}
+        self._notes: dict[bytes, dict[bytes, tuple[int, int, int, int]]] = {}
+
+    def set_outside(self, global_excludes: bytes, info_exclude: bytes) -> bool:
+        """Take over git's files that do not travel. True when they changed: then look at everything again.
+
+        What is carried stays, only new names are kept out, or let in.
+        """
+        if self._outside == (global_excludes, info_exclude):
+            return False
+        self._outside = (global_excludes, info_exclude)
+        self._start = Rules.start(global_excludes=global_excludes, info_exclude=info_exclude)
+        self._folders.clear()
+        return True
+
+    def rules_in(self, root: Folder, path: bytes, here: Folder | None = None) -> FolderRules:
+        """The rules for the names in a folder; `here` is the folder itself where it is open already."""
+        found = self._folders.get(path)
+        if found is not None:
+            return found
+        unread = []
+        while path and path not in self._folders:
+            unread.append(path)
+            path = path.rpartition(b"/")[0]
+        found = self._folders.get(path)
+        if found is None:
+            found = self._folders[b""] = FolderRules(self._start.enter(b"", *_read_rule_files(root)), False)
+        for path in reversed(unread):
+            barred = not found.admit(path.rpartition(b"/")[2], is_dir=True)
+            texts = _read_rule_files(here) if here and path == unread[0] else _read_below(root, path)
+            found = self._folders[path] = FolderRules(found.rules.enter(path, *texts), barred)
+        return found
+
+    def forget(self, path: bytes) -> None:
+        """A rule file of this folder changed: read the rules again, here and below, when they are next asked for."""
+        below = path + b"/" if path else b""
+        for other in [other for other in self._folders if other == path or other.startswith(below)]:
+            del self._folders[other]
+
+    def note(self, path: bytes, name: bytes, status: os.stat_result | None) -> bool:
+        """How a rule file that is itself ignored is now, as nothing else remembers it. True when that is news."""
+        signature = None if status is None else (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        notes = self._notes.setdefault(path, {})
+        known = notes.get(name)
+        if signature is None:
+            notes.pop(name, None)
+        else:
+            notes[name] = signature
+        return known != signature
+
+    def noted(self, path: bytes) -> list[bytes]:
+        """The rule files of a folder that were noted."""
+        return list(self._notes.get(path, ()))
+
+
+def carried_rules(root: Digest, nodes: NodeSource, read: Callable[[Digest], bytes]) -> Callable[[RelPath, Entry], bool]:
+    """What a manifest's own rule files (and the defaults) say of a path: True when its absence there is no deletion.
+
+    `read` gives a rule file's bytes; what it raises goes through.
+    """
+
+    def rule_file(path: bytes) -> bytes | None:
+        entry = find_entry(root, RelPath(path), nodes)
+        return read(entry.digest) if isinstance(entry, File) and entry.size <= MAX_RULE_BYTES else None
+
+    def rule_files(folder: bytes) -> tuple[bytes | None, bytes | None]:
+        prefix = folder + b"/" if folder else b""
+        return rule_file(prefix + RULE_FILES[0]), rule_file(prefix + RULE_FILES[1])
+
+    rules = PathRules(Rules.start(), rule_files)
+    return lambda path, entry: rules.decide(path, isinstance(entry, Dir)).ignored
+
+
+def _read_rule_files(folder: Folder) -> tuple[bytes | None, bytes | None]:
+    return _read_rule_file(folder, RULE_FILES[0]), _read_rule_file(folder, RULE_FILES[1])
+
+
+def _read_below(root: Folder, path: bytes) -> tuple[bytes | None, bytes | None]:
+    try:
+        with root.open(path) as folder:
+            return _read_rule_files(folder)
+    except FastestError:
+        return None, None
+
+
+def _read_rule_file(folder: Folder, name: bytes) -> bytes | None:
+    """Its bytes; None when there is no such regular file (git follows no link either) or the system does not let us."""
+    try:
+        fd = folder.open_file(name)
+    except FastestError:
+        return None
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_RULE_BYTES:
+            return None
+        return os.read(fd, status.st_size + 1)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)

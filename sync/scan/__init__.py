@@ -1,0 +1,53 @@
+"""Look at a workspace's folder: what differs from the stat index, and the bytes of what is new.
+
+Theory. A look lists folders and compares each name's status with its record; only what differs is read. It changes nothing: its
+result holds the new records, which the engine takes over once everything is committed (I1 in store/index.py). Where the world is
+in doubt a look reports and keeps what was known (R8): what cannot be read is a problem, what is being written is deferred, and
+neither is ever a deletion.
+
+D6: a file's status is the same before and after it is read, else it is read again, else deferred. A file that changed within
+QUIET_NS and is still open for writing is deferred: it is taken once it is closed, or was left alone that long. A file younger than
+the clock's grain is kept doubted and looked at once more (racily clean, as in git's index).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
+from typing import Final
+
+from store.atomic import Folder
+from store.index import StatIndex
+from sync.rules import IgnoreSource
+from sync.scan.contents import Keeper
+from sync.scan.look import Look, Sources
+from sync.scan.result import ScanResult
+
+__all__ = ["Keeper", "ScanResult", "Scanner"]
+
+RACY_NS: Final = 20_000_000
+
+
+class Scanner:
+    """Looks at one replica's folder, again and again. Used by one thread at a time."""
+
+    def __init__(self, index: StatIndex, ignore: IgnoreSource, keeper: Keeper, now_ns: Callable[[], int], racy_ns: int = RACY_NS) -> None:
+        self._sources = Sources(index, ignore, {}, keeper, now_ns, racy_ns, set())
+
+    def scan(self, root: Folder, dirty: Collection[bytes] | None = None) -> ScanResult:
+        """List these folders again, and new ones below them; None: everything. Raises NoSpace, Unwritable from the store."""
+        with ExitStack() as stack:
+            look = Look(self._sources, root, stack)
+            look.enter_undecided()
+            if dirty is None:
+                self._sources.ignored.clear()
+                look.enter_from_root(b"", deep=True, decide=False)
+            else:
+                for path in sorted(dirty):
+                    look.enter_nearest(path)
+            look.enter_later()
+        return look.result(everything=dirty is None)
+
+    def doubt(self, paths: Collection[bytes]) -> None:
+        """Have these paths, and what is below them, read at the next look whatever their status says."""
+        self._sources.index.doubt(paths)

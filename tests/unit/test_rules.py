@@ -1,0 +1,55 @@
+"""The rules of a manifest, and of a folder whose parents are not open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from store.atomic import Folder
+from store.manifest import Draft, MemoryNodes, build_manifest
+from store.types import DIR, Digest, Entry, RelPath
+from sync.rules import MAX_RULE_BYTES, IgnoreSource, carried_rules
+from tests.trees import MemoryBlobs, file, write_tree
+
+
+def build(tree: dict[bytes, bytes | Entry]) -> tuple[Digest, Draft, MemoryBlobs]:
+    draft, blobs = Draft(MemoryNodes()), MemoryBlobs()
+    entries: list[tuple[RelPath, Entry]] = []
+    for path, what in sorted(tree.items()):
+        if isinstance(what, bytes):
+            blobs.put(what)
+        entries.append((RelPath(path), file(what) if isinstance(what, bytes) else what))
+    return build_manifest(entries, draft), draft, blobs
+
+
+def test_a_manifests_own_rules_say_what_it_does_not_look_at() -> None:
+    root, nodes, blobs = build(
+        {b".gitignore": b"*.log\nout/\n", b"d": DIR, b"d/.fstignore": b"!keep.log\nsecret\n", b"link": DIR, b"x": b""}
+    )
+    ignores = carried_rules(root, nodes, lambda digest: blobs.kept[digest])
+    asked: dict[bytes, Entry] = {
+        b"a.log": file(b""), b"d/b.log": file(b""), b"d/keep.log": file(b""), b"out": DIR, b"out/x": file(b""), b"d/secret": DIR,
+        b"d/secret/x": file(b""), b"x": file(b""), b"d": DIR, b".DS_Store": file(b""), b"elsewhere/out": file(b""),
+    }  # fmt: skip
+    ignored = {path for path, entry in asked.items() if ignores(RelPath(path), entry)}
+    assert ignored == {b"a.log", b"d/b.log", b"out", b"out/x", b"d/secret", b"d/secret/x", b".DS_Store"}
+
+
+def test_a_giant_rule_file_is_not_read() -> None:
+    root, nodes, blobs = build({b".gitignore": b"*.log\n" + b"#" * MAX_RULE_BYTES})
+    blobs.kept.clear()
+    assert not carried_rules(root, nodes, lambda digest: blobs.kept[digest])(RelPath(b"a.log"), file(b""))
+
+
+def test_a_folder_far_down_knows_all_rules_above(tmp_path: Path) -> None:
+    write_tree(tmp_path, {b".gitignore": b"*.a\n", b"one/.gitignore": b"*.b\n", b"one/two/three/.fstignore": b"!x.a\n", b"one/off/y": b""})
+    source = IgnoreSource(info_exclude=b"off/\n")
+    with Folder.open_root(tmp_path) as root:
+        rules = source.rules_in(root, b"one/two/three")
+        admitted = [name for name in (b"x.a", b"y.a", b"y.b", b"y.c") if rules.admit(name, False)]
+        assert admitted == [b"x.a", b"y.c"]
+        assert source.rules_in(root, b"one/two").admit(b"x.a", False) is False
+        assert source.rules_in(root, b"one/off/deeper").barred is True
+        assert source.rules_in(root, b"").expel(b"off", True) is False, "a rule that does not travel expels nothing"
+        write_tree(tmp_path, {b"one/.gitignore": b"*.c\n"})
+        source.forget(b"one")
+        assert source.rules_in(root, b"one/two/three").admit(b"y.c", False) is False
