@@ -94,9 +94,10 @@ class Daemon:
     def start_replica(self, replica_id: str) -> Supervisor:
         """One more task: recover, watch, look, follow."""
         replica = LocalReplica(self.db, self.blobs, self.clock, replica_id)
-        scanner = Scanner(replica.index, IgnoreSource(), self.blobs, time.time_ns)
+        ignore = IgnoreSource()
+        scanner = Scanner(replica.index, ignore, self.blobs, time.time_ns)
         git = GitFolder(replica.row.root, os.environ)
-        engine = Engine(replica, scanner, git, self._policy, asyncio.to_thread)
+        engine = Engine(replica, scanner, ignore, git, self._policy, asyncio.to_thread)
         supervisor = Supervisor(
             engine, self.clock, self._pace, lambda remote: self._register(engine, remote), self._begin, self.upkeep.notice
         )

@@ -22,6 +22,7 @@ from store.types import RelPath, parent_of, show_path
 from store.workspaces import Apart
 from sync.core.settle import Pace
 from sync.core.state import Halt, Signal, Standing, State, halt_of, signal_of, step
+from sync.core.wire import BeatReplica
 from sync.engine import Engine
 from sync.ports import Clock
 from sync.share import SECRET
@@ -117,6 +118,12 @@ class Supervisor:
     @property
     def _has_owed(self) -> bool:
         return any(row.kind != SECRET for row in self.apart.values())
+
+    @property
+    def standing(self) -> BeatReplica:
+        """How far this replica has come, for the cloud."""
+        row = self.engine.replica.row
+        return BeatReplica(row.id, row.agreed_version, row.agreed_root.hex(), str(self.state))
 
     async def catch_events(self) -> None:
         """Return once every file event that came before this call was heard."""

@@ -36,6 +36,7 @@ class Upkeep:
         self._daemon = daemon
         self._due_ms: dict[str, int] = {}
         self._roots: dict[str, Digest] = {}
+        self._versions: dict[str, int] = {}
         self._wake = asyncio.Event()
         self._listeners: set[asyncio.Event] = set()
 
@@ -46,6 +47,10 @@ class Upkeep:
             self._roots[supervisor.replica_id] = root
             self._due_ms.setdefault(supervisor.replica_id, 0)
             self._wake.set()
+        version = supervisor.engine.replica.row.agreed_version
+        if self._versions.get(supervisor.replica_id) != version:
+            self._versions[supervisor.replica_id] = version
+            self._daemon.link.stirred.set()
         self.tell()
 
     def tell(self) -> None:

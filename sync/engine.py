@@ -24,6 +24,7 @@ from sync.core.brake import Direction, Limits, count_losses, weigh
 from sync.core.wire import PUSH_INLINE_BYTES, Head, PushHeader, PushStep, pack_delta
 from sync.ports import CatchUp, Git, Remote
 from sync.replica import LocalReplica
+from sync.rules import IgnoreSource
 from sync.scan import Scanner, ScanResult
 from sync.share import Suspect, derive_shared
 
@@ -57,10 +58,17 @@ class Engine:
     """The verbs of one replica. Not safe for two callers at once: the supervisor calls them in turn."""
 
     def __init__(
-        self, replica: LocalReplica, scanner: Scanner, git: Git, policy: Callable[[], Policy], run: Callable[..., Awaitable[T]]
+        self,
+        replica: LocalReplica,
+        scanner: Scanner,
+        ignore: IgnoreSource,
+        git: Git,
+        policy: Callable[[], Policy],
+        run: Callable[..., Awaitable[T]],
     ) -> None:
         self.replica = replica
         self._scanner = scanner
+        self._ignore = ignore
         self._git = git
         self._policy = policy
         self._run = run
@@ -77,7 +85,7 @@ class Engine:
     def _look(self, dirty: Collection[bytes] | None) -> ScanResult:
         head = self._git.head()
         self._switched = self._switched or (bool(self.replica.row.git_head) and head != self.replica.row.git_head)
-        if self._scanner.ignore.set_outside(*self._git.excludes()):
+        if self._ignore.set_outside(*self._git.excludes()):
             dirty = None
         with self.replica.open_root() as root:
             result = self._scanner.scan(root, dirty)

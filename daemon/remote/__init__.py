@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
 import aiohttp
 import msgspec
 
-from daemon.remote.messages import MAX_JSON_BYTES, Incoming, decode, error_of, parse_incoming, read_bounded, read_frames, translated
+from daemon.remote.messages import MAX_JSON_BYTES, Incoming, decode, failure_of, parse_incoming, read_bounded, read_frames, translated
 from store.blobs.frames import decode_frame
 from store.errors import FastestError, Offline
 from store.types import Digest
 from sync.core.wire import (
     MISSING_DIGESTS,
+    Beat,
     Head,
     PushHeader,
     Section,
     WireConflict,
     WireMachine,
     WireProject,
-    WireSnapshot,
     WireWorkspace,
     pack_section,
     parse_bitmap,
@@ -34,6 +34,7 @@ CONNECT_SECONDS: Final = 5
 IDLE_SECONDS: Final = 60
 EVENT_BYTES: Final = 8 * 1024 * 1024
 BEAT_SECONDS: Final = 20
+BEAT_LEAST_SECONDS: Final = 0.5
 T = TypeVar("T")
 
 
@@ -167,18 +168,13 @@ class CloudRemote:
         answer: dict[str, Any] = await self._get(f"/v1/workspaces/{workspace_id}/replicas", dict)
         return list(answer["replicas"])
 
-    async def snapshots(self, workspace_id: str) -> list[WireSnapshot]:
-        """A workspace's snapshots, newest first."""
-        answer = await self._get(f"/v1/workspaces/{workspace_id}/snapshots", dict[str, list[WireSnapshot]])
-        return answer["snapshots"]
-
-    async def events(self, machine_id: str, workspace_ids: Sequence[str]) -> AsyncIterator[Incoming]:
-        """Messages as they come, until the connection ends. Beats while it lasts."""
+    async def events(self, machine_id: str, beat_of: Callable[[], Beat], stirred: asyncio.Event) -> AsyncIterator[Incoming]:
+        """Messages as they come, until the connection ends. Beats while it lasts, sooner when `stirred` is set."""
         with translated(self.url):
             connection = await self._open().ws_connect(
                 f"{self.url}/v1/events", params={"machine_id": machine_id}, heartbeat=BEAT_SECONDS, max_msg_size=EVENT_BYTES, compress=0
             )
-        beat = asyncio.create_task(_beat(connection, machine_id, workspace_ids))
+        beat = asyncio.create_task(_beat(connection, beat_of, stirred))
         try:
             yield Incoming("connected", None, None, None, (), (), (), "")
             with translated(self.url):
@@ -221,7 +217,7 @@ class _Answer:
             answer: aiohttp.ClientResponse = await self._context.__aenter__()
             if answer.status >= 400:
                 try:
-                    raise error_of(answer.status, await read_bounded(answer, MAX_JSON_BYTES), answer.headers.get("Retry-After"))
+                    raise failure_of(answer.status, await read_bounded(answer, MAX_JSON_BYTES), answer.headers.get("Retry-After"))
                 finally:
                     await self._context.__aexit__(None, None, None)
         return answer
@@ -243,9 +239,12 @@ async def _stream_frames(frames: Iterator[bytes]) -> AsyncIterator[bytes]:
         yield pack_section(Section.FRAME, frame)
 
 
-async def _beat(connection: aiohttp.ClientWebSocketResponse, machine_id: str, workspace_ids: Sequence[str]) -> None:
+async def _beat(connection: aiohttp.ClientWebSocketResponse, beat_of: Callable[[], Beat], stirred: asyncio.Event) -> None:
     while True:
-        await connection.send_str(
-            msgspec.json.encode({"type": "beat", "machine_id": machine_id, "workspaces": list(workspace_ids)}).decode()
-        )
-        await asyncio.sleep(BEAT_SECONDS)
+        stirred.clear()
+        await connection.send_str(msgspec.json.encode(beat_of()).decode())
+        await asyncio.sleep(BEAT_LEAST_SECONDS)
+        try:
+            await asyncio.wait_for(stirred.wait(), BEAT_SECONDS)
+        except TimeoutError:
+            continue

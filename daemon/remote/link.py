@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from daemon.remote import CloudRemote
 from daemon.remote.messages import Incoming
 from store.errors import Corrupt, NotSignedIn, Refused, Transient
+from sync.core.wire import Beat, BeatReplica
 
 log = logging.getLogger(f"fastest.{__name__}")
 
@@ -31,6 +32,11 @@ class Listener(Protocol):
     @property
     def replica_id(self) -> str:
         """Its own pushes come back under this name and are not news."""
+        ...
+
+    @property
+    def standing(self) -> BeatReplica:
+        """How far it has come."""
         ...
 
     def connected(self, remote: CloudRemote) -> None:
@@ -57,6 +63,8 @@ class CloudLink:
         self.state = "signed-out"
         self.message = ""
         self.remote: CloudRemote | None = None
+        self.stirred = asyncio.Event()
+        """Set it when a replica came further: the cloud is told soon."""
 
     def sign_in(self, url: str, token: str) -> None:
         """From now on, this cloud with this token."""
@@ -116,8 +124,7 @@ class CloudLink:
         try:
             async with CloudRemote(url, token) as remote:
                 await remote.add_machine(*self._machine)
-                workspace_ids = sorted({listener.workspace_id for listener in self._listeners()})
-                async for incoming in remote.events(self._machine[0], workspace_ids):
+                async for incoming in remote.events(self._machine[0], self._beat, self.stirred):
                     if incoming.type == "connected":
                         was_connected = True
                         self._gain(remote)
@@ -131,6 +138,13 @@ class CloudLink:
             self.message = error.message
             log.info("cloud not reached", extra={"reason": error.code})
         return was_connected
+
+    def _beat(self) -> Beat:
+        listeners = list(self._listeners())
+        return Beat(
+            workspaces=sorted({listener.workspace_id for listener in listeners}),
+            replicas=[listener.standing for listener in listeners],
+        )
 
     def _gain(self, remote: CloudRemote) -> None:
         self.remote, self.state, self.message = remote, "connected", ""

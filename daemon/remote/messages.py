@@ -5,27 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import aiohttp
 import msgspec
 
-from store.errors import (
-    BlobsMissing,
-    EpochChanged,
-    FastestError,
-    InvalidReply,
-    InvalidValue,
-    NotFound,
-    NotSignedIn,
-    Offline,
-    RateLimited,
-    Refused,
-    TooLarge,
-    VersionMoved,
-)
+from store.errors import FastestError, InvalidReply, InvalidValue, NotSignedIn, Offline, RateLimited
 from store.types import Digest, parse_digest
-from sync.core.wire import Delta, EventHeader, Head, Section, WireConflict, WireSnapshot, parse_delta, parse_section_head, split_sections
+from sync.core.wire import (
+    Delta,
+    ErrorBody,
+    EventHeader,
+    Head,
+    Section,
+    WireConflict,
+    WireSnapshot,
+    error_of,
+    parse_delta,
+    parse_section_head,
+    split_sections,
+)
 
 MAX_JSON_BYTES: Final = 4 * 1024 * 1024
 T = TypeVar("T")
@@ -55,37 +54,19 @@ def translated(url: str) -> Iterator[None]:
         ) from error
 
 
-class _WireError(msgspec.Struct):
-    code: str
-    message: str
-    hint: str = ""
-    details: dict[str, Any] = {}
-
-
-def error_of(status: int, body: bytes, retry_after: str | None = None) -> FastestError:
-    """An error answer -> the error it stands for."""
+def failure_of(status: int, body: bytes, retry_after: str | None = None) -> FastestError:
+    """A failed answer -> the error it stands for."""
+    if status == 429:
+        return RateLimited("the cloud asks to slow down", retry_after_seconds=float(retry_after or 1))
     try:
-        error = msgspec.json.decode(body, type=dict[str, _WireError])["error"]
+        said = msgspec.json.decode(body, type=dict[str, ErrorBody])["error"]
     except (msgspec.DecodeError, KeyError):
         return Offline(f"the cloud answered {status} and nothing that can be read")
-    message, hint, details = error.message, error.hint, error.details
-    if status == 401:
-        return NotSignedIn("the cloud does not accept this sign-in", "Sign in again: `fst login --cloud URL`.")
-    if status == 404:
-        return NotFound(message, hint)
-    if error.code == "VERSION_MOVED":
-        return VersionMoved(message, hint, head=msgspec.convert(details["head"], Head))
-    if error.code == "EPOCH_CHANGED":
-        return EpochChanged(message, hint, **details)
-    if error.code == "MISSING_BLOBS":
-        return BlobsMissing(message, hint, digests=[parse_digest(text) for text in details["hashes"]])
-    if status == 413:
-        return TooLarge(message, hint)
-    if status == 429:
-        return RateLimited(message, hint, retry_after_seconds=float(retry_after or 1))
     if status >= 500:
-        return Offline(f"the cloud answered {status}: {message}")
-    return Refused(message, hint)
+        return Offline(f"the cloud answered {status}: {said.message}")
+    if status == 401:
+        return NotSignedIn("the cloud does not accept this sign-in", "Sign in again: `fst login --cloud URL --token-stdin`.")
+    return error_of(status, said)
 
 
 def parse_incoming(body: bytes) -> Incoming:
