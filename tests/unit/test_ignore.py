@@ -1,0 +1,191 @@
+"""Ignore rules by hand: the cases people meet, each also put to git, and what is ours alone."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from sync.core.ignore import DEFAULTS, KEPT, PathRules, Rule, Rules
+from tests.ignoring import ask_git, make_repository
+
+# A path that ends in `/` is a folder.
+CASES: list[tuple[bytes, bytes, bool]] = [
+    (b"*.log", b"x/y.log", True),
+    (b"build/", b"a/build/", True),
+    (b"build/", b"a/build", False),
+    (b"/build", b"a/build", False),
+    (b"/build", b"build", True),
+    (b"a/b", b"a/b", True),
+    (b"a/b", b"x/a/b", False),
+    (b"**/a/b", b"x/a/b", True),
+    (b"a/**", b"a/b/c", True),
+    (b"a/**", b"a/", False),
+    (b"a/**/b", b"a/b", True),
+    (b"a/**/b", b"a/x/y/b", True),
+    (b"a/**/b", b"a/xb", False),
+    (b"a*/b", b"ax/b", True),
+    (b"a*/b", b"a/x/b", False),
+    (b"ab**/c", b"abc", True),
+    (b"ab**/c", b"abx/y/c", True),
+    (b"?b**/c", b"abx/y/c", False),
+    (b"a/**//", b"a/x/", False),
+    (b"*.a\n!keep.a", b"keep.a", False),
+    (b"!keep.a\n*.a", b"keep.a", True),
+    (b"dir\n!dir/x", b"dir/x", True),
+    (b"dir/*\n!dir/x", b"dir/x", False),
+    (b"*\n!*/\n!*.py", b"deep/er/x.py", False),
+    (b"*\n!*/\n!*.py", b"deep/er/x.c", True),
+    (b"# no\n\\#yes", b"#yes", True),
+    (b"\\!yes", b"!yes", True),
+    (b" lead", b"lead", False),
+    (b" lead", b" lead", True),
+    (b"trail   ", b"trail", True),
+    (b"trail\\ ", b"trail ", True),
+    (b"trail\\  ", b"trail ", True),
+    (b"slash\\\\ ", b"slash\\", True),
+    (b"slash\\\\ ", b"slash\\ ", False),
+    (b"tab\t", b"tab", False),
+    (b"tail\\", b"tail\\", False),
+    (b"crlf\r\n*.o\r\n", b"crlf", True),
+    (b"crlf\r\n*.o\r\n", b"x.o", True),
+    (b"last\r", b"last", True),
+    (b"in\rside", b"in\rside", True),
+    (b"\xef\xbb\xbfbom", b"bom", True),
+    (b"x\n\xef\xbb\xbfbom", b"bom", False),
+    (b"nul\0x", b"nul", True),
+    (b"caf\xe9", b"caf\xe9", True),
+    (b"caf?", b"caf\xc3\xa9", False),
+    (b"caf??", b"caf\xc3\xa9", True),
+    (b"new?line", b"new\nline", True),
+    (b"A", b"a", False),
+    (b"[a-c]x", b"bx", True),
+    (b"[!a-c]x", b"bx", False),
+    (b"[^a-c]x", b"dx", True),
+    (b"[]x]", b"]", True),
+    (b"[!]x]", b"]", False),
+    (b"[a-]", b"-", True),
+    (b"[\\]]", b"]", True),
+    (b"[b-a]", b"b", True),
+    (b"[b-a]", b"a", False),
+    (b"[[:digit:]x-z]", b"7", True),
+    (b"[[:digit:]-z]", b"-", True),
+    (b"[[:nope:]]", b"n", False),
+    (b"[[:]", b":", True),
+    (b"a[/]b", b"a/b", False),
+    (b"a[!x]b", b"a/b", False),
+    (b"a?b/c", b"a/b/c", False),
+    (b"[", b"[", False),
+    (b"\\[", b"[", True),
+    (b"a\\/b", b"a/b", True),
+    (b"a/**\\/b", b"a/b", False),
+    (b"a/**\\/b", b"a/x/b", True),
+    (b"/", b"a/", False),
+    (b"//a", b"a", False),
+    (b"!", b"a", False),
+    (b"***", b"a", True),
+]
+
+
+def rules_in(*files: tuple[bytes, bytes | None, bytes | None]) -> PathRules:
+    known = {folder: (git, fst) for folder, git, fst in files}
+    return PathRules(Rules.start(b""), lambda folder: known.get(folder, (None, None)))
+
+
+@pytest.mark.parametrize(("rules", "path", "ignored"), CASES)
+def test_a_case(rules: bytes, path: bytes, ignored: bool) -> None:
+    assert rules_in((b"", rules, None)).decide(path.rstrip(b"/"), path.endswith(b"/")).ignored == ignored
+
+
+def test_the_cases_are_as_git_has_them(tmp_path: Path) -> None:
+    places = [b"case%d" % number for number in range(len(CASES))]
+    paths = [place + b"/" + path for place, (_, path, _) in zip(places, CASES, strict=True)]
+    rule_files = {place: rules for place, (rules, _, _) in zip(places, CASES, strict=True)}
+    make_repository(tmp_path, rule_files, [path for path in [*places, *paths] if path.endswith(b"/") or path in places])
+    answers = ask_git(tmp_path, [path.rstrip(b"/") for path in paths])
+    wrong = [case for case, (_, _, ignored) in zip(CASES, answers, strict=True) if case[2] != ignored]
+    assert not wrong
+
+
+def test_every_class_holds_the_bytes_it_holds_in_git(tmp_path: Path) -> None:
+    names = b"alnum alpha blank cntrl digit graph lower print punct space upper xdigit".split()
+    rule_files = {name: b"[[:%b:]]" % name for name in names}
+    make_repository(tmp_path, rule_files, names)
+    ours = PathRules(Rules.start(b""), lambda folder: (rule_files.get(folder), None))
+    paths = [name + b"/" + bytes([byte]) for name in names for byte in range(1, 256) if byte not in b"/."]
+    assert [(path, ours.decide(path, False).ignored) for path in paths] == [(path, said) for path, _, said in ask_git(tmp_path, paths)]
+
+
+def test_deeper_rule_files_are_stronger() -> None:
+    rules = rules_in((b"", b"*.a\n", None), (b"x", b"!*.a\n", None), (b"x/y", b"keep.a\n", None))
+    assert [rules.decide(path, False).ignored for path in (b"1.a", b"x/1.a", b"x/y/1.a", b"x/y/keep.a")] == [True, False, False, True]
+
+
+def test_fstignore_overrules_every_gitignore() -> None:
+    rules = rules_in((b"", b"node_modules/\n.env\n", b"!.env\n*.tmp\n"), (b"x", b".env\n!*.tmp\n", None))
+    assert not rules.decide(b".env", False).ignored
+    assert not rules.decide(b"x/.env", False).ignored
+    assert rules.decide(b"x/1.tmp", False).ignored
+    assert rules.decide(b"node_modules/a.js", False).ignored
+
+
+def test_fstignore_can_bring_a_whole_folder_back() -> None:
+    rules = rules_in((b"", b"dist/\n", b"!dist/\n"))
+    assert not rules.decide(b"dist/app.js", False).ignored
+
+
+def test_defaults_are_the_weakest_and_few() -> None:
+    rules = Rules.start()
+    ignored = [b".git", b".svn", b".hg", b".fst", b".DS_Store", b"Thumbs.db", b"desktop.ini"]
+    assert all(rules.decide(name, is_dir=True).ignored for name in ignored)
+    assert not any(rules.decide(name, is_dir=True).ignored for name in [b"node_modules", b".venv", b"__pycache__", b"build"])
+    assert not rules.enter(b"", b"!Thumbs.db\n").decide(b"Thumbs.db", False).ignored
+
+
+def test_what_travels_and_what_does_not() -> None:
+    rules = Rules.start(DEFAULTS, b"*.swp\n", b"notes\n!ok.swp\n").enter(b"", b"*.o\n", b"*.tmp\n")
+    assert rules.decide(b"1.o", False)[:2] == (True, True)
+    assert rules.decide(b"1.tmp", False)[:2] == (True, True)
+    assert rules.decide(b".DS_Store", False)[:2] == (True, True)
+    assert rules.decide(b"1.swp", False)[:2] == (True, False)
+    assert rules.decide(b"notes", False)[:2] == (True, False)
+    assert rules.decide(b"ok.swp", False) == (False, False, Rule(b".git/info/exclude", 2, b"!ok.swp"))
+
+
+def test_a_default_travels_though_the_global_excludes_name_it_too() -> None:
+    assert Rules.start(DEFAULTS, b".DS_Store\n").decide(b".DS_Store", False)[:2] == (True, True)
+
+
+def test_a_global_exclude_yields_to_the_workspace() -> None:
+    assert not Rules.start(b"", b"*.swp\n").enter(b"", b"!*.swp\n").decide(b"1.swp", False).ignored
+
+
+def test_explain_names_file_and_line() -> None:
+    rules = rules_in((b"", b"# all\n*.a\n", None), (b"x", None, b"\n!k.a \n"))
+    assert rules.explain(b"x/1.a", False).rule == Rule(b".gitignore", 2, b"*.a")
+    assert rules.explain(b"x/k.a", False).rule == Rule(b"x/.fstignore", 2, b"!k.a")
+    assert rules.explain(b"x/k.b", False) is KEPT
+
+
+def test_a_changed_rule_file_is_read_again_and_an_equal_one_is_not() -> None:
+    start = Rules.start(b"")
+    before = start.enter(b"", b"a\n")
+    again = start.enter(b"", bytes(bytearray(b"a\n")))
+    assert before._names is again._names
+    assert start.enter(b"", b"b\n").decide(b"b", False).ignored
+    assert not before.decide(b"b", False).ignored
+
+
+def test_a_path_of_two_thousand_folders() -> None:
+    path = b"/".join([b"a"] * 2048)
+    assert rules_in((b"", b"a/**/z\n", None)).decide(path + b"/z", False).ignored
+
+
+@pytest.mark.parametrize("pattern", [b"*a" * 60 + b"b", b"**/" + b"*a*/" * 30 + b"b", b"**/a/" * 30 + b"b", b"x/" + b"**/*a" * 30])
+def test_no_pattern_is_slow(pattern: bytes) -> None:
+    rules = rules_in((b"", pattern, None))
+    started = time.process_time()
+    for path in (b"a" * 255, b"/".join([b"a"] * 1000), b"x/" + b"/".join([b"a" * 60] * 60)):
+        rules.decide(path, False)
+    assert time.process_time() - started < 2
