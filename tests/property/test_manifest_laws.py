@@ -25,7 +25,7 @@ from store.manifest import (
 )
 from store.types import DIR, Change, Digest, Entry, File, Link, RelPath, digest_of, parent_of, parse_path
 from sync.core.wire import pack_delta, parse_delta
-from tests.trees import build, make_entries, make_file
+from tests.manifests import build, make_entries, make_file
 
 Tree = dict[RelPath, Entry]
 Edit = tuple[str, int, int]

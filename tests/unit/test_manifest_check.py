@@ -24,7 +24,7 @@ from store.manifest import (
 from store.manifest.build import ends_node
 from store.manifest.node import Child, child_of, encode_inner, encode_leaf, sum_children, sum_entries
 from store.types import DIR, Digest, Entry, File, Link, RelPath, digest_of
-from tests.trees import build, make_entries
+from tests.manifests import build, make_entries
 
 F = File(digest_of(b"1"), 1)
 GOOD = b'{"level":0,"entries":[{"path":"a","type":"dir"},{"path":"a/b","type":"file","hash":"%s","size":1}]}' % (b"ab" * 32)

@@ -14,7 +14,7 @@ import pytest
 from store.manifest import EMPTY_ROOT, Draft, MemoryNodes, build_manifest, edit_manifest
 from store.manifest.build import ends_node
 from store.types import DIR, Digest, Entry, File, Link, RelPath
-from tests.trees import build, make_entries
+from tests.manifests import build, make_entries
 
 HERE = Path(__file__).parent
 GOLDEN: dict[str, Any] = json.loads((HERE / "manifest_golden.json").read_text("utf-8"))

@@ -21,7 +21,7 @@ from store.manifest import (
     walk_manifest,
 )
 from store.types import DIR, Change, Digest, Entry, File, Link, RelPath, digest_of, parent_of
-from tests.trees import CountingNodes, build, make_entries, make_file
+from tests.manifests import CountingNodes, build, make_entries, make_file
 
 F = File(digest_of(b"1"), 1)
 BIG_COUNT = 100_000
