@@ -12,8 +12,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from sync.watch import Dirty, Nudge, Rescan, Watcher
-
 from daemon.agenda import OWED_SECONDS, RETRY_MAX_SECONDS, Agenda
 from daemon.remote import CloudRemote
 from daemon.remote.messages import Incoming
@@ -26,6 +24,7 @@ from sync.core.wire import BeatReplica
 from sync.engine import Engine
 from sync.ports import Clock
 from sync.share import SECRET
+from sync.watch import Watcher
 
 log = logging.getLogger(f"fastest.{__name__}")
 
@@ -33,6 +32,7 @@ STALE_TRIES: Final = 8
 BARRIER_SECONDS: Final = 2.0
 BROKEN_MAX_SECONDS: Final = 60.0
 INCOMING_BOUND: Final = 64
+GLANCE_SECONDS: Final = 2.0
 HALTING: Final = frozenset({Signal.REFUSED, Signal.CORRUPT})
 
 
@@ -129,7 +129,7 @@ class Supervisor:
         """Return once every file event that came before this call was heard."""
         if self._watcher is not None and not self._agenda.polling:
             await asyncio.to_thread(self._watcher.barrier, BARRIER_SECONDS)
-            await asyncio.sleep(0)
+            self.nudged()
 
     async def until(self, holds: Callable[[], bool], timeout_seconds: float | None) -> None:
         """Wait until it holds. Raises TimedOut."""
@@ -141,17 +141,16 @@ class Supervisor:
 
     # --- what moves it ----------------------------------------------------------------------------------------------------------
 
-    def nudge(self, nudge: Nudge) -> None:
+    def nudged(self) -> None:
         """The watcher noticed something."""
-        if isinstance(nudge, Dirty):
-            self._agenda.add_dirty(nudge.folders, nudge.paths, self._clock.steady())
-        else:
-            self._agenda.rescan = True
-            if isinstance(nudge, Rescan):
-                log.info("rescan wanted", extra={"reason": nudge.reason, "replica": self.replica_id})
-            else:
-                self._stop_watching()
-        self._wake.set()
+        if self._watcher is not None:
+            nudge = self._watcher.fetch()
+            if nudge.folders:
+                self._agenda.add_dirty(nudge.folders, nudge.paths, self._clock.steady())
+            if nudge.rescan:
+                log.info("rescan wanted", extra={"reason": nudge.rescan, "replica": self.replica_id})
+                self._agenda.rescan = True
+            self._wake.set()
 
     def connected(self, remote: CloudRemote) -> None:
         """The cloud answers: catch up."""
@@ -299,7 +298,7 @@ class Supervisor:
             return
         await self.engine.recover()
         loop = asyncio.get_running_loop()
-        watcher = Watcher(self.engine.replica.row.root, lambda nudge: loop.call_soon_threadsafe(self.nudge, nudge))
+        watcher = Watcher(self.engine.replica.row.root, lambda: _call_on(loop, self.nudged))
         self._agenda.polling = not await asyncio.to_thread(watcher.start)
         self._watcher, self._agenda.rescan = watcher, True
         self.apart = await self.engine.list_apart()
@@ -405,10 +404,21 @@ class Supervisor:
             paused_seconds = (self.engine.replica.row.paused_until_ms - self._clock.now_ms()) / 1000
             if paused_seconds > 0:
                 at = min(at, self._clock.steady() + paused_seconds)
+            at = min(at, self._clock.steady() + GLANCE_SECONDS)
             try:
                 await asyncio.wait_for(self._wake.wait(), max(0.0, at - self._clock.steady()))
             except TimeoutError:
                 self._agenda.notice_sleep(self._clock.now_ms(), self._clock.steady())
+                self._glance()
+
+    def _glance(self) -> None:
+        """No event tells that a root was replaced or unmounted, nor that the watcher died: look now and then."""
+        died = self._watcher is not None and not self._agenda.polling and not self._watcher.is_alive
+        lost = self.halt is not None and self.halt.code == RootLost.code
+        if died:
+            self._stop_watching()
+        if died or self.engine.has_root == lost:
+            self._agenda.rescan = True
 
     def _should_go(self) -> bool:
         now, agenda, standing = self._clock.steady(), self._agenda, self._standing
@@ -420,3 +430,9 @@ class Supervisor:
         online = self._remote is not None and not self.is_paused
         transfer = online and (agenda.unpushed or agenda.behind or bool(self._incoming))
         return go or transfer or (online and self._has_owed and now >= agenda.owed_at)
+
+
+def _call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    """From another thread; a loop that has ended needs no more nudges."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(callback)

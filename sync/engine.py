@@ -19,7 +19,6 @@ from store.types import Change, Digest, Entry, File, RelPath, parse_digest
 from store.workspaces import Apart
 from sync import adopt, transfer
 from sync.adopt import Adopted, Received
-from sync.apply import sweep_temps
 from sync.core.brake import Direction, Limits, count_losses, weigh
 from sync.core.wire import PUSH_INLINE_BYTES, Head, PushHeader, PushStep, pack_delta
 from sync.ports import CatchUp, Git, Remote
@@ -75,6 +74,11 @@ class Engine:
         self._switched = False
         self.newest_root: Digest | None = None
         self.ignored_files = 0
+
+    @property
+    def has_root(self) -> bool:
+        """The root is there, and the one that was attached."""
+        return self.replica.has_root
 
     # --- look -------------------------------------------------------------------------------------------------------------------
 
@@ -296,7 +300,7 @@ class Engine:
     def _recover(self) -> None:
         replica = self.replica
         with replica.open_root() as root:
-            sweep_temps(root, lambda data: adopt.keep_bytes(replica, data))
+            self._scanner.sweep(root, lambda data: adopt.keep_bytes(replica, data))
         left = journal.pending(replica.db.read(), replica.id)
         if left is None:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
@@ -44,13 +45,19 @@ class LocalReplica:
         """New nodes are drafted here and kept with the state that names them."""
         return Draft(self.blobs)
 
+    @property
+    def has_root(self) -> bool:
+        """The root is there, and the one that was attached. A glance: one system call."""
+        try:
+            status = os.stat(self.row.root, follow_symlinks=False)  # noqa: PTH116 - roots are bytes
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self.row.identity
+
     def open_root(self) -> Folder:
         """The root folder, when it is still the one that was attached. Raises RootLost (R8: no deletion on doubt)."""
         shown = show_path(self.row.root)
-        try:
-            folder = Folder.open_root(self.row.root)
-        except FileNotFoundError:
-            raise RootLost(f"{shown} is not there", "Bring it back (mount it?); nothing was deleted anywhere.") from None
+        folder = Folder.open_root(self.row.root)
         if folder.identity() != self.row.identity:
             folder.close()
             raise RootLost(
