@@ -225,7 +225,7 @@ _COMMENT: Final = re.compile(r"""^(?:[^#"']|"[^"]*"|'[^']*')*?(\s+#.*)$""")
 def line_of(text: str, key: str) -> int:
     """The line, from 1, where TOML text sets a key; 0 when it does not. (tomllib tells no lines.)"""
     table = ""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if header := _HEADER.match(line):
             table = header[1].replace('"', "").replace("'", "") + "."
         elif (pair := _PAIR.match(line)) and (table + pair[1].replace('"', "").replace("'", "")) == key:
@@ -235,7 +235,7 @@ def line_of(text: str, key: str) -> int:
 
 def set_line(text: str, key: str, value: Value) -> str:
     """TOML text with one key set; comments and all other lines stay as they are."""
-    lines = text.splitlines()
+    lines = text.rstrip("\n").split("\n") if text else []
     table, _, name = key.partition(".")
     if at := line_of(text, key):
         before, _, after = lines[at - 1].partition("=")

@@ -17,6 +17,7 @@ from daemon.cli.session import Session
 from store.errors import InvalidValue
 
 P = ParamSpec("P")
+_COMPLETE = "_FST_COMPLETE"
 _ASKED = "fastest.asked"
 """Where click's context keeps the options given anywhere on the line."""
 
@@ -105,13 +106,22 @@ def session_of(context: click.Context) -> Session:
     return Session(env=os.environ, folder=folder, colour=colour, **asked)
 
 
+def join_verbs() -> None:
+    """Put every verb on the tree, which importing its module does."""
+    from daemon.cli.verbs import account, conflicts, history, making, settings, standing, trials, upkeep  # noqa: F401
+
+
 def run(words: Sequence[str]) -> int:
     """Run one command line through the tree. Errors of usage become InvalidValue (exit code 2)."""
-    from daemon.cli import verbs
-
-    verbs.join()
+    join_verbs()
     try:
-        return int(fst.main(list(words), prog_name="fst", standalone_mode=False) or 0)
+        if _COMPLETE in os.environ:
+            return int(fst.main(list(words), prog_name="fst", complete_var=_COMPLETE) or 0)
+        # Not `main`: click would end a broken pipe in its own way.
+        with fst.make_context("fst", list(words)) as context:
+            return int(fst.invoke(context) or 0)
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return error.exit_code

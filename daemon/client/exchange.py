@@ -83,14 +83,14 @@ class Reply:
         while line := self._line():
             name, _, value = line.partition(b":")
             if name.lower() == b"content-length":
-                self.length = int(value)
+                self.length = _number(value, 10)
             elif name.lower() == b"transfer-encoding":
                 self.chunked = value.strip().lower() == b"chunked"
 
     def pieces(self) -> Iterator[bytes]:
         """The body, at most PIECE_BYTES at a time. Raises InvalidReply when it is cut short."""
         if self.chunked:
-            while size := int(self._line().split(b";")[0] or b"0", 16):
+            while size := _number(self._line().partition(b";")[0], 16):
                 yield from self._exactly(size)
                 self._line()
         elif self.length is not None:
@@ -144,6 +144,13 @@ class Reply:
         if not line.endswith(b"\n"):
             invalid_reply("the daemon's answer was cut short")
         return line.rstrip(b"\r\n")
+
+
+def _number(text: bytes, base: int) -> int:
+    try:
+        return int(text, base)
+    except ValueError:
+        invalid_reply("the daemon's socket did not answer HTTP")
 
 
 def parse_document(data: bytes) -> Document:

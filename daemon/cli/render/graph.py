@@ -29,10 +29,9 @@ def graph_lines(answer: dict[str, Any], ink: Ink) -> Iterator[str]:
         parents = [str(parent) for parent in item.get("parents") or []]
         before = len(columns)
         columns[at : at + 1] = parents[:1]
-        fresh = [parent for parent in parents[1:] if parent not in columns]
-        if fresh:
-            columns += fresh
-            yield _parts(before, at, len(fresh))
+        if parents[1:]:
+            columns += parents[1:]
+            yield _parts(before, at, len(parents) - 1)
         elif not parents and at < len(columns):
             yield " ".join("|" if column < at else "/" for column in range(len(columns)))
 

@@ -83,8 +83,8 @@ def path_text(item: Document) -> str:
 
 def count_text(number: int, what: str) -> str:
     """`1 file`, `1,204 files`."""
-    plural = what if number == 1 else what[:-1] + "ies" if what.endswith("y") else what + "s"
-    return f"{number:,} {plural}"
+    ends_in_y = what.endswith("y") and what[-2] not in "aeo"
+    return f"{number:,} {what if number == 1 else what[:-1] + 'ies' if ends_in_y else what + 's'}"
 
 
 def size_text(size_bytes: int) -> str:

@@ -43,11 +43,11 @@ def demo(session: Session, keep: bool) -> int:
 
 
 @verb(fst, "tryout", "fst tryout ~/code/thing", hidden=True)
-@click.argument("folder", required=False)
+@click.argument("path", required=False)
 @click.option("--kept-in", metavar="DIR", default=".run", help="Where cloud, daemon and history live.")
 @click.option("--once", is_flag=True, help="Stop after saying how things stand.")
-def tryout(session: Session, folder: str | None, kept_in: str, once: bool) -> int:
-    """A cloud on loopback, a daemon and FOLDER (or a sample), live until Ctrl-C: what `make run` starts."""
+def tryout(session: Session, path: str | None, kept_in: str, once: bool) -> int:
+    """A cloud on loopback, a daemon and PATH (or a sample), live until Ctrl-C: what `make run` starts."""
     from daemon.cli.tryout import run_tryout
 
-    return run_tryout(session, folder, kept_in=kept_in, once=once)
+    return run_tryout(session, path, kept_in=kept_in, once=once)
