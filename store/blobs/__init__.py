@@ -6,25 +6,27 @@ B1: a blob that can be opened has been durably written. B2: its digest is checke
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import closing, contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Final
 
 from store.blobs import chunks, offer
 from store.blobs.bulk import Bulk, FrameWriter, index_new
-from store.blobs.catalog import Catalog
+from store.blobs.catalog import BLOBS, CHUNKED_MIN, INLINE_MAX, Catalog
 from store.blobs.frames import Recipe, encode_recipe
 from store.blobs.reading import BlobReader, Cache, missing
-from store.blobs.segments import Segments
-from store.blobs.tables import BLOBS, CHUNKED_MIN, INLINE_MAX
+from store.blobs.rebuild import rebuild_index
+from store.blobs.segments import SEGMENT_MAX, Segments
+from store.blobs.sweep import Housekeeper, SweepPlan
+from store.blobs.verify import Problem, find_problems, forget_damaged
 from store.database import Database, Tx
 from store.errors import BlobDamaged, BlobMissing
 from store.manifest.node import EMPTY_NODE, EMPTY_ROOT
 from store.types import Digest
 
-__all__ = ["BLOBS", "CHUNKED_MIN", "INLINE_MAX", "BlobStore", "Bulk", "Recipe"]
+__all__ = ["BLOBS", "CHUNKED_MIN", "INLINE_MAX", "BlobStore", "Bulk", "Problem", "Recipe", "SweepPlan"]
 
 NODE_CACHE_BYTES: Final = 4 * 1024 * 1024
 GET_BYTES: Final = 64 * 1024 * 1024
@@ -32,13 +34,14 @@ GET_BYTES: Final = 64 * 1024 * 1024
 
 
 class BlobStore:
-    """Blobs and nodes in one database and one folder of segments. One process, any number of threads."""
+    """Blobs and nodes in one database and one folder of segments of about `segment_bytes`. One process, any number of threads."""
 
-    def __init__(self, db: Database, folder: Path) -> None:
+    def __init__(self, db: Database, folder: Path, segment_bytes: int = SEGMENT_MAX) -> None:
         self.db = db
         self._catalog = Catalog(db)
-        self._segments = Segments(db, folder)
+        self._segments = Segments(db, folder, segment_bytes)
         self._reader = BlobReader(self._catalog, self._segments)
+        self._house = Housekeeper(self._catalog, self._segments, self._reader)
         self._nodes: Cache[Digest] = Cache(NODE_CACHE_BYTES)
 
     def close(self) -> None:
@@ -59,14 +62,12 @@ class BlobStore:
     def bulk(self) -> Iterator[Bulk]:
         """For many blobs: on leaving, by whatever way, all that was added is durable and in the index."""
         writer = FrameWriter(self._catalog, self._segments, index_new(self._catalog))
-        try:
+        with self._catalog.open_bulk(), closing(writer):
             bulk = Bulk(self._catalog, writer, self._check_recipe)
             try:
                 yield bulk
             finally:
                 bulk.settle()
-        finally:
-            writer.close()
 
     def add_file(self, fd: int, size: int) -> Digest:
         """Keep a large file from an open descriptor, from where it stands, as chunks and a recipe; the digest of the whole.
@@ -114,11 +115,7 @@ class BlobStore:
 
     def stream(self, digest: Digest) -> Iterator[bytes]:
         """A blob's bytes, piece by piece. Raises BlobMissing, BlobDamaged: for a chunked one only after its last piece."""
-        found = self._reader.load(digest)
-        if isinstance(found, bytes):
-            yield found
-        else:
-            yield from self._reader.chunks(found)
+        return self._reader.stream(digest)
 
     def get_node(self, digest: Digest) -> bytes:
         """A manifest node's bytes, checked. Raises BlobMissing, BlobDamaged."""
@@ -136,9 +133,43 @@ class BlobStore:
         """Frames with exactly these blobs, to be sent; a chunked one is its recipe's frame. Raises BlobMissing, BlobDamaged."""
         return offer.frames_for(self._catalog, self._reader, digests)
 
+    # --- upkeep -----------------------------------------------------------------------------------------------------------------
+
+    def begin_sweep(self) -> int:
+        """Before reckoning what to keep: the era that the sweep is of. What is stored or asked about from here on stays."""
+        return self._catalog.era
+
+    def plan_sweep(self, era: int, keep_blobs: Set[Digest], keep_nodes: Set[Digest]) -> SweepPlan:
+        """What nothing names any more: a plan to look at and to execute. A kept chunked blob keeps its chunks."""
+        return self._house.plan(era, keep_blobs, keep_nodes)
+
+    def compact(self, limit_bytes: int) -> int:
+        """Move the oldest inline blobs into segments; how many bytes were moved."""
+        return self._house.compact(limit_bytes)
+
+    def inline_bytes(self) -> int:
+        """How many bytes `compact` could move."""
+        return sum(int(row[0]) for row in self.db.read().execute("SELECT size FROM blobs WHERE data IS NOT NULL"))
+
+    def verify(self) -> Iterator[Problem]:
+        """Read everything back; what is not as it was written, as it is found."""
+        with self._house.lock:
+            yield from find_problems(self._catalog, self._segments, self._reader)
+
+    def forget_damaged(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Drop those of these blobs and nodes that cannot be read, so that they are lacking and can be fetched or put again."""
+        return forget_damaged(self._catalog, self._reader, digests)
+
+    def rebuild_index(self) -> None:
+        """Read the index of segments anew from the segments alone, damaged frames left out; inline blobs and nodes stay."""
+        with self._house.lock:
+            rebuild_index(self._catalog, self._segments)
+
     def _check_recipe(self, recipe: Recipe) -> None:
         """The chunks are here, each in one piece and of its size, and make the whole."""
-        places = self._catalog.places({digest for digest, _ in recipe.chunks})
+        named = {digest for digest, _ in recipe.chunks}
+        self._catalog.known_blobs(named)  # from here on no sweep takes them
+        places = self._catalog.places(named)
         for digest, size in recipe.chunks:
             place = places.get(digest)
             if place is None:

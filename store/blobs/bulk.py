@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Container, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, ParamSpec
 
-from store.blobs.catalog import Catalog
+from store.blobs.catalog import CHUNKED_MIN, Catalog
 from store.blobs.frames import (
     FRAME_RAW,
     MAX_FRAME_BLOBS,
+    Head,
+    Kind,
     Recipe,
     decode_frame,
     decode_recipe,
@@ -18,9 +20,9 @@ from store.blobs.frames import (
     encode_recipe,
     frame_digests,
     is_recipe,
+    parse_head,
 )
-from store.blobs.segments import SEGMENT_MAX, OpenSegment, Segments
-from store.blobs.tables import CHUNKED_MIN
+from store.blobs.segments import OpenSegment, Segments
 from store.database import Tx
 from store.errors import FastestError, InvalidReply, TooLarge
 from store.types import Digest
@@ -35,13 +37,14 @@ ASKED_BYTES: Final = 1024 * 1024
 ASKED_BLOBS: Final = 1024
 SEEN_BLOBS: Final = 65_536
 
-_NEW_FRAME = "INSERT INTO frames (segment, start, length) VALUES ($1, $2, $3) RETURNING id"
+_NEW_FRAME = "INSERT INTO frames (segment, start, length, raw) VALUES ($1, $2, $3, $4) RETURNING id"
 _NEW_BLOB = """
     INSERT INTO blobs (hash, size, era, frame, start) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (hash) DO UPDATE SET era = excluded.era WHERE era < excluded.era
 """
 _MOVED_BLOB = "UPDATE blobs SET frame = $1, start = $2, data = NULL WHERE hash = $3"
 
+P = ParamSpec("P")
 Blobs = list[tuple[Digest, bytes]]
 
 
@@ -60,8 +63,8 @@ Index = Callable[[Tx, list[Row]], None]
 class _Written(NamedTuple):
     start: int
     length: int
+    head: Head
     items: list[tuple[Digest, int]]
-    is_recipe: bool
 
 
 class FrameWriter:
@@ -74,6 +77,8 @@ class FrameWriter:
         self._db = catalog.db
         self._segments = segments
         self._index = index
+        self._open_frame: Blobs = []
+        self._open_bytes = 0
         self._first: Blobs | bytes | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._ahead: deque[Future[None]] = deque()
@@ -84,8 +89,15 @@ class FrameWriter:
         self._naming: Future[None] | None = None
         self._failure: FastestError | None = None
 
+    def add(self, digest: Digest, data: bytes) -> None:
+        """A blob, into the frame that is being filled. Raises what an earlier frame failed with: NoSpace, Unwritable, Busy."""
+        if self._open_frame and (self._open_bytes + len(data) > FRAME_RAW or len(self._open_frame) >= MAX_FRAME_BLOBS):
+            self._close_frame()
+        self._open_frame.append((digest, data))
+        self._open_bytes += len(data)
+
     def put(self, frame: Blobs | bytes) -> None:
-        """Blobs for one frame, or a frame as it is. Raises what an earlier one failed with: NoSpace, Unwritable, Busy."""
+        """Blobs for one frame, or a frame as it is. Raises what an earlier frame failed with: NoSpace, Unwritable, Busy."""
         if self._pool is None and self._first is None:
             self._first = frame  # a thread is worth its start only from the second frame on
             return
@@ -97,15 +109,17 @@ class FrameWriter:
 
     def settle(self) -> None:
         """All that was put is durable and in the index on return."""
+        if self._open_frame:
+            self._close_frame()
         if self._pool is None:
             first, self._first = self._first, None
-            self._write(first)
-            self._name()
+            self._guard(self._write, first)
+            self._guard(self._name)
         else:
             while self._ahead:
                 self._ahead.popleft().result()
-            self._pool.submit(self._name).result()
-        self._await_named()
+            self._pool.submit(self._guard, self._name).result()
+        self._guard(self._await_named)
 
     def close(self) -> None:
         """Let thread and segment go; `settle` comes before, unless something failed."""
@@ -115,34 +129,40 @@ class FrameWriter:
             self._segments.give_back(self._segment)
             self._segment = None
 
+    def _close_frame(self) -> None:
+        frame, self._open_frame, self._open_bytes = self._open_frame, [], 0
+        self.put(frame)
+
     def _submit(self, frame: Blobs | bytes | None) -> None:
         assert self._pool
         if len(self._ahead) >= FRAMES_AHEAD:
             self._ahead.popleft().result()
-        self._ahead.append(self._pool.submit(self._write, frame))
+        self._ahead.append(self._pool.submit(self._guard, self._write, frame))
 
-    def _write(self, job: Blobs | bytes | None) -> None:
+    def _guard(self, step: Callable[P, None], *args: P.args, **named: P.kwargs) -> None:
+        """After the first failure nothing is tried again: a second sync would report success for bytes that the first one lost."""
         if self._failure:
             raise self._failure
-        if job is None:
-            return
         try:
-            self._append(job)
-            if self._unnamed_bytes >= SYNC_BYTES or self._unnamed_rows >= SYNC_ROWS:
-                self._name()
+            step(*args, **named)
         except FastestError as error:
             self._failure = error
             raise
 
-    def _append(self, job: Blobs | bytes) -> None:
+    def _write(self, job: Blobs | bytes | None) -> None:
+        if job is None:
+            return
         frame = job if isinstance(job, bytes) else encode_frame(job)
         items = frame_digests(frame) if isinstance(job, bytes) else [(digest, len(data)) for digest, data in job]
         if self._segment is None:
             self._segment = self._segments.lease()
         start = self._segment.append(frame)
-        self._written.append(_Written(start, len(frame), items, is_recipe(frame)))
+        self._written.append(_Written(start, len(frame), parse_head(frame), items))
         self._unnamed_bytes += len(frame)
         self._unnamed_rows += len(items)
+        is_full = self._segment.end >= self._segments.full_bytes
+        if is_full or self._unnamed_bytes >= SYNC_BYTES or self._unnamed_rows >= SYNC_ROWS:
+            self._name()
 
     def _name(self) -> None:
         """Sync, then queue the transaction that names what was written; wait for the one before it."""
@@ -155,7 +175,7 @@ class FrameWriter:
         segment.kept = end
         self._written, self._unnamed_bytes, self._unnamed_rows = [], 0, 0
         self._naming = self._db.write(lambda tx: self._name_frames(tx, number, end, written))
-        if end >= SEGMENT_MAX:
+        if end >= self._segments.full_bytes:
             self._await_named()
             self._segments.give_back(segment)
             self._segment = None
@@ -168,10 +188,10 @@ class FrameWriter:
     def _name_frames(self, tx: Tx, number: int, end: int, written: list[_Written]) -> None:
         rows: list[Row] = []
         for frame in written:
-            ((frame_id,),) = tx.execute(_NEW_FRAME, (number, frame.start, frame.length))
+            ((frame_id,),) = tx.execute(_NEW_FRAME, (number, frame.start, frame.length, frame.head.raw_bytes))
             start = 0
             for digest, size in frame.items:
-                rows.append(Row(digest, size, None if frame.is_recipe else start, frame_id))
+                rows.append(Row(digest, size, start if frame.head.kind is Kind.BLOBS else None, frame_id))
                 start += size
         self._index(tx, rows)
         tx.execute("UPDATE segments SET bytes = $1 WHERE id = $2", (end, number))
@@ -187,8 +207,6 @@ class Bulk:
         self._seen: set[Digest] = set()
         self._pending: Blobs = []
         self._pending_bytes = 0
-        self._frame: Blobs = []
-        self._frame_bytes = 0
 
     def add(self, digest: Digest, data: bytes) -> None:
         """Keep `data`; `digest` is digest_of(data), computed by the caller from these very bytes and not computed again here.
@@ -225,7 +243,8 @@ class Bulk:
         self._note(fresh)
 
     def add_recipe(self, recipe: Recipe) -> None:
-        """Keep the recipe of a file whose chunks were just added; the caller hashed the whole from the same bytes."""
+        """Keep the recipe of a file whose chunks were just added or found here; the caller hashed the whole from the same bytes."""
+        self._catalog.known_blobs({digest for digest, _ in recipe.chunks})  # from here on no sweep takes them
         if recipe.digest not in self._catalog.known_blobs([recipe.digest]):
             self.settle()
             self._writer.put(encode_recipe(recipe))
@@ -233,9 +252,6 @@ class Bulk:
     def settle(self) -> None:
         """All that was added is durable and in the index on return."""
         self._hand_over()
-        if self._frame:
-            self._writer.put(self._frame)
-            self._frame, self._frame_bytes = [], 0
         self._writer.settle()
 
     def _check_and_put(self, frame: bytes) -> None:
@@ -248,18 +264,10 @@ class Bulk:
     def _hand_over(self) -> None:
         pending, self._pending, self._pending_bytes = self._pending, [], 0
         known = self._catalog.known_blobs([digest for digest, _ in pending])
-        for blob in pending:
-            if blob[0] not in known:
-                self._gather(blob)
+        for digest, data in pending:
+            if digest not in known:
+                self._writer.add(digest, data)
         self._note(())
-
-    def _gather(self, blob: tuple[Digest, bytes]) -> None:
-        size = len(blob[1])
-        if self._frame and (self._frame_bytes + size > FRAME_RAW or len(self._frame) >= MAX_FRAME_BLOBS):
-            self._writer.put(self._frame)
-            self._frame, self._frame_bytes = [], 0
-        self._frame.append(blob)
-        self._frame_bytes += size
 
     def _note(self, digests: Iterable[Digest]) -> None:
         """Remember what was added, within bounds: one that is forgotten is found in the index, or at worst kept twice."""

@@ -1,17 +1,51 @@
-"""Which blobs are here and where: the index side of the blob store."""
+"""Which blobs and nodes are here and where: the tables of the blob store (docs/format-blobs.md)."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import Final, NamedTuple
 
 from store.blobs.frames import expand, squeeze
-from store.blobs.tables import CHUNKED_MIN
-from store.database import Database, Tx, array_of
-from store.errors import BlobDamaged, TooLarge
+from store.database import Component, Database, Migration, Tx, array_of
+from store.errors import BlobDamaged, InvalidReply, TooLarge
 from store.types import Digest, digest_of
+
+INLINE_MAX: Final = 64 * 1024
+"""Bytes up to which a new blob goes into SQLite, in the transaction that names it."""
+CHUNKED_MIN: Final = 4 * 1024 * 1024
+"""Bytes from which a file is kept as content-defined chunks and a recipe."""
+
+# blobs: `data` inline, or `frame` and `start` (in the frame's raw bytes), or only `frame`: the recipe of a chunked blob.
+# era: the count of sweeps when the blob was last stored or said to be here; a sweep spares the newest era.
+# segments: `bytes` is how far the file is named by the index; AUTOINCREMENT because a file's number is never used twice.
+BLOBS: Final = Component(
+    "blobs",
+    (
+        Migration(
+            1,
+            """
+            CREATE TABLE blobs (
+                id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, size INTEGER NOT NULL, era INTEGER NOT NULL,
+                frame INTEGER, start INTEGER, data BLOB
+            );
+            CREATE INDEX blobs_inline ON blobs (id) WHERE data IS NOT NULL;
+            CREATE INDEX blobs_frame ON blobs (frame) WHERE frame IS NOT NULL;
+            CREATE TABLE nodes (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, era INTEGER NOT NULL, data BLOB NOT NULL);
+            CREATE TABLE segments (id INTEGER PRIMARY KEY AUTOINCREMENT, bytes INTEGER NOT NULL);
+            CREATE TABLE frames (
+                id INTEGER PRIMARY KEY, segment INTEGER NOT NULL, start INTEGER NOT NULL, length INTEGER NOT NULL,
+                raw INTEGER NOT NULL, UNIQUE (segment, start)
+            );
+            CREATE TABLE blob_era (one INTEGER PRIMARY KEY CHECK (one = 1), era INTEGER NOT NULL);
+            INSERT INTO blob_era VALUES (1, 1);
+            """,
+        ),
+    ),
+)
 
 KEYS_AT_ONCE: Final = 16_384
 MAX_NODE_BYTES: Final = 8 * 1024 * 1024
@@ -54,12 +88,15 @@ class Catalog:
     """The tables `blobs` and `nodes`.
 
     `era` counts the sweeps. What is stored, or said to be here, carries the current era, and a sweep spares it: so an answer
-    "it is here" holds until whoever asked has committed what names it.
+    "it is here" holds until whoever asked has committed what names it. The era stands still while a bulk is open.
     """
 
     def __init__(self, db: Database) -> None:
         self.db = db
-        ((self.era,),) = db.read().execute("SELECT era FROM blob_era")
+        self._bulks = 0
+        self._lock = threading.Lock()
+        ((era,),) = db.read().execute("SELECT era FROM blob_era")
+        self.era: int = era
 
     def place(self, digest: Digest) -> Place | None:
         """Where a blob is, or None."""
@@ -92,6 +129,27 @@ class Catalog:
         row = self.db.read().one("SELECT data FROM nodes WHERE hash = $1", (digest,))
         return check_node_row(digest, row[0]) if row else None
 
+    @contextmanager
+    def open_bulk(self) -> Iterator[None]:
+        """While blobs arrive that nothing names yet."""
+        with self._lock:
+            self._bulks += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._bulks -= 1
+
+    def end_era(self) -> None:
+        """After a sweep: what came before it is spared no longer, unless a bulk is open."""
+
+        def advance(tx: Tx) -> None:
+            with self._lock:
+                if not self._bulks:
+                    ((self.era,),) = tx.execute("UPDATE blob_era SET era = era + 1 RETURNING era")
+
+        self.db.write_now(advance)
+
     def _known(self, table: str, digests: Iterable[Digest]) -> set[Digest]:
         known: set[Digest] = set()
         sql = f"SELECT t.hash, t.era FROM carray($1) c CROSS JOIN {table} t ON t.hash = c.value"
@@ -113,7 +171,10 @@ class Catalog:
 
 def check_node_row(digest: Digest, packed: bytes) -> bytes:
     """A stored node's raw bytes (B2). Raises BlobDamaged."""
-    data = expand(packed, MAX_NODE_BYTES)
+    try:
+        data = expand(packed, MAX_NODE_BYTES)
+    except InvalidReply:
+        data = b""
     if digest_of(data) != digest:
         raise BlobDamaged(f"node {digest.hex()} is damaged", "Run `fst fsck`.")
     return data

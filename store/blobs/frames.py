@@ -11,6 +11,7 @@ import struct
 import threading
 from collections.abc import Sequence
 from enum import IntEnum
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 import msgspec
@@ -164,6 +165,17 @@ def frame_raw(frame: bytes) -> bytes:
     if head.kind is not Kind.BLOBS or len(raw) != head.raw_bytes:
         raise InvalidReply("a frame whose bytes are not of the size it says, or no frame of blobs")
     return raw
+
+
+def sound_rows(frame: bytes) -> set[tuple[Digest, int, int | None]]:
+    """Digest, size and start in the raw bytes (None for a recipe) of all that is undamaged in a frame. Raises InvalidReply."""
+    items = frame_digests(frame)
+    if is_recipe(frame):
+        recipe = decode_recipe(frame)
+        return {(recipe.digest, recipe.size, None)}
+    raw = frame_raw(frame)
+    starts = accumulate((size for _, size in items), initial=0)
+    return {(digest, size, at) for (digest, size), at in zip(items, starts, strict=False) if digest_of(raw[at : at + size]) == digest}
 
 
 def is_recipe(frame: bytes) -> bool:

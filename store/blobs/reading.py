@@ -76,6 +76,14 @@ class BlobReader:
             raise damaged(digest)
         return found
 
+    def stream(self, digest: Digest) -> Iterator[bytes]:
+        """A blob's bytes, piece by piece. Raises BlobMissing, BlobDamaged: for a chunked one only after its last piece."""
+        found = self.load(digest)
+        if isinstance(found, bytes):
+            yield found
+        else:
+            yield from self.chunks(found)
+
     def piece(self, digest: Digest) -> bytes:
         """The bytes of a blob that is not chunked, not checked: for chunks whose whole is. Raises BlobMissing, BlobDamaged."""
         return self._located(digest, lambda place: self._piece(digest, place))

@@ -20,7 +20,7 @@ from store.database import Database, Tx
 from store.errors import BlobDamaged, BlobMissing, Busy, NoSpace, Unwritable
 
 SEGMENT_MAX: Final = 64 * 1024 * 1024
-"""Bytes from which nothing more is appended."""
+"""Bytes from which nothing more is appended to a segment."""
 SEGMENT_MAGIC: Final = b"FSTSEG01"
 OPEN_FILES: Final = 32
 _SUFFIX: Final = ".seg"
@@ -88,8 +88,9 @@ class _Handle:
 class Segments:
     """The folder of segments, and which of them may be appended to. One process, any number of threads."""
 
-    def __init__(self, db: Database, folder: Path) -> None:
+    def __init__(self, db: Database, folder: Path, segment_bytes: int) -> None:
         self.folder = folder
+        self.full_bytes = segment_bytes
         self._db = db
         self._lock = threading.Lock()
         self._handles_lock = threading.Lock()
@@ -112,7 +113,7 @@ class Segments:
         """A segment for one writer alone, to be given back; an unfinished one, else a new one."""
         unfinished = "SELECT id, bytes FROM segments WHERE bytes BETWEEN 1 AND $1"
         with self._lock:
-            for number, named in list(self._db.read().execute(unfinished, (SEGMENT_MAX - 1,))):
+            for number, named in list(self._db.read().execute(unfinished, (self.full_bytes - 1,))):
                 segment = None if number in self._leased | self._unfit else self._reopen(number, named)
                 if segment:
                     self._leased.add(number)
@@ -165,6 +166,11 @@ class Segments:
         with translate_errors(f"remove segment {number}"):
             self.path(number).unlink(missing_ok=True)
             sync_folder(self.folder)
+
+    def forget(self) -> None:
+        """The index was written anew: what was known about the files no longer holds."""
+        with self._lock:
+            self._unfit.clear()
 
     def close(self) -> None:
         """Let all files go."""

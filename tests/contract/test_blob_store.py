@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Iterator
 from itertools import chain
@@ -10,24 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from store.blobs import BLOBS, CHUNKED_MIN, BlobStore, Recipe
+from store.blobs import CHUNKED_MIN, BlobStore, Recipe
 from store.blobs.frames import decode_frame, decode_recipe, encode_frame, frame_digests, is_recipe
-from store.database import Database
 from store.errors import BlobDamaged, BlobMissing, FileMoved, InvalidReply, TooLarge
 from store.manifest import EMPTY_NODE, EMPTY_ROOT
-from store.types import Digest, digest_of
-
-Blobs = list[tuple[Digest, bytes]]
-
-
-def open_store(folder: Path) -> BlobStore:
-    folder.mkdir(exist_ok=True)
-    return BlobStore(Database.open(folder / "store.db", [BLOBS]), folder / "segments")
-
-
-def close_store(store: BlobStore) -> None:
-    store.close()
-    store.db.close()
+from store.types import digest_of
+from tests.blobs import close_store, digests_of, keep, keep_file, keep_inline, large, named, open_store, texts
 
 
 @pytest.fixture
@@ -42,31 +29,6 @@ def other(tmp_path: Path) -> Iterator[BlobStore]:
     opened = open_store(tmp_path / "two")
     yield opened
     close_store(opened)
-
-
-def texts(count: int, seed: int = 0) -> Blobs:
-    """Blobs like source files: mostly small, some large, one empty."""
-    noise = random.Random(seed)
-    sizes = [0, 1, 70_000, 300_000, *(int(noise.lognormvariate(6, 1.5)) for _ in range(count))]
-    return [named(noise.randbytes(min(size, 64)) + b"line of text\n" * (size // 13)) for size in sizes]
-
-
-def named(data: bytes) -> tuple[Digest, bytes]:
-    return digest_of(data), data
-
-
-def keep(store: BlobStore, blobs: Blobs) -> None:
-    with store.bulk() as bulk:
-        for digest, data in blobs:
-            bulk.add(digest, data)
-
-
-def keep_inline(store: BlobStore, blobs: Blobs) -> None:
-    store.db.write_now(lambda tx: store.put_inline(tx, blobs))
-
-
-def digests_of(blobs: Blobs) -> list[Digest]:
-    return [digest for digest, _ in blobs]
 
 
 @pytest.mark.parametrize("put", [keep, keep_inline])
@@ -217,16 +179,6 @@ def test_a_frame_with_what_was_not_asked_for_is_refused(store: BlobStore) -> Non
 
 
 # --- chunked -------------------------------------------------------------------------------------------------------------------
-
-
-def large(size: int, seed: int = 0) -> bytes:
-    return random.Random(seed).randbytes(size)
-
-
-def keep_file(store: BlobStore, path: Path, data: bytes) -> Digest:
-    path.write_bytes(data)
-    with path.open("rb") as file:
-        return store.add_file(file.fileno(), len(data))
 
 
 def test_a_large_file_comes_back_whole(store: BlobStore, tmp_path: Path) -> None:

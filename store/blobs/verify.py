@@ -1,0 +1,102 @@
+"""Read everything back: every blob, node, frame and recipe is hashed again, and every row compared with the bytes it points to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from store.blobs.catalog import Catalog, check_node_row
+from store.blobs.frames import sound_rows
+from store.blobs.reading import BlobReader
+from store.blobs.segments import Segments
+from store.database import Tx, array_of
+from store.errors import BlobDamaged, BlobMissing, InvalidReply, Unwritable
+from store.types import Digest, digest_of
+
+
+class Problem(NamedTuple):
+    """Something in the store that is not as it was written; `digest` where it concerns one blob or node."""
+
+    message: str
+    digest: Digest | None = None
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def find_problems(catalog: Catalog, segments: Segments, reader: BlobReader) -> Iterator[Problem]:
+    """All that is wrong, as it is found; nothing is changed."""
+    for (line,) in catalog.db.read().execute("PRAGMA integrity_check"):
+        if line != "ok":
+            yield Problem(f"database: {line}")
+    yield from _check_inline(catalog)
+    yield from _check_nodes(catalog)
+    yield from _check_frames(catalog, segments)
+    yield from _check_recipes(catalog, reader)
+    known = {number for (number,) in catalog.db.read().execute("SELECT id FROM segments")}
+    for number in segments.on_disk():
+        if number not in known:
+            yield Problem(f"segment {number}: not in the index; was the database lost or put back? `fst fsck` can read it in")
+
+
+def forget_damaged(catalog: Catalog, reader: BlobReader, digests: Iterable[Digest]) -> set[Digest]:
+    """Drop those of these blobs and nodes that cannot be read, so that they count as lacking and can be fetched again."""
+    blobs, nodes = [], []
+    for digest in digests:
+        try:
+            if catalog.place(digest):
+                for _ in reader.stream(digest):
+                    pass
+        except (BlobDamaged, BlobMissing, Unwritable):
+            blobs.append(digest)
+        try:
+            catalog.node(digest)
+        except BlobDamaged:
+            nodes.append(digest)
+
+    def work(tx: Tx) -> None:
+        tx.execute("DELETE FROM blobs WHERE hash IN (SELECT value FROM carray($1))", (array_of(blobs),))
+        tx.execute("DELETE FROM nodes WHERE hash IN (SELECT value FROM carray($1))", (array_of(nodes),))
+
+    catalog.db.write_now(work)
+    return {*blobs, *nodes}
+
+
+def _check_inline(catalog: Catalog) -> Iterator[Problem]:
+    for digest, size, data in catalog.db.read().execute("SELECT hash, size, data FROM blobs WHERE data IS NOT NULL"):
+        if len(data) != size or digest_of(data) != digest:
+            yield Problem(f"blob {digest.hex()}: damaged in the database", digest)
+
+
+def _check_nodes(catalog: Catalog) -> Iterator[Problem]:
+    for digest, packed in catalog.db.read().execute("SELECT hash, data FROM nodes"):
+        try:
+            check_node_row(digest, packed)
+        except BlobDamaged:
+            yield Problem(f"node {digest.hex()}: damaged in the database", digest)
+
+
+def _check_frames(catalog: Catalog, segments: Segments) -> Iterator[Problem]:
+    """Each frame once, in the order of the disk, with the blobs whose rows point into it."""
+    read = catalog.db.read()
+    for frame_id, number, start, length in list(read.execute("SELECT id, segment, start, length FROM frames ORDER BY segment, start")):
+        sound: set[tuple[Digest, int, int | None]] = set()
+        try:
+            sound = sound_rows(segments.read(number, start, length))
+        except (BlobDamaged, BlobMissing, InvalidReply, Unwritable) as error:
+            yield Problem(f"segment {number}, byte {start}: {error.message}")
+        for row in read.execute("SELECT hash, size, start FROM blobs WHERE frame = $1", (frame_id,)):
+            if row not in sound:
+                yield Problem(f"blob {row[0].hex()}: damaged in segment {number}, byte {start}", row[0])
+    for (digest,) in read.execute("SELECT hash FROM blobs WHERE data IS NULL AND (frame IS NULL OR frame NOT IN (SELECT id FROM frames))"):
+        yield Problem(f"blob {digest.hex()}: its frame is not in the index", digest)
+
+
+def _check_recipes(catalog: Catalog, reader: BlobReader) -> Iterator[Problem]:
+    """That the chunks are here and make the whole; a recipe that cannot be read was named with its frame."""
+    for (digest,) in list(catalog.db.read().execute("SELECT hash FROM blobs WHERE frame IS NOT NULL AND start IS NULL")):
+        try:
+            for _ in reader.stream(digest):
+                pass
+        except (BlobDamaged, BlobMissing, Unwritable) as error:
+            yield Problem(f"blob {digest.hex()}: cannot be put together: {error.message}", digest)
