@@ -13,8 +13,8 @@ from typing import Final
 from cloud.context import Cloud
 from cloud.records import blobs
 from cloud.records.moments import text_of
-from store.blobs import CHUNKED_MIN, Recipe
-from store.blobs.frames import decode_recipe, encode_frame, frame_digests, is_recipe
+from store.blobs import CHUNKED_MIN, Bulk, Recipe
+from store.blobs.frames import FRAME_RAW, decode_frame, decode_recipe, encode_frame, frame_digests, is_recipe
 from store.errors import BlobDamaged, BlobsMissing, HashMismatch, InvalidReply, InvalidValue, NotFound, TooLarge
 from store.manifest import EMPTY_NODE, EMPTY_ROOT
 from store.types import Digest
@@ -22,6 +22,7 @@ from store.types import Digest
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024 * 1024
 LEAST_CHUNK_BYTES: Final = 16 * 1024
 """On average over a file: a recipe of crumbs would make every later reading slow."""
+KEPT_FRAME_RAW: Final = 2 * FRAME_RAW
 TOUCH_MS: Final = 60 * 60 * 1000
 """How old a renewal may be before an answer "it is here" renews it."""
 GIVEN_AT_ONCE: Final = 4 * 1024 * 1024
@@ -48,8 +49,7 @@ def take_frames(cloud: Cloud, user_id: str, frames: Sequence[bytes]) -> int:
                 if is_recipe(frame):
                     recipes.append(decode_recipe(frame))
                 else:
-                    bulk.add_frame(frame)
-                    sizes.update(frame_digests(frame))
+                    sizes.update(_take_blobs(bulk, frame))
         _own(cloud, user_id, sizes)
         for recipe in recipes:
             _take_recipe(cloud, user_id, recipe)
@@ -58,6 +58,17 @@ def take_frames(cloud: Cloud, user_id: str, frames: Sequence[bytes]) -> int:
     except BlobDamaged as error:
         raise HashMismatch(error.message) from error
     return len(sizes) + len(recipes)
+
+
+def _take_blobs(bulk: Bulk, frame: bytes) -> list[tuple[Digest, int]]:
+    """As it is when it is of the size we make them ourselves; a larger one is packed anew, for reading one blob expands a whole frame."""
+    items = frame_digests(frame)
+    if len(items) > 1 and sum(size for _, size in items) > KEPT_FRAME_RAW:
+        for digest, data in decode_frame(frame):
+            bulk.add(digest, data)
+    else:
+        bulk.add_frame(frame)
+    return items
 
 
 def _take_recipe(cloud: Cloud, user_id: str, recipe: Recipe) -> None:

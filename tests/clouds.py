@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from cloud.app import make_private, opened, running, wall_ms
+from cloud.app import ROOMS, make_private, opened, running, wall_ms
 from cloud.context import Cloud
 from cloud.routes.envelope import CLOUD
 from cloud.session import sign_in
@@ -49,6 +49,13 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
         asyncio.run(test(*args, **kwargs))
 
     return run
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One of the cloud's routes; `{name}` in its path stands for an id."""
+
+    method: str
+    path: str
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -98,7 +105,7 @@ class Caller:
     async def ask(self, method: str, path: str, body: object = None, data: object = None, **headers: str) -> Reply:
         sent = msgspec.json.encode(body) if body is not None else data
         async with self.http.request(method, self.url + path, data=sent, headers={**self.auth, **headers}) as response:
-            return Reply(response.status, dict(response.headers), await response.read())
+            return Reply(response.status, response.headers, await response.read())
 
     async def get(self, path: str) -> Any:
         reply = await self.ask("GET", path)
@@ -253,6 +260,10 @@ class Served:
 
     def user(self, email: str = "ada@example.org") -> Caller:
         return Caller(self.http, self.url, sign_in(self.cloud.db, email, wall_ms()))
+
+    def cloud_routes(self) -> list[Route]:
+        """Every route as method and path."""
+        return [Route(each.method, each.path) for room in ROOMS for each in room.ROUTES]
 
     def stranger(self, token: str | None = None) -> Caller:
         return Caller(self.http, self.url, token)

@@ -11,17 +11,17 @@ from store.blobs import CHUNKED_MIN
 from store.blobs.frames import decode_frame, is_recipe
 from store.database import Reader
 from store.errors import BlobDamaged, BlobsMissing, HashMismatch, InvalidManifest, InvalidReply, InvalidValue, TooLarge
-from store.manifest import Draft, check_manifest, check_tree_after, edit_manifest, manifest_totals
+from store.manifest import Draft, check_tree_after, edit_manifest
 from store.snapshots import Snapshot, check_snapshot
 from store.types import Digest, File, parse_digest
-from sync.core.wire import MAX_STEP_CHANGES, MISSING_DIGESTS, Delta, PushStep, WireSnapshot, parse_delta
+from sync.core.wire import MAX_STEP_CHANGES, Delta, PushStep, WireSnapshot, parse_delta
 
 MAX_TEXT = 64 * 1024
 """Characters of a snapshot's message; its other texts are bounded by MAX_LINE."""
 MAX_LINE = 1_000
 MAX_PARENTS = 64
-WALK_SHARE = 8
-"""From one change in so many entries on, one walk over all is cheaper than a look around each."""
+LISTED_BLOBS = 50_000
+"""Missing blobs that one refusal names: about 3 MiB of JSON."""
 
 
 def open_frames(frames: Sequence[bytes]) -> dict[Digest, bytes]:
@@ -51,18 +51,10 @@ def follow(before: Digest, step: PushStep, deltas: Iterator[bytes], draft: Draft
     if root.hex() != step.root:
         raise InvalidValue("the delta does not lead to the root that is claimed", f"It leads to {root.hex()}.")
     try:
-        _check_tree(root, changes, draft)
+        check_tree_after(root, changes, draft)
     except InvalidManifest as error:
         raise InvalidValue(f"the result is not a tree: {error.message}") from error
     return root
-
-
-def _check_tree(root: Digest, changes: Delta, draft: Draft) -> None:
-    """Law P6: around a few changes by looking at their neighbours, after many by one walk over all."""
-    if len(changes) * WALK_SHARE > manifest_totals(root, draft).entries:
-        check_manifest(root, draft)
-    else:
-        check_tree_after(root, changes, draft)
 
 
 def _read_changes(step: PushStep, deltas: Iterator[bytes]) -> Delta:
@@ -85,7 +77,7 @@ def check_blobs(reader: Reader, user_id: str, wanted: Mapping[Digest, int], cont
     sizes |= {digest: len(data) for digest, data in contents.items()}
     missing = [digest.hex() for digest in wanted if digest not in sizes]
     if missing:
-        raise BlobsMissing(f"{len(missing)} blobs are not here", "Send them, then push again.", hashes=missing[:MISSING_DIGESTS])
+        raise BlobsMissing(f"{len(missing)} blobs are not here", "Send them, then push again.", hashes=missing[:LISTED_BLOBS])
     for digest, size in wanted.items():
         if sizes[digest] != size:
             raise InvalidValue(f"blob {digest.hex()} has {sizes[digest]} bytes, not {size}")

@@ -104,18 +104,27 @@ def prepare(cloud: Cloud, account: Account, workspace_id: str, push: Push) -> Pr
 
 async def keep(cloud: Cloud, account: Account, prepared: Prepared, header: PushHeader) -> Head:
     """Make it true in one transaction, then tell. Raises VersionMoved; a push that came twice at once gets the same answer twice."""
+    settled = await cloud.write(lambda tx: _settle(tx, cloud, account, prepared, header))
+    if isinstance(settled, VersionMoved):
+        raise settled
+    if settled is prepared.head:
+        sender = replicas.machine_of(cloud.read(), header.replica_id)
+        machines = replicas.machines_of(cloud.read(), settled.workspace_id)
+        cloud.hub.tell(
+            account.user_id, lambda machine_id: prepared.lean_message if machine_id == sender else prepared.full_message, machines
+        )  # fmt: skip
+    return settled
+
+
+def _settle(tx: Tx, cloud: Cloud, account: Account, prepared: Prepared, header: PushHeader) -> Head | VersionMoved:
+    """A lost race is returned, not raised: the winner's head may have been made by this very transaction, and is told only after it."""
     try:
-        await cloud.write(lambda tx: _write(tx, cloud, account, prepared))
-    except VersionMoved:
-        made = find_retry(cloud.read(), prepared.head.workspace_id, header, cloud.epoch)
-        if made is None:
-            raise
+        made = check_header(tx, account, prepared.head.workspace_id, header)
+    except VersionMoved as error:
+        return error
+    if made is not None:
         return made
-    sender = replicas.machine_of(cloud.read(), header.replica_id)
-    machines = replicas.machines_of(cloud.read(), prepared.head.workspace_id)
-    cloud.hub.tell(
-        account.user_id, lambda machine_id: prepared.lean_message if machine_id == sender else prepared.full_message, machines
-    )  # fmt: skip
+    _write(tx, cloud, account, prepared)
     return prepared.head
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from cloud.records.moments import text_of
+from cloud.records.moments import ms_of, text_of
 from store.database import Reader, Tx
 from store.types import new_ulid
 
@@ -26,7 +26,10 @@ def add_activity(
     tx: Tx, now_ms: int, project_id: str, kind: str, actor: str, *,
     workspace_id: str | None = None, snapshot_id: str | None = None, message: str | None = None,
 ) -> None:  # fmt: skip
-    """Append one row."""
+    """Append one row. A project's rows never share a millisecond: that is the order they are shown in."""
+    last = tx.one("SELECT max(created_at) FROM activity_events WHERE project_id = $1", (project_id,))
+    if last is not None and last[0] is not None:
+        now_ms = max(now_ms, ms_of(last[0]) + 1)
     tx.execute(
         "INSERT INTO activity_events (id, project_id, workspace_id, actor, type, snapshot_id, message, created_at)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",

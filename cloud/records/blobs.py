@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Final
 
-from store.database import Reader, Tx
+from store.database import Reader, Tx, array_of
 from store.types import Digest
+
+KEYS_AT_ONCE: Final = 16_384
 
 
 def owned_sizes(reader: Reader, user_id: str, digests: Iterable[Digest]) -> dict[Digest, int]:
     """The sizes of those blobs that this user owns."""
-    rows = reader.execute_many(
-        "SELECT hash, size FROM owned_blobs WHERE user_id = $1 AND hash = $2", ((user_id, digest) for digest in digests)
-    )
-    return {Digest(digest): size for digest, size in rows}
+    sql = "SELECT o.hash, o.size FROM carray($1) c CROSS JOIN owned_blobs o ON o.user_id = $2 AND o.hash = c.value"
+    found: dict[Digest, int] = {}
+    for batch in _batches(digests):
+        found.update((Digest(digest), size) for digest, size in reader.execute(sql, (array_of(batch), user_id)))
+    return found
 
 
 def add_owned(tx: Tx, user_id: str, sizes: Mapping[Digest, int], at: str) -> None:
@@ -27,16 +32,17 @@ def add_owned(tx: Tx, user_id: str, sizes: Mapping[Digest, int], at: str) -> Non
 
 def touch_owned(tx: Tx, user_id: str, digests: Iterable[Digest], at: str, older_than: str) -> None:
     """Renew what the collector must leave alone, where it was not renewed lately."""
-    tx.execute_many(
-        "UPDATE owned_blobs SET touched_at = $1 WHERE user_id = $2 AND hash = $3 AND touched_at < $4",
-        ((at, user_id, digest, older_than) for digest in digests),
-    )
+    for batch in _batches(digests):
+        tx.execute(
+            "UPDATE owned_blobs SET touched_at = $1 WHERE user_id = $2 AND hash IN (SELECT value FROM carray($3)) AND touched_at < $4",
+            (at, user_id, array_of(batch), older_than),
+        )
 
 
 def owned_nodes(reader: Reader, user_id: str, digests: Iterable[Digest]) -> set[Digest]:
     """Those nodes that are part of some manifest of this user."""
-    rows = reader.execute_many("SELECT hash FROM owned_nodes WHERE user_id = $1 AND hash = $2", ((user_id, digest) for digest in digests))
-    return {Digest(row[0]) for row in rows}
+    sql = "SELECT o.hash FROM carray($1) c CROSS JOIN owned_nodes o ON o.user_id = $2 AND o.hash = c.value"
+    return {Digest(row[0]) for batch in _batches(digests) for row in reader.execute(sql, (array_of(batch), user_id))}
 
 
 def add_nodes(tx: Tx, user_id: str, digests: Iterable[Digest]) -> None:
@@ -45,3 +51,9 @@ def add_nodes(tx: Tx, user_id: str, digests: Iterable[Digest]) -> None:
         "INSERT INTO owned_nodes (user_id, hash) VALUES ($1, $2) ON CONFLICT (user_id, hash) DO NOTHING",
         ((user_id, digest) for digest in sorted(digests)),
     )
+
+
+def _batches(digests: Iterable[Digest]) -> Iterator[list[Digest]]:
+    rest = iter(digests)
+    while batch := sorted(islice(rest, KEYS_AT_ONCE)):
+        yield batch

@@ -52,10 +52,10 @@ async def list_workspaces(request: web.Request) -> web.Response:
 
 
 async def show_workspace(request: web.Request) -> web.Response:
-    """One workspace and its head."""
+    """One workspace; its head stands on the top level too, as wire.WireWorkspace."""
     cloud, account = cloud_of(request), account_of(request)
-    workspace = workspaces.get_workspace(cloud.read(), account.user_id, named_id(request, "workspace"))
-    return answer({"workspace": shown_workspace(workspace, cloud.epoch)})
+    shown = shown_workspace(workspaces.get_workspace(cloud.read(), account.user_id, named_id(request, "workspace")), cloud.epoch)
+    return answer(shown | {"workspace": shown})
 
 
 async def beat(request: web.Request) -> web.Response:

@@ -1,0 +1,223 @@
+"""Bytes up and down, and that nobody reads, finds or breaks what is somebody else's."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from cloud.content import LEAST_CHUNK_BYTES
+from store.blobs import CHUNKED_MIN, Recipe
+from store.blobs.frames import decode_recipe, encode_frame, encode_recipe, is_recipe
+from store.manifest import EMPTY_NODE, EMPTY_ROOT, node_digests
+from store.types import Digest, File, digest_of, parse_digest
+from sync.core.wire import MISSING_DIGESTS, Section, pack_section, split_sections
+from tests.clouds import Caller, Reply, in_loop, serving
+
+
+async def send_frames(caller: Caller, *frames: bytes) -> Reply:
+    return await caller.ask("POST", "/v1/blobs/batch", data=b"".join(pack_section(Section.FRAME, frame) for frame in frames))
+
+
+def chunked(seed: int, chunks: int = 20, chunk_bytes: int = 256 * 1024) -> tuple[Recipe, list[bytes]]:
+    """A large file as a client would cut it."""
+    parts = [random.Random(seed * 1000 + number).randbytes(chunk_bytes) for number in range(chunks)]
+    whole = digest_of(b"".join(parts))
+    return Recipe(whole, chunks * chunk_bytes, tuple((digest_of(part), len(part)) for part in parts)), parts
+
+
+async def upload_chunked(caller: Caller, recipe: Recipe, parts: Sequence[bytes]) -> Reply:
+    for part in parts:
+        await caller.upload(part)
+    return await send_frames(caller, encode_recipe(recipe))
+
+
+@in_loop
+async def test_blobs_come_back_byte_for_byte(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        ada = served.user()
+        contents = [b"", b"x", os.urandom(100_000), b"text " * 1000, os.urandom(3 << 20)] + [str(n).encode() * 50 for n in range(3000)]
+        await ada.upload(*contents)
+        digests = [digest_of(data) for data in contents]
+        assert await ada.missing([*digests, digest_of(b"other")]) == [False] * len(digests) + [True]
+        _, found = await ada.fetch("/v1/blobs/fetch", digests + digests[:3])
+        assert found == dict(zip(digests, contents, strict=True))
+        _, one = await ada.fetch("/v1/blobs/fetch", digests[7:8])
+        assert one == {digests[7]: contents[7]}, "a neighbour in the same frame does not come along"
+        _, nothing = await ada.fetch("/v1/blobs/fetch", [])
+        assert nothing == {}
+
+
+@in_loop
+async def test_many_frames_stream_through_groups(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        ada = served.user()
+        contents = [os.urandom(2 << 20) for _ in range(12)]
+        frames = [encode_frame([(digest_of(data), data)]) for data in contents]
+        reply = await send_frames(ada, *frames)
+        assert reply.json == {"kept": 12}
+        assert not any(await ada.missing([digest_of(data) for data in contents]))
+
+
+@in_loop
+async def test_what_came_before_a_bad_frame_is_kept_and_the_bad_one_is_not(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        ada = served.user()
+        first = [os.urandom(6 << 20)[: 3 << 20] for _ in range(6)]
+        frames = [encode_frame([(digest_of(data), data)]) for data in first]
+        lie = encode_frame([(digest_of(b"promised"), b"sent")])
+        reply = await send_frames(ada, *frames, lie)
+        assert (reply.status, reply.code) == (400, "HASH_MISMATCH")
+        assert not any(await ada.missing([digest_of(data) for data in first[:5]])), "a whole group went before"
+        assert await ada.missing([digest_of(b"promised"), digest_of(b"sent")]) == [True, True]
+
+
+@pytest.mark.parametrize("body", [b"x", b"\3\0\0\0\5abc", pack_section(Section.HEADER, b"{}"), pack_section(Section.FRAME, b"no frame")])
+@in_loop
+async def test_a_batch_that_is_none(tmp_path: Path, body: bytes) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        reply = await served.user().ask("POST", "/v1/blobs/batch", data=body)
+        assert (reply.status, reply.code) == (422, "VALIDATION_ERROR")
+
+
+@in_loop
+async def test_lists_of_digests_are_bounded(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        ada = served.user()
+        for path in ("/v1/blobs/missing", "/v1/blobs/fetch", "/v1/manifests/nodes"):
+            assert (await ada.ask("POST", path, data=b"x" * 33)).code == "VALIDATION_ERROR"
+            assert (await ada.ask("POST", path, data=b"x" * 32 * (MISSING_DIGESTS + 1))).code == "TOO_LARGE"
+        assert all(await ada.missing([Digest(number.to_bytes(32, "big")) for number in range(MISSING_DIGESTS)]))
+
+
+@in_loop
+async def test_a_chunked_file_comes_as_its_recipe(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        ada = served.user()
+        recipe, parts = chunked(1)
+        early = await send_frames(ada, encode_recipe(recipe))
+        assert (early.status, early.code) == (422, "MISSING_BLOBS")
+        assert set(early.json["error"]["details"]["hashes"]) == {digest_of(part).hex() for part in parts}
+        assert (await upload_chunked(ada, recipe, parts)).status == 200
+        assert await ada.missing([recipe.digest]) == [False]
+        reply = await ada.ask("POST", "/v1/blobs/fetch", data=recipe.digest)
+        [(_, frame)] = split_sections(reply.body)
+        assert is_recipe(frame) and decode_recipe(frame) == recipe
+        line = await ada.line()
+        assert (await line.push({"big": File(recipe.digest, recipe.size)})).status == 200
+
+
+@in_loop
+async def test_a_recipe_that_lies(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        ada = served.user()
+        recipe, parts = chunked(1)
+        for part in parts:
+            await ada.upload(part)
+        chunks = recipe.chunks
+        crumbs = Recipe(digest_of(b"y" * CHUNKED_MIN), CHUNKED_MIN, ((digest_of(b"y" * 64), 64),) * (CHUNKED_MIN // 64))
+        await ada.upload(b"y" * 64, b"small")
+        lies = [
+            Recipe(recipe.digest, recipe.size, chunks[1:] + chunks[:1]),
+            Recipe(digest_of(b"else"), recipe.size, chunks),
+            Recipe(recipe.digest, recipe.size + 1, (*chunks[:-1], (chunks[-1][0], chunks[-1][1] + 1))),
+            Recipe(digest_of(b"small"), 5, ((digest_of(b"small"), 5),)),
+            crumbs,
+        ]
+        assert crumbs.size // LEAST_CHUNK_BYTES < len(crumbs.chunks)
+        for lie in lies:
+            assert (await send_frames(ada, encode_recipe(lie))).status in (400, 413, 422), lie
+        assert await ada.missing([lie.digest for lie in lies[:2]]) == [True, True]
+
+
+@in_loop
+async def test_naming_anothers_large_file_is_not_owning_it(tmp_path: Path) -> None:
+    """Eve knows the digest of Ada's file, and has chunks of the right sizes herself."""
+    async with serving(tmp_path / "cloud") as served:
+        ada, eve = served.user(), served.user("eve@example.org")
+        recipe, parts = chunked(1)
+        assert (await upload_chunked(ada, recipe, parts)).status == 200
+        own, own_parts = chunked(2)
+        for part in own_parts:
+            await eve.upload(part)
+        for forged in (Recipe(recipe.digest, recipe.size, own.chunks), recipe):
+            assert (await send_frames(eve, encode_recipe(forged))).status in (400, 422)
+        assert await eve.missing([recipe.digest, recipe.chunks[0][0]]) == [True, True]
+        assert (await eve.ask("POST", "/v1/blobs/fetch", data=recipe.digest)).status == 404
+
+
+@in_loop
+async def test_whoever_cut_the_same_file_otherwise_can_still_read_it(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        ada, bob = served.user(), served.user("bob@example.org")
+        recipe, parts = chunked(1)
+        await upload_chunked(ada, recipe, parts)
+        pairs = [parts[at] + parts[at + 1] for at in range(0, len(parts), 2)]
+        other = Recipe(recipe.digest, recipe.size, tuple((digest_of(pair), len(pair)) for pair in pairs))
+        assert (await upload_chunked(bob, other, pairs)).status == 200
+        reply = await bob.ask("POST", "/v1/blobs/fetch", data=recipe.digest)
+        [(_, frame)] = split_sections(reply.body)
+        kept = decode_recipe(frame)
+        _, chunks = await bob.fetch("/v1/blobs/fetch", [digest for digest, _ in kept.chunks])
+        assert digest_of(b"".join(chunks[digest] for digest, _ in kept.chunks)) == recipe.digest
+
+
+@in_loop
+async def test_anothers_blob_can_be_neither_read_nor_detected(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        ada, eve = served.user(), served.user("eve@example.org")
+        line = await ada.line()
+        await line.push({"secret.txt": b"secret", "other": b"common"})
+        await eve.upload(b"common")
+        hers, nobodys = digest_of(b"secret"), digest_of(b"never sent")
+        assert await eve.missing([hers, nobodys]) == [True, True]
+        replies = [await eve.ask("POST", "/v1/blobs/fetch", data=digest) for digest in (hers, nobodys)]
+        assert [reply.code for reply in replies] == ["NOT_FOUND"] * 2
+        assert replies[0].body.replace(hers.hex().encode(), b"") == replies[1].body.replace(nobodys.hex().encode(), b"")
+        mixed = await eve.ask("POST", "/v1/blobs/fetch", data=digest_of(b"common") + hers)
+        assert mixed.status == 404 and b"common" not in mixed.body
+        _, common = await eve.fetch("/v1/blobs/fetch", [digest_of(b"common")])
+        assert common == {digest_of(b"common"): b"common"}
+        own = await eve.line()
+        reply = await own.push({"stolen": File(hers, 6)})
+        assert reply.code == "MISSING_BLOBS" and reply.json["error"]["details"]["hashes"] == [hers.hex()]
+
+
+@in_loop
+async def test_a_node_is_read_by_whose_manifest_it_is_in(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        ada, eve = served.user(), served.user("eve@example.org")
+        line = await ada.line()
+        await line.push({f"file-{number:04d}": b"1" for number in range(2000)})
+        root = parse_digest(line.head.root)
+        digests = list(node_digests(root, line.nodes, set()))
+        assert len(digests) > 50
+        _, found = await ada.fetch("/v1/manifests/nodes", [*digests, EMPTY_ROOT])
+        assert found == {digest: line.nodes.get_node(digest) for digest in digests} | {EMPTY_ROOT: EMPTY_NODE}
+        for digest in digests[:10]:
+            assert (await eve.ask("POST", "/v1/manifests/nodes", data=digest)).code == "NOT_FOUND"
+        _, empty = await eve.fetch("/v1/manifests/nodes", [EMPTY_ROOT])
+        assert empty == {EMPTY_ROOT: EMPTY_NODE}
+        # Eve makes the very same manifest: then the nodes are hers too, though the store keeps them once.
+        same = await eve.line()
+        await same.push({f"file-{number:04d}": b"1" for number in range(2000)})
+        reply, _ = await eve.fetch("/v1/manifests/nodes", digests)
+        assert reply.status == 200
+
+
+@in_loop
+async def test_an_old_states_nodes_stay_readable(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        ada = served.user()
+        line = await ada.line()
+        await line.push({f"file-{number:04d}": b"1" for number in range(300)})
+        old = parse_digest(line.head.root)
+        await line.push({"file-0007": b"2"})
+        await line.push({"file-0007": b"1"})
+        assert line.head.root == old.hex()
+        for root in (old, parse_digest(line.head.root)):
+            reply, _ = await ada.fetch("/v1/manifests/nodes", list(node_digests(root, line.nodes, set())))
+            assert reply.status == 200

@@ -1,0 +1,99 @@
+"""Who may ask: tokens, their only storage, their end, and where they are accepted."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from cloud.app import opened, wall_ms
+from cloud.session import DAY_MS, SESSION_DAYS, sign_in, who_is
+from store.errors import InvalidValue, NotSignedIn
+from tests.clouds import Served, in_loop, serving
+
+NOW = 1_800_000_000_000
+
+
+def test_a_token_has_256_bits_and_only_its_hash_is_kept(tmp_path: Path) -> None:
+    with opened(tmp_path) as db:
+        token = sign_in(db, "Ada@Example.org ", NOW)
+        assert len(token) >= 43
+        rows = [value for row in db.read().execute("SELECT * FROM sessions") for value in row]
+        assert hashlib.sha256(token.encode()).hexdigest() in rows and token not in rows
+    assert token.encode() not in b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_a_second_token_is_another_session_of_the_same_user(tmp_path: Path) -> None:
+    with opened(tmp_path) as db:
+        one, two = (who_is(db.read(), f"Bearer {sign_in(db, email, NOW)}", NOW) for email in ("ada@example.org", "ADA@example.org"))
+        assert one.user_id == two.user_id and one.session_id != two.session_id
+
+
+@pytest.mark.parametrize("email", ["", "ada", "a@", "@b", "a b@c", "a@b@c", "a" * 65 + "@b"])
+def test_what_is_no_address_is_refused(tmp_path: Path, email: str) -> None:
+    with opened(tmp_path) as db, pytest.raises(InvalidValue):
+        sign_in(db, email, NOW)
+
+
+def test_a_session_ends_after_thirty_days_and_is_then_forgotten(tmp_path: Path) -> None:
+    with opened(tmp_path) as db:
+        header = f"Bearer {sign_in(db, 'ada@example.org', NOW)}"
+        end = NOW + SESSION_DAYS * DAY_MS
+        assert who_is(db.read(), header, end - 1).email == "ada@example.org"
+        with pytest.raises(NotSignedIn):
+            who_is(db.read(), header, end)
+        sign_in(db, "bob@example.org", end)
+        assert db.read().one("SELECT count(*) FROM sessions") == (1,)
+
+
+def test_only_the_very_token_is_accepted(tmp_path: Path) -> None:
+    with opened(tmp_path) as db:
+        token = sign_in(db, "ada@example.org", NOW)
+        hashed = hashlib.sha256(token.encode()).hexdigest()
+        for header in (
+            "", token, "Bearer", "Bearer ", f"Basic {token}", f"Bearer {token[:-1]}", f"Bearer {token}x", f"Bearer  {token}",
+            f"Bearer {token.swapcase()}", f"Bearer {hashed}", "Bearer " + "x" * 10_000, "Bearer \udcff", f"Bearer {token}\0",
+        ):  # fmt: skip
+            with pytest.raises(NotSignedIn):
+                who_is(db.read(), header, NOW)
+        assert who_is(db.read(), f"bearer {token}", NOW).email == "ada@example.org"
+
+
+async def first_user(served: Served) -> str:
+    return sign_in(served.cloud.db, "ada@example.org", wall_ms())
+
+
+@in_loop
+async def test_a_token_counts_in_the_header_only(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        token = await first_user(served)
+        nobody = served.stranger()
+        for path in (f"/v1/auth/me?token={token}", f"/v1/auth/me?access_token={token}"):
+            assert (await nobody.ask("GET", path)).code == "UNAUTHORIZED"
+        assert (await nobody.ask("GET", "/v1/auth/me", **{"X-Token": token, "Cookie": f"token={token}"})).status == 401
+        user = (await served.stranger(token).get("/v1/auth/me"))["user"]
+        assert user.keys() == {"id", "email", "name", "picture"} and user["email"] == "ada@example.org"
+
+
+@in_loop
+async def test_signing_out_revokes_this_session_alone(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        one, two = served.user(), served.user()
+        assert (await one.ask("POST", "/v1/auth/logout")).status == 200
+        assert (await one.ask("GET", "/v1/auth/me")).code == "UNAUTHORIZED"
+        assert (await two.ask("GET", "/v1/auth/me")).status == 200
+
+
+@in_loop
+async def test_all_but_health_needs_a_session(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        nobody = served.stranger("x" * 43)
+        for path in ("/health", "/v1/health"):
+            reply = await nobody.ask("GET", path)
+            assert reply.status == 200 and reply.json["status"] == "ok"
+        for route in served.cloud_routes():
+            if route.path not in ("/health", "/v1/health"):
+                reply = await nobody.ask(route.method, route.path)
+                assert (reply.status, reply.code) == (401, "UNAUTHORIZED"), route
+        assert (await nobody.ask("GET", "/v1/nothing")).status == 401
