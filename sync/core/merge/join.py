@@ -17,6 +17,7 @@ import msgspec
 from sync.core.merge.lines import Hunk, diff_lines, split_lines
 
 MAX_TEXT_BYTES: Final = 4 * 1024 * 1024
+MAX_LINES: Final = 150_000
 BINARY_LOOK_BYTES: Final = 8000
 """A NUL in here makes it binary, as for git."""
 
@@ -65,8 +66,8 @@ def merge_text(base: bytes, ours: bytes, theirs: bytes) -> Merged:
 
 
 def is_text(data: bytes) -> bool:
-    """True for what may be joined by lines: no NUL near the start, at most MAX_TEXT_BYTES."""
-    return len(data) <= MAX_TEXT_BYTES and b"\0" not in data[:BINARY_LOOK_BYTES]
+    """True for what may be joined by lines: no NUL near the start, at most MAX_TEXT_BYTES and MAX_LINES."""
+    return len(data) <= MAX_TEXT_BYTES and b"\0" not in data[:BINARY_LOOK_BYTES] and data.count(b"\n") <= MAX_LINES
 
 
 def _join(texts: Texts, stretches: Sequence[Stretch]) -> bytes:

@@ -6,17 +6,20 @@ space ("An O(ND) Difference Algorithm and Its Variations", 1986, section 4b). Of
 far down as it goes, or to where the other text has a hunk too. These are the choices git makes, so that a merge comes out as its users
 expect; tests hold it against `git merge-file`.
 
-The work is bounded: what is left when the budget is spent becomes one coarse hunk, which is right, only not short.
+The work is bounded: what the search has left when its budget is spent becomes coarse hunks, which are right, only not short.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 MAX_STEPS: Final = 1_000_000
 """Of the search, for one pair of texts: about half a second."""
+MAX_SLIDES: Final = 1_000_000
+"""Of the groups of one text, by a line each."""
 COMMON_MAX: Final = 1024
 NEIGHBOURS: Final = 100
 FAR: Final = 1 << 60
@@ -67,6 +70,7 @@ class _Side:
         self.count = len(lines)
         self.changed = bytearray(self.count + 1)
         self.start = self.end = 0
+        self.slides = 0
 
     def to_first(self) -> None:
         self.start = self.end = 0
@@ -83,6 +87,7 @@ class _Side:
 
     def slide_up(self) -> bool:
         """Move the group up by a line where that says the same; it takes in a group that it meets."""
+        self.slides += 1
         if self.start == 0 or self.lines[self.start - 1] != self.lines[self.end - 1]:
             return False
         self.start -= 1
@@ -93,6 +98,7 @@ class _Side:
 
     def slide_down(self) -> bool:
         """The same, down."""
+        self.slides += 1
         if self.end == self.count or self.lines[self.start] != self.lines[self.end]:
             return False
         self.changed[self.start], self.changed[self.end] = 0, 1
@@ -129,28 +135,32 @@ def _with_partner(side: _Side, other: _Side, start: int, tail: int) -> list[int]
     kinds = [min(counts[line], 1) + (counts[line] >= common) for line in side.lines[start : side.count - tail]]
     kept = []
     for at, kind in enumerate(kinds):
-        if kind == 1 or (kind == 2 and not _is_accident(kinds, at)):
+        if kind == 1:
             kept.append(start + at)
         else:
             side.changed[start + at] = 1
-    return kept
+    for at in _no_accidents(kinds):
+        side.changed[start + at] = 0
+        kept.append(start + at)
+    return sorted(kept)
 
 
-def _is_accident(kinds: list[int], at: int) -> bool:
-    """True for a common line in a run of common and partnerless ones, when the latter are many and on both sides of it."""
-    lonely, common = 0, 2
-    for run in (range(at - 1, max(at - NEIGHBOURS, 0) - 1, -1), range(at + 1, min(at + NEIGHBOURS, len(kinds) - 1) + 1)):
-        before = lonely
-        for place in run:
-            if kinds[place] == 1:
-                break
-            if kinds[place]:
-                common += 1
-            else:
-                lonely += 1
-        if lonely == before:
-            return False
-    return common * 4 < common + lonely
+def _no_accidents(kinds: list[int]) -> Iterator[int]:
+    """The common lines that may keep their partner.
+
+    Those where, up to the nearest lines that stand only sometimes, one side has no partnerless line, or such are not the great majority.
+    """
+    lonely = list(accumulate((kind == 0 for kind in kinds), initial=0))
+    start = 0
+    for end in (*(at for at, kind in enumerate(kinds) if kind == 1), len(kinds)):
+        for at in range(start, end):
+            if kinds[at] == 2:
+                low, high = max(start, at - NEIGHBOURS), min(end, at + NEIGHBOURS + 1)
+                before, after = lonely[at] - lonely[low], lonely[high] - lonely[at + 1]
+                alone = before + after
+                if not before or not after or (high - low + 1 - alone) * 4 >= high - low + 1:
+                    yield at
+        start = end + 1
 
 
 def _rough_root(number: int) -> int:
@@ -254,11 +264,11 @@ def _slide_all(side: _Side, other: _Side) -> None:
 def _slide(side: _Side, other: _Side) -> None:
     while True:
         size = side.end - side.start
-        while side.slide_up():
+        while side.slides < MAX_SLIDES and side.slide_up():
             other.to_previous()
         highest = side.end
         meeting = side.end if other.start != other.end else None
-        while side.slide_down():
+        while side.slides < MAX_SLIDES and side.slide_down():
             other.to_next(0)
             if other.start != other.end:
                 meeting = side.end
