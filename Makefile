@@ -19,7 +19,7 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	@touch $@
 
 run: setup
-	$(BIN)/fst demo $(if $(DIR),"$(DIR)")
+	$(BIN)/fst tryout $(if $(DIR),"$(DIR)")
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal

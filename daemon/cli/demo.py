@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from daemon.cli.launch import module_command
-from daemon.cli.loopback import LoopbackCloud
+from daemon.cli.loopback import LoopbackCloud, interrupt_on_term
 from daemon.cli.render.text import Ink
 from daemon.cli.session import Session
 from store.errors import Refused, TimedOut
@@ -100,6 +100,7 @@ def run_demo(session: Session, *, keep: bool) -> int:
     """Play it, and clean up after it; the scratch folder stays with `keep`, or when something went wrong."""
     top = Path(tempfile.mkdtemp(prefix="fst-demo-"))
     narrator = Narrator(session)
+    interrupt_on_term()
     began = time.monotonic()
     try:
         measured = _play(top, session, narrator)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 from daemon.cli.launch import module_command
@@ -87,6 +89,15 @@ class LoopbackCloud:
                 self._child.kill()
                 self._child.wait()
             self._child = None
+
+
+def interrupt_on_term() -> None:
+    """From now on SIGTERM ends this program as Ctrl-C does: on the way out it stops what it started."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def _free_port() -> int:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from daemon.cli.launch import ensure_daemon, stop_daemon
-from daemon.cli.loopback import LoopbackCloud
+from daemon.cli.loopback import LoopbackCloud, interrupt_on_term
 from daemon.cli.progress import follow, reporter_for
 from daemon.cli.quick import ask_status
 from daemon.cli.render.places import made_lines
@@ -38,10 +36,10 @@ _SAMPLE: Final = {
 def run_tryout(session: Session, given: str | None, *, kept_in: str, once: bool) -> int:
     """Set up, say how things stand, follow what happens; on the way out stop what was started. History stays for the next time."""
     top = Path(session.place(kept_in))
-    folder = Path(session.place(given)) if given else _sample(top / "sample")
+    folder = Path(session.place(str(Path(given).expanduser()))) if given else _sample(top / "sample")
     env = {**{key: value for key, value in session.env.items() if key != "FASTEST_HOME"}, "FASTEST_HOME": str(top / "machine")}
     ours = replace(session, env=env)
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    interrupt_on_term()
     with LoopbackCloud(top / "cloud", env, PORT) as cloud:
         try:
             client = ensure_daemon(ours)
@@ -111,7 +109,3 @@ def live_line(workspace: Document, cloud: str, ink: Ink) -> str:
     if isinstance(held, list) and held:
         parts.append("held back: " + ", ".join(path_text(item) for item in held[:3]))
     return "  ".join(parts)
-
-
-def _as_interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
