@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from cloud.records.moments import ms_of, text_of
@@ -72,12 +74,29 @@ def list_by_workspace(reader: Reader, user_id: str, workspace_id: str, limit: in
 
 
 def list_since(reader: Reader, workspace_id: str, version: int, limit: int) -> list[WireSnapshot]:
-    """The newest `limit` that became known after a version of a workspace that is known to be the asker's, oldest first."""
+    """The newest `limit` that became known after a version of a workspace that is known to be the asker's, parents first."""
     rows = reader.execute(
         f"SELECT {_COLUMNS} FROM snapshots WHERE workspace_id = $1 AND version > $2 ORDER BY version DESC, id DESC LIMIT $3",
         (workspace_id, version, limit),
     )
-    return [_wire_of(row) for row in rows][::-1]
+    return parents_first([_wire_of(row) for row in rows][::-1])
+
+
+def parents_first(found: Sequence[WireSnapshot]) -> list[WireSnapshot]:
+    """The same snapshots, each behind those of its parents that are among them; else in the order they came in."""
+    left = {snapshot.id: snapshot for snapshot in found}
+    ordered: list[WireSnapshot] = []
+    for snapshot in found:
+        waiting = [snapshot]
+        while waiting:
+            above = [left[parent] for parent in waiting[-1].parents if parent in left]
+            if above:
+                waiting += above
+            elif left.pop(waiting[-1].id, None) is not None:
+                ordered.append(waiting.pop())
+            else:
+                waiting.pop()
+    return ordered
 
 
 def descends(reader: Reader, snapshot_id: str, ancestor_id: str) -> bool:

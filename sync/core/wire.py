@@ -15,7 +15,7 @@ import zstandard
 
 from store.errors import FastestError, InvalidReply, InvalidValue, Refused, TooLarge, Transient
 from store.manifest import EntryRecord, entry_of, record_of
-from store.types import Digest, Entry, Link, RelPath, parse_digest, parse_path
+from store.types import MAX_PATH_BYTES, Digest, Entry, Link, RelPath, check_name, parse_digest, parse_path
 
 PROTOCOL: Final = 1
 MAX_SECTION_BYTES: Final = 16 * 1024 * 1024
@@ -114,7 +114,23 @@ def parse_delta(payload: bytes) -> Delta:
         records = _delta_decoder.decode(raw)
     except (zstandard.ZstdError, msgspec.DecodeError) as error:
         raise InvalidReply(f"a delta section that cannot be read: {error}") from None
-    return [(parse_path(path), entry) for path, entry in (entry_of(record) for record in records)]
+    return _with_checked_paths(map(entry_of, records))
+
+
+def _with_checked_paths(entries: Iterable[tuple[bytes, Entry | None]]) -> Delta:
+    """The paths of one delta share most of their folders: a folder that was checked makes only the name after it news."""
+    folders: set[bytes] = set()
+    changes: Delta = []
+    for path, entry in entries:
+        folder, slash, name = path.rpartition(b"/")
+        # `/x` has the same empty folder as `x`, and is no path.
+        if folder in folders and (folder or not slash) and len(path) <= MAX_PATH_BYTES:
+            check_name(name)
+        else:
+            parse_path(path)
+            folders.add(folder)
+        changes.append((RelPath(path), entry))
+    return changes
 
 
 # --- shapes -----------------------------------------------------------------------------------------------------------------

@@ -11,9 +11,10 @@ import msgspec
 import pytest
 import zstandard
 
+from cloud.records.snapshots import parents_first
 from store.blobs.frames import encode_frame
 from store.types import DIR, Digest, File, Link, digest_of
-from sync.core.wire import MAX_SECTION_BYTES, PROTOCOL, Head, PushHeader, PushStep, Section, WireWorkspace, pack_section
+from sync.core.wire import MAX_SECTION_BYTES, PROTOCOL, Head, PushHeader, PushStep, Section, WireSnapshot, WireWorkspace, pack_section
 from tests.clouds import EMPTY, Edits, Line, Reply, Served, in_loop, push_body, serving
 
 replace = msgspec.structs.replace
@@ -138,7 +139,7 @@ async def test_a_size_that_is_not_the_blobs_is_refused(tmp_path: Path) -> None:
 
 
 PATHS = [
-    "", ".", "..", "a/../b", "../a", "/etc/passwd", "a//b", "a/", "a/./b", ".git", ".git/config", "a/.GIT/x", ".Git", ".g\u200cit/x",
+    "", ".", "..", "a/../b", "../a", "/etc/passwd", "/x", "a//b", "a/", "a/./b", ".git", ".git/config", "a/.GIT/x", ".Git", ".g\u200cit/x",
     "git~1", "a/GIT~1/hooks", ".git.", ".git ", ".git::$INDEX_ALLOCATION", ".fst/state", "a/.FST", "a\0b", "x" * 256, "d/" * 2049 + "x",
 ]  # fmt: skip
 
@@ -150,8 +151,10 @@ async def test_a_path_that_must_exist_nowhere(tmp_path: Path, path: str) -> None
         line = await ready(served)
         await line.caller.upload(b"1")
         for record in (file_record(path), {"path": path, "type": "dir"}, {"path": path, "type": "none"}):
-            reply = await line.send(line.header(PushStep("0" * 64, 1)), [packed(record)])
-            assert (reply.status, reply.code) == (422, "VALIDATION_ERROR"), record
+            for before in ([], [file_record("a")], [file_record("a"), file_record("a/b")]):
+                reply = await line.send(line.header(PushStep("0" * 64, 1)), [packed(*before, record)])
+                assert reply.code == "VALIDATION_ERROR"
+                assert reply.json["error"]["message"].startswith(("not a path", "not a file name", "a reserved name")), (before, record)
 
 
 TREES: Sequence[tuple[str, Edits]] = [
@@ -414,3 +417,15 @@ async def test_catch_up_from_a_root_the_workspace_never_had_gives_no_delta(tmp_p
         assert same.header.parent_root == line.head.root and same.delta == []
         reply: Reply = await line.caller.ask("GET", f"/v1/workspaces/{line.workspace_id}/versions?since=1&root=..")
         assert reply.code == "VALIDATION_ERROR"
+
+
+def test_parents_come_first_whatever_their_ids() -> None:
+    def made(name: str, *parents: str) -> WireSnapshot:
+        return WireSnapshot(name, "p", "w", EMPTY, list(parents), "cli", "", "", "", "", 0)
+
+    shuffled = [made("d", "b", "c"), made("c", "a"), made("a", "outside"), made("b", "a"), made("e")]
+    ordered = [snapshot.id for snapshot in parents_first(shuffled)]
+    assert sorted(ordered) == ["a", "b", "c", "d", "e"] and ordered[-1] == "e"
+    assert all(ordered.index(parent) < ordered.index(each.id) for each in shuffled for parent in each.parents if parent in ordered)
+    chain = [made(str(number), str(number - 1)) for number in range(3000, 0, -1)]
+    assert [snapshot.id for snapshot in parents_first(chain)] == [str(number) for number in range(1, 3001)]
