@@ -170,8 +170,6 @@ def _join(ada: Player, ben: Player, narrator: Narrator) -> None:
     ada.save("notes.txt", "".join(["line 1, by ada\n", *_LINES[1:]]))
     ben.save("notes.txt", "".join([*_LINES[:-1], "line 20, by ben\n"]))
     for player in (ada, ben):
-        player.fst("wait", "--settled", "--timeout", "30")
-    for player in (ada, ben):
         player.fst("resume")
     joined = "".join(["line 1, by ada\n", *_LINES[1:-1], "line 20, by ben\n"])
     _until(lambda: ada.read("notes.txt") == joined == ben.read("notes.txt"), "both edits on both machines")
