@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NewType
+from typing import Final, NamedTuple, NewType
 
 from store.errors import Busy, FastestError, FileMoved, InvalidValue, NoSpace, RootLost, Unwritable
 from store.types import show_path
@@ -29,6 +29,19 @@ from store.types import show_path
 TempName = NewType("TempName", bytes)
 """A name of ours beside the file it is for: `.fst-tmp-<tag of that file's name>-<random>`."""
 TEMP_PREFIX: Final = b".fst-tmp-"
+
+
+class Written(NamedTuple):
+    """A temporary, and what tells it from all others: an inode's number alone may be given again as soon as it is free."""
+
+    name: TempName
+    inode: int
+    mtime_ns: int
+
+    def is_at(self, status: os.stat_result | None) -> bool:
+        """True when this status is the temporary's, whatever it is called now."""
+        return status is not None and (status.st_ino, status.st_mtime_ns) == (self.inode, self.mtime_ns)
+
 
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -131,8 +144,14 @@ class Folder:
 
     # --- making temporaries -------------------------------------------------------------------------------------------------------
 
-    def write_temp(self, name: bytes, chunks: Iterable[bytes], executable: bool, *, fsync: bool, mtime_ns: int | None = None) -> TempName:
-        """A temporary for `name` with these bytes, 0644 or 0755 under the umask; nothing is left of it if `chunks` raises."""
+    def write_temp(
+        self, name: bytes, chunks: Iterable[bytes], executable: bool, *, fsync: bool, like: os.stat_result | None = None
+    ) -> Written:
+        """A temporary for `name` with these bytes; nothing is left of it if `chunks` raises.
+
+        0644 or 0755 under the umask, or with the permissions of `like`, the file it is to replace. Its mtime is one that no tick of
+        the clock gives: whoever writes to it later changes its status, however soon that is.
+        """
         temp = temp_name(name)
         try:
             fd = os.open(temp, _CREATE_FILE, 0o755 if executable else 0o644, dir_fd=self.fd)
@@ -142,8 +161,11 @@ class Folder:
         try:
             for chunk in chunks:
                 write_all(fd, chunk)
-            if mtime_ns is not None:
-                os.utime(fd, ns=(mtime_ns, mtime_ns))
+            if like is not None:
+                os.fchmod(fd, _with_executable(like.st_mode, executable))
+            mtime_ns = os.fstat(fd).st_mtime_ns + (secrets.randbits(20) | 1)
+            os.utime(fd, ns=(mtime_ns, mtime_ns))
+            status = os.fstat(fd)
             if fsync:
                 os.fsync(fd)
             whole = True
@@ -153,22 +175,28 @@ class Folder:
             os.close(fd)
             if not whole:
                 self.discard(temp)
-        return temp
+        return Written(temp, status.st_ino, status.st_mtime_ns)
 
-    def make_temp_link(self, name: bytes, target: bytes) -> TempName:
+    def make_temp_link(self, name: bytes, target: bytes) -> Written:
         """A temporary link for `name`."""
         temp = temp_name(name)
         try:
             os.symlink(target, temp, dir_fd=self.fd)
         except OSError as error:
             raise translate_os_error(error, name) from error
-        return temp
+        return self._written(temp)
 
-    def make_temp_dir(self, name: bytes) -> TempName:
+    def make_temp_dir(self, name: bytes) -> Written:
         """A temporary, empty folder for `name`."""
         temp = temp_name(name)
         self.make_dir(temp)
-        return temp
+        return self._written(temp)
+
+    def _written(self, temp: TempName) -> Written:
+        status = self.stat(temp)
+        if status is None:
+            raise FileMoved("a temporary was removed by somebody else")
+        return Written(temp, status.st_ino, status.st_mtime_ns)
 
     def discard(self, temp: TempName) -> None:
         """Remove a temporary that is no folder; it may be gone already."""
@@ -226,8 +254,7 @@ class Folder:
     def set_executable(self, name: bytes, fd: int, executable: bool) -> None:
         """Set or clear the executable bits of an open file, set only where reading is allowed; `name` is for the error's sentence."""
         try:
-            mode = os.fstat(fd).st_mode & 0o777
-            os.fchmod(fd, mode | (mode & 0o444) >> 2 if executable else mode & ~0o111)
+            os.fchmod(fd, _with_executable(os.fstat(fd).st_mode, executable))
         except OSError as error:
             raise translate_os_error(error, name) from error
 
@@ -286,6 +313,11 @@ def temp_name(name: bytes) -> TempName:
 def is_temp_for(temp: bytes, name: bytes) -> bool:
     """True when `temp` was made for `name`, or for another name with the same tag (1 in 4 billion)."""
     return temp.startswith(b"%s%08x-" % (TEMP_PREFIX, zlib.crc32(name)))
+
+
+def _with_executable(mode: int, executable: bool) -> int:
+    mode &= 0o777
+    return mode | (mode & 0o444) >> 2 if executable else mode & ~0o111
 
 
 def write_all(fd: int, data: bytes) -> None:

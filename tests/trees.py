@@ -46,8 +46,8 @@ class MemoryBlobs:
 
     def add_file(self, fd: int, size: int) -> Digest:
         self.large += 1
-        data = os.pread(fd, size, 0)
-        return self.put(data)
+        with open(fd, "rb", closefd=False) as stream:
+            return self.put(stream.read(size))
 
     def has(self, digest: Digest) -> bool:
         return digest in self.kept

@@ -18,10 +18,13 @@ from typing import Final
 
 from store.atomic import Folder
 from store.index import StatIndex
+from store.types import Digest
+from sync.core.plan import Problem
 from sync.rules import IgnoreSource
 from sync.scan.contents import Keeper
 from sync.scan.look import Look, Sources
 from sync.scan.result import ScanResult
+from sync.scan.sweep import Keep, sweep_temps
 
 __all__ = ["Keeper", "ScanResult", "Scanner"]
 
@@ -47,6 +50,10 @@ class Scanner:
                     look.enter_nearest(path)
             look.enter_later()
         return look.result(everything=dirty is None)
+
+    def sweep_temps(self, root: Folder, keep: Keep) -> tuple[list[Digest], list[Problem]]:
+        """Remove what a crash left, keeping unknown bytes first; before the first look. Returns what was kept, and what resists."""
+        return sweep_temps(root, self._sources.index, self._sources.ignore, self._sources.keeper, keep)
 
     def doubt(self, paths: Collection[bytes]) -> None:
         """Have these paths, and what is below them, read at the next look whatever their status says."""

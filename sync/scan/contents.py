@@ -32,7 +32,7 @@ class Keeper(Protocol):
         ...
 
     def add_file(self, fd: int, size: int) -> Digest:
-        """Keep a large file, piece by piece. Raises FileMoved when it shrank."""
+        """Keep a large file, piece by piece, from where the descriptor stands. Raises FileMoved when it shrank."""
         ...
 
     def has(self, digest: Digest) -> bool:
@@ -71,6 +71,7 @@ def read_still(fd: int, before: os.stat_result, keeper: Keeper) -> tuple[Digest,
     """
     for _ in range(2):
         if before.st_size >= CHUNKED_MIN:
+            os.lseek(fd, 0, os.SEEK_SET)
             data, digest = None, keeper.add_file(fd, before.st_size)
         else:
             data = os.pread(fd, before.st_size + 1, 0)

@@ -35,7 +35,7 @@ def names_in(path: Path) -> list[str]:
 
 
 def test_a_written_temporary_is_hidden_until_it_is_placed(either: Folder, tmp_path: Path) -> None:
-    temp = either.write_temp(b"a.txt", [b"one ", b"two"], False, fsync=True)
+    temp = either.write_temp(b"a.txt", [b"one ", b"two"], False, fsync=True).name
     assert temp.startswith(TEMP_PREFIX) and not (tmp_path / "a.txt").exists()
     either.place(temp, b"a.txt")
     assert (tmp_path / "a.txt").read_bytes() == b"one two"
@@ -45,8 +45,8 @@ def test_a_written_temporary_is_hidden_until_it_is_placed(either: Folder, tmp_pa
 def test_modes_are_those_of_a_fresh_checkout(folder: Folder, tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
-        folder.place(folder.write_temp(b"plain", [b""], False, fsync=False), b"plain")
-        folder.place(folder.write_temp(b"tool", [b""], True, fsync=False), b"tool")
+        folder.place(folder.write_temp(b"plain", [b""], False, fsync=False).name, b"plain")
+        folder.place(folder.write_temp(b"tool", [b""], True, fsync=False).name, b"tool")
         folder.make_dir(b"sub")
     finally:
         os.umask(before)
@@ -54,9 +54,28 @@ def test_modes_are_those_of_a_fresh_checkout(folder: Folder, tmp_path: Path) -> 
     assert modes == [0o640, 0o750, 0o750]
 
 
-def test_a_stamp_is_the_time_the_file_has(folder: Folder, tmp_path: Path) -> None:
-    folder.place(folder.write_temp(b"a", [b"x"], False, fsync=False, mtime_ns=1_700_000_000_123_456_789), b"a")
-    assert (tmp_path / "a").stat().st_mtime_ns == 1_700_000_000_123_456_789
+def test_a_replaced_file_keeps_who_may_read_it(folder: Folder, tmp_path: Path) -> None:
+    (tmp_path / "private").write_bytes(b"old")
+    (tmp_path / "private").chmod(0o600)
+    like = (tmp_path / "private").stat()
+    modes = []
+    for executable in (False, True):
+        written = folder.write_temp(b"private", [b"new"], executable, fsync=False, like=like)
+        modes.append(stat.S_IMODE((tmp_path / os.fsdecode(written.name)).stat().st_mode))
+    assert modes == [0o600, 0o700]
+
+
+def test_a_written_file_has_a_time_of_its_own(folder: Folder, tmp_path: Path) -> None:
+    times = set()
+    for number in range(200):
+        written = folder.write_temp(b"%d" % number, [b"x"], False, fsync=False)
+        status = folder.stat(written.name)
+        assert status is not None and written.is_at(status)
+        times.add(status.st_mtime_ns)
+    assert len(times) == 200
+    # A file as anybody else writes it cannot be taken for one of them.
+    (tmp_path / "user").write_bytes(b"x")
+    assert (tmp_path / "user").stat().st_mtime_ns not in times
 
 
 def test_nothing_is_left_of_content_that_fails_on_the_way(folder: Folder, tmp_path: Path) -> None:
@@ -71,7 +90,7 @@ def test_nothing_is_left_of_content_that_fails_on_the_way(folder: Folder, tmp_pa
 
 def test_exchange_swaps_and_keeps_both(either: Folder, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"old")
-    temp = either.write_temp(b"a", [b"new"], False, fsync=False)
+    temp = either.write_temp(b"a", [b"new"], False, fsync=False).name
     either.exchange(temp, b"a")
     assert (tmp_path / "a").read_bytes() == b"new"
     assert (tmp_path / os.fsdecode(temp)).read_bytes() == b"old"
@@ -81,14 +100,14 @@ def test_exchange_swaps_and_keeps_both(either: Folder, tmp_path: Path) -> None:
 def test_exchange_takes_any_kind(folder: Folder, tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "inside").write_bytes(b"x")
-    temp = folder.make_temp_link(b"d", b"nowhere\xff")
+    temp = folder.make_temp_link(b"d", b"nowhere\xff").name
     folder.exchange(temp, b"d")
     assert folder.read_link(b"d") == b"nowhere\xff"
     assert (tmp_path / os.fsdecode(temp) / "inside").exists()
 
 
 def test_exchange_with_nothing_is_told(either: Folder, tmp_path: Path) -> None:
-    temp = either.write_temp(b"a", [b"new"], False, fsync=False)
+    temp = either.write_temp(b"a", [b"new"], False, fsync=False).name
     with pytest.raises(FileMoved):
         either.exchange(temp, b"a")
     assert names_in(tmp_path) == [os.fsdecode(temp)]
@@ -99,7 +118,7 @@ def test_an_exchange_in_steps_that_loses_the_name_hands_over_what_it_moved(
 ) -> None:
     monkeypatch.setattr(atomic, "_RENAME", None)
     (tmp_path / "a").write_bytes(b"old")
-    temp = folder.write_temp(b"a", [b"ours"], False, fsync=False)
+    temp = folder.write_temp(b"a", [b"ours"], False, fsync=False).name
     really_place = Folder.place
 
     def place(self: Folder, temp: TempName, name: bytes) -> None:
@@ -116,7 +135,7 @@ def test_an_exchange_in_steps_that_loses_the_name_hands_over_what_it_moved(
 
 def test_place_and_make_dir_refuse_a_taken_name(either: Folder, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"user")
-    temp = either.write_temp(b"a", [b"ours"], False, fsync=False)
+    temp = either.write_temp(b"a", [b"ours"], False, fsync=False).name
     with pytest.raises(FileMoved):
         either.place(temp, b"a")
     with pytest.raises(FileMoved):
@@ -126,7 +145,7 @@ def test_place_and_make_dir_refuse_a_taken_name(either: Folder, tmp_path: Path) 
 
 def test_a_folder_is_placed_and_refused_like_a_file(either: Folder, tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
-    temp = either.make_temp_dir(b"free")
+    temp = either.make_temp_dir(b"free").name
     with pytest.raises(FileMoved):
         either.place(temp, b"taken")
     either.place(temp, b"free")
@@ -214,7 +233,7 @@ def test_a_root_that_is_not_there_is_lost(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [b"n" * 255, b"\xff\xfe", b"new\nline", "é".encode(), "e\u0301".encode(), b"-rf", "🐢".encode() * 63])
 def test_any_name_can_be_written_swapped_and_taken(folder: Folder, tmp_path: Path, name: bytes) -> None:
-    folder.place(folder.write_temp(name, [b"one"], False, fsync=False), name)
+    folder.place(folder.write_temp(name, [b"one"], False, fsync=False).name, name)
     folder.discard(_exchanged(folder, name, b"two"))
     assert [os.fsencode(entry.name) for entry in folder.scan()] == [name]
     folder.discard(folder.take_aside(name))
@@ -222,7 +241,7 @@ def test_any_name_can_be_written_swapped_and_taken(folder: Folder, tmp_path: Pat
 
 
 def _exchanged(folder: Folder, name: bytes, data: bytes) -> TempName:
-    temp = folder.write_temp(name, [data], False, fsync=False)
+    temp = folder.write_temp(name, [data], False, fsync=False).name
     folder.exchange(temp, name)
     return temp
 

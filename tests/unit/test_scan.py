@@ -396,7 +396,7 @@ def test_a_path_too_long_for_a_manifest_is_a_problem(replica: Replica) -> None:
         for _ in range(17):
             folder.make_dir(name)
             folder = folder.open(name)
-        folder.place(folder.write_temp(b"f", [b"x"], False, fsync=False), b"f")
+        folder.place(folder.write_temp(b"f", [b"x"], False, fsync=False).name, b"f")
     result = replica.settle()
     assert list(codes(result).values()) == ["invalid-value"]
     assert len(replica.tree()) == 16

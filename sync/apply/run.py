@@ -1,0 +1,254 @@
+"""The steps of a plan, one after the other, one open folder at a time."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import ExitStack
+from typing import Final, NamedTuple
+
+import msgspec
+
+from store.atomic import Folder, TempName, Written
+from store.errors import FastestError, FileMoved, Unwritable
+from store.index import StatIndex, make_record
+from store.types import DIR, Digest, Dir, Entry, File, Link, RelPath, is_ours, parent_of, show_path
+from sync.apply.site import Blobs, Held, Keep, Site
+from sync.core.plan import Action
+from sync.rules import IgnoreSource
+
+WAITING_FILES: Final = 16
+"""Displaced files that wait for their last look, at most."""
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What came of a plan."""
+
+    done: list[Action]
+    seen: dict[RelPath, bytes | None]
+    """New records for the index, for what was done."""
+    problems: dict[RelPath, str]
+    """What the system or the store refused, with a sentence."""
+    stale: list[RelPath]
+    """What was not as expected any more: look again."""
+    rescued: list[tuple[RelPath, Digest]]
+    """Saves that were overtaken by a newer one while we had them in hand; they are kept under these digests."""
+
+    @classmethod
+    def nothing(cls) -> Applied:
+        """An empty plan's outcome."""
+        return cls([], {}, {}, [], [])
+
+
+class _Displaced(NamedTuple):
+    """What came out, and went out of reach, waiting for its last look."""
+
+    step: Action
+    name: bytes
+    temp: TempName
+    held: Held
+    ours: Written | None
+    """What went in."""
+    record: bytes | None
+
+
+class Run:
+    """One plan being carried out."""
+
+    def __init__(self, root: Folder, blobs: Blobs, index: StatIndex, keep: Keep, ignore: IgnoreSource | None, *, durable: bool) -> None:
+        self.applied = Applied.nothing()
+        self._root = root
+        self._blobs = blobs
+        self._index = index
+        self._keep = keep
+        self._ignore = ignore
+        self._durable = durable
+        self._site: Site | None = None
+        self._waiting: list[_Displaced] = []
+
+    # --- folders ------------------------------------------------------------------------------------------------------------------
+
+    def carry_out(self, step: Action) -> None:
+        """One step; whatever comes of it is noted."""
+        folder, _, name = step.path.rpartition(b"/")
+        try:
+            site = self._enter(RelPath(folder))
+            try:
+                self._act(site, name, step)
+            except FileMoved:
+                self._accept(site, name, step)
+        except FileMoved:
+            reason = self._refused_above(step.path)
+            if reason is None:
+                self.applied.stale.append(step.path)
+            else:
+                self.applied.problems[step.path] = reason
+        except FastestError as error:
+            self.applied.problems[step.path] = error.message
+
+    def leave(self) -> None:
+        """Make what was done in the open folder durable, take a last look at what came out, and close it."""
+        site, self._site = self._site, None
+        if site is None:
+            return
+        try:
+            if self._durable and site.touched:
+                site.folder.sync()
+            self._discard_waiting(site)
+        finally:
+            while self._waiting:
+                self._waiting.pop().held.close()
+            site.folder.close()
+
+    def _enter(self, path: RelPath) -> Site:
+        if self._site is None or self._site.path != path:
+            self.leave()
+            folder = self._root.open(path)
+            self._site = Site(folder, path, self._index, self._blobs, self._keep, self.applied.rescued, durable=self._durable)
+        return self._site
+
+    def _refused_above(self, path: RelPath) -> str | None:
+        """Why a folder above could not be made, if that is so."""
+        while path:
+            path = parent_of(path)
+            if path in self.applied.problems:
+                return self.applied.problems[path]
+        return None
+
+    # --- steps --------------------------------------------------------------------------------------------------------------------
+
+    def _act(self, site: Site, name: bytes, step: Action) -> None:
+        """Raises FileMoved when what is there is not what was expected."""
+        match step.expect, step.become:
+            case None, Dir():
+                site.folder.make_dir(name)
+                self._done(site, step, site.record_dir(name))
+            case None, (File() | Link()) as become:
+                self._place(site, name, step, become)
+            case Dir(), None:
+                self._remove_dir(site, name, step.path)
+                self._done(site, step, None)
+            case Dir(), (File() | Link()) as become:
+                # The one short gap: a folder may not be swapped out of sight with something in it, so it goes first, if it is empty.
+                self._remove_dir(site, name, step.path)
+                self._place(site, name, step, become)
+            case (File() | Link()) as expect, None:
+                self._remove(site, name, step, expect)
+            case File() as expect, File() as become if expect.digest == become.digest:
+                self._set_bit(site, name, step, expect, become)
+            case (File() | Link()) as expect, (File() | Link() | Dir()) as become:
+                self._replace(site, name, step, expect, become)
+            case _:
+                self._accept(site, name, step)
+
+    def _place(self, site: Site, name: bytes, step: Action, become: File | Link) -> None:
+        ours = site.make(name, become, None)
+        try:
+            site.folder.place(ours.name, name)
+        except FastestError:
+            site.folder.discard(ours.name)
+            raise
+        self._done(site, step, site.record(name, become, ours))
+
+    def _replace(self, site: Site, name: bytes, step: Action, expect: File | Link, become: Entry) -> None:
+        held = site.look(name, step.path, expect)
+        with ExitStack() as stack:
+            stack.callback(held.close)
+            ours = site.make(name, become, held.status if isinstance(expect, File) else None)
+            site.swap_in(ours, name, step.path, become)
+            if not site.is_still(ours.name, held):
+                site.put_back(ours.name, name, step.path, ours, become)
+                raise FileMoved(f"{show_path(step.path)} was saved meanwhile")
+            displaced = _Displaced(step, name, ours.name, held, ours, site.record(name, become, ours))
+            stack.pop_all()
+        self._wait(site, displaced)
+
+    def _remove(self, site: Site, name: bytes, step: Action, expect: File | Link) -> None:
+        held = site.look(name, step.path, expect)
+        with ExitStack() as stack:
+            stack.callback(held.close)
+            temp = site.folder.take_aside(name)
+            site.touched = True
+            if not site.is_still(temp, held):
+                site.give_back(temp, name, step.path)
+                raise FileMoved(f"{show_path(step.path)} was saved meanwhile")
+            stack.pop_all()
+        self._wait(site, _Displaced(step, name, temp, held, None, None))
+
+    def _set_bit(self, site: Site, name: bytes, step: Action, expect: File, become: File) -> None:
+        held = site.look(name, step.path, expect)
+        try:
+            site.folder.set_executable(name, held.fd, become.executable)
+            status = site.folder.stat(name)
+            if status is None or status.st_ino != held.status.st_ino:
+                raise FileMoved(f"{show_path(step.path)} was saved meanwhile")
+            self._done(site, step, make_record(become, status, doubted=True))
+        finally:
+            held.close()
+
+    def _remove_dir(self, site: Site, name: bytes, path: RelPath) -> None:
+        """Raises FileMoved when something new is in it, Unwritable when it is only what a rule ignores, or what was refused."""
+        if site.folder.remove_dir(name):
+            return
+        with site.folder.open(name) as inside:
+            if not all(self._may_stay(path, inside, entry) for entry in inside.scan()):
+                raise FileMoved(f"{show_path(path)} is not empty")
+        raise Unwritable(f"{show_path(path)} still holds files that are ignored.", "Remove it by hand if they are not needed.")
+
+    def _may_stay(self, path: RelPath, inside: Folder, entry: os.DirEntry[str]) -> bool:
+        """True for a name that keeps a folder from going, and is not carried."""
+        name = os.fsencode(entry.name)
+        if path + b"/" + name in self.applied.problems or is_ours(name):
+            return True
+        if self._ignore is None:
+            return False
+        return not self._ignore.rules_in(self._root, path, inside).admit(name, entry.is_dir(follow_symlinks=False))
+
+    def _accept(self, site: Site, name: bytes, step: Action) -> None:
+        """A1: a step that was taken already is done. Raises FileMoved when it was not."""
+        status = site.folder.stat(name)
+        match step.become:
+            case None if status is None:
+                self._done(site, step, None)
+            case Dir() if status is not None and stat.S_ISDIR(status.st_mode):
+                self._done(site, step, make_record(DIR, status))
+            case (File() | Link()) as become:
+                held = site.look(name, step.path, become)
+                held.close()
+                self._done(site, step, make_record(become, held.status, doubted=True))
+            case _:
+                raise FileMoved(f"{show_path(step.path)} is not what was expected")
+
+    # --- what came out ------------------------------------------------------------------------------------------------------------
+
+    def _wait(self, site: Site, displaced: _Displaced) -> None:
+        self._waiting.append(displaced)
+        if len(self._waiting) >= WAITING_FILES:
+            self._discard_waiting(site)
+
+    def _discard_waiting(self, site: Site) -> None:
+        while self._waiting:
+            each = self._waiting.pop(0)
+            try:
+                if site.is_still(each.temp, each.held):
+                    site.folder.discard(each.temp)
+                    self._done(site, each.step, each.record)
+                else:
+                    # Somebody wrote to it after all: they were about to open it when it came out.
+                    self._revive(site, each)
+                    self.applied.stale.append(each.step.path)
+            except FastestError as error:
+                self.applied.problems[each.step.path] = error.message
+            finally:
+                each.held.close()
+
+    def _revive(self, site: Site, each: _Displaced) -> None:
+        if each.ours is None or each.step.become is None:
+            site.give_back(each.temp, each.name, each.step.path)
+        else:
+            site.put_back(each.temp, each.name, each.step.path, each.ours, each.step.become)
+
+    def _done(self, site: Site, step: Action, record: bytes | None) -> None:
+        site.touched = True
+        self.applied.done.append(step)
+        self.applied.seen[step.path] = record

@@ -1,0 +1,91 @@
+"""Remove the temporaries that a crash left in a folder, and keep what they hold first.
+
+A temporary is either ours, whole or half written, or a file of the user's that had just been swapped out of its place and not
+been looked at yet. Which, its bytes tell: what the store knows is safe to remove, and all else is kept before it goes.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+
+from store.atomic import TEMP_PREFIX, Folder, TempName, translate_os_error
+from store.errors import FastestError, Unwritable
+from store.index import StatIndex, is_folder
+from store.types import Digest, RelPath, is_ours, show_path
+from sync.core.plan import Problem
+from sync.rules import IgnoreSource
+from sync.scan.contents import Keeper, read_still
+
+Keep = Callable[[bytes], Digest]
+
+
+def sweep_temps(root: Folder, index: StatIndex, ignore: IgnoreSource, keeper: Keeper, keep: Keep) -> tuple[list[Digest], list[Problem]]:
+    """Sweep all folders that are carried, or would be. Returns what was kept, and what could not be removed."""
+    kept: list[Digest] = []
+    problems: list[Problem] = []
+    waiting = [b""]
+    while waiting:
+        path = waiting.pop()
+        try:
+            with root.open(path) as folder:
+                for entry in folder.scan():
+                    name = os.fsencode(entry.name)
+                    if name.startswith(TEMP_PREFIX):
+                        _sweep(folder, path, TempName(name), keeper, keep, kept, problems)
+                    elif entry.is_dir(follow_symlinks=False) and _is_carried(root, folder, path, name, index, ignore):
+                        waiting.append(path + b"/" + name if path else name)
+        except FastestError as error:
+            problems.append(Problem(RelPath(path), error.code, error.message))
+    return kept, problems
+
+
+def _sweep(folder: Folder, path: bytes, temp: TempName, keeper: Keeper, keep: Keep, kept: list[Digest], problems: list[Problem]) -> None:
+    try:
+        digest = _remove(folder, temp, keeper, keep)
+    except FastestError as error:
+        problems.append(Problem(RelPath(path + b"/" + temp if path else temp), error.code, error.message))
+    else:
+        kept += [] if digest is None else [digest]
+
+
+def _is_carried(root: Folder, folder: Folder, path: bytes, name: bytes, index: StatIndex, ignore: IgnoreSource) -> bool:
+    record = index.get(path + b"/" + name if path else name)
+    if record is not None and is_folder(record):
+        return True
+    return not is_ours(name) and ignore.rules_in(root, path, folder).admit(name, is_dir=True)
+
+
+def _remove(folder: Folder, temp: TempName, keeper: Keeper, keep: Keep) -> Digest | None:
+    """Remove one; the digest if it had to be kept."""
+    status = folder.stat(temp)
+    if status is None:
+        return None
+    digest = None
+    if stat.S_ISDIR(status.st_mode):
+        if not folder.remove_dir(temp):
+            raise Unwritable(f"{show_path(temp)} was left by a crash and is not empty", "Look into it, and remove it by hand.")
+        return None
+    if stat.S_ISREG(status.st_mode):
+        digest = _keep_unknown(folder, temp, status, keeper, keep)
+    elif stat.S_ISLNK(status.st_mode):
+        digest = keep(folder.read_link(temp))
+    folder.discard(temp)
+    return digest
+
+
+def _keep_unknown(folder: Folder, temp: TempName, status: os.stat_result, keeper: Keeper, keep: Keep) -> Digest | None:
+    fd = folder.open_file(temp)
+    try:
+        digest, data, _ = read_still(fd, status, keeper)
+    except OSError as error:
+        raise translate_os_error(error, temp) from error
+    finally:
+        os.close(fd)
+    if data is None:
+        return digest
+    if not data or keeper.has(digest):
+        return None
+    keep(data)
+    return digest
