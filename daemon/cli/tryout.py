@@ -12,7 +12,7 @@ from daemon.cli.launch import ensure_daemon, stop_daemon
 from daemon.cli.loopback import LoopbackCloud, interrupt_on_term
 from daemon.cli.progress import follow, reporter_for
 from daemon.cli.quick import ask_status
-from daemon.cli.render.places import made_lines
+from daemon.cli.render.places import login_lines, made_lines
 from daemon.cli.render.status import state_word
 from daemon.cli.render.text import Ink, count_text, length_of, path_text, plain, size_text
 from daemon.cli.session import Session
@@ -59,7 +59,9 @@ def run_tryout(session: Session, given: str | None, *, kept_in: str, once: bool)
 def _sign_in(session: Session, client: Client, cloud: LoopbackCloud) -> None:
     account = Accounts(session.settings().places.account_file, None)
     if account.address() != cloud.url:
-        client.login(cloud.url, cloud.token("you@localhost"))
+        answer = client.login(cloud.url, cloud.token("you@localhost"))
+        for line in login_lines(answer, str(session.settings().places.account_file)):
+            session.say(line)
 
 
 def _sample(folder: Path) -> Path:
@@ -72,14 +74,15 @@ def _sample(folder: Path) -> Path:
 
 
 def _said(result: Document, folder: Path, top: Path, cloud: LoopbackCloud, ink: Ink) -> list[str]:
-    home = f"FASTEST_HOME={top / 'machine'}"
+    script = Path(sys.executable).with_name("fst")
+    fst = script if script.exists() else "fst"
     return [
         *made_lines(result, str(folder), ink, dry_run=False),
         "",
         f"cloud      {cloud.url}  (this machine only; its data: {top / 'cloud'})",
         f"history    {top / 'machine' / 'data'}",
-        f"look       {home} fst status",
-        f"second     {home[:-7]}second fst ... is another machine: README, `Two machines by hand`",
+        f"look       FASTEST_HOME={top / 'machine'} {fst} status",
+        f"another    FASTEST_HOME={top / 'second'} {fst} ... is a second machine: README, `Two machines by hand`",
         "stop       Ctrl-C",
         "",
     ]
