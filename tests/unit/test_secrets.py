@@ -1,0 +1,216 @@
+"""What is held back, what is not, and that nothing in a real library is. No token stands in this file whole: they are put together."""
+
+from __future__ import annotations
+
+import base64
+import random
+import sysconfig
+import time
+from pathlib import Path
+
+import pytest
+
+from sync.core.secrets import CONTENT_BYTES, Reason, content_reason, looks_secret, name_reason
+
+LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+DIGITS = b"0123456789"
+
+
+def body(size: int, alphabet: bytes = LETTERS + DIGITS) -> bytes:
+    chance = random.Random(size)
+    return b"1" + bytes(chance.choice(alphabet) for _ in range(size - 1))
+
+
+KEY_LINES = b"\n".join(base64.b64encode(random.Random(line).randbytes(48)) for line in range(4))
+
+
+def pem(kind: bytes, lines: bytes = KEY_LINES) -> bytes:
+    return b"-----BEGIN " + kind + b"-----\n" + lines + b"\n-----END " + kind + b"-----\n"
+
+
+RSA, PKCS8, OPENSSH, PGP = b"RSA PRIVATE KEY", b"PRIVATE KEY", b"OPENSSH PRIVATE KEY", b"PGP PRIVATE KEY BLOCK"
+UPPER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+TOKENS = [
+    (Reason.GITHUB, b"ghp" + b"_" + body(36)),
+    (Reason.GITHUB, b"gho" + b"_" + body(36)),
+    (Reason.GITHUB, b"ghs" + b"_" + body(40)),
+    (Reason.GITHUB, b"github" + b"_pat_" + body(22) + b"_" + body(59)),
+    (Reason.GITLAB, b"glpat" + b"-" + body(20)),
+    (Reason.GITLAB, b"glpat" + b"-" + body(27) + b".01.0" + b"a1b2c3d4"),
+    (Reason.SLACK, b"xoxb" + b"-123456789012-123456789012-" + body(24)),
+    (Reason.SLACK, b"xoxp" + b"-123456789012-" + body(24)),
+    (Reason.MODEL_API, b"sk" + b"-ant-api03-" + body(93)),
+    (Reason.MODEL_API, b"sk" + b"-proj-" + body(48)),
+    (Reason.MODEL_API, b"sk" + b"-" + body(48)),
+    (Reason.MODEL_API, b"hf" + b"_" + body(34)),
+    (Reason.GOOGLE, b"AI" + b"za" + body(35)),
+    (Reason.GOOGLE, b"GOCSPX" + b"-" + body(28)),
+    (Reason.NPM, b"npm" + b"_" + body(36)),
+    (Reason.PYPI, b"pypi" + b"-AgEIcHlwaS5vcmc" + body(60)),
+    (Reason.STRIPE, b"sk" + b"_live_" + body(24)),
+    (Reason.STRIPE, b"rk" + b"_live_" + body(24)),
+    (Reason.PROVIDER_API, b"dop" + b"_v1_" + body(64, b"0123456789abcdef")),
+    (Reason.PROVIDER_API, b"shpat" + b"_" + body(32, b"0123456789abcdef")),
+    (Reason.PRIVATE_KEY, b"AGE-SECRET" + b"-KEY-" + body(59, UPPER + DIGITS)),
+]
+
+
+@pytest.mark.parametrize(("reason", "token"), TOKENS)
+@pytest.mark.parametrize(
+    "frame", [b"%b", b"key = '%b'\n", b'{"token": "%b"}', b"curl -H 'Authorization: Bearer %b' x", b"https://x:%b@host/", b"TOKEN=%b\r\n"]
+)
+def test_a_token_wherever_it_stands(reason: Reason, token: bytes, frame: bytes) -> None:
+    assert looks_secret(b"src/app.py", b"x" * 1000 + b"\n" + frame % token) == reason
+
+
+@pytest.mark.parametrize(("reason", "token"), TOKENS)
+def test_a_token_that_was_blanked_out_or_is_part_of_a_longer_name_is_none(reason: Reason, token: bytes) -> None:
+    assert looks_secret(b"README.md", token[:-24] + b"x" * 24) is None
+    assert looks_secret(b"README.md", b"a" + token) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pem(RSA),
+        pem(PKCS8).replace(b"\n", b"\r\n"),
+        pem(OPENSSH),
+        pem(b"EC PRIVATE KEY"),
+        pem(b"ENCRYPTED PRIVATE KEY"),
+        pem(RSA, b"Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0123456789ABCDEF\n\n" + KEY_LINES),
+        pem(PGP, b"Version: GnuPG v2\nComment: for - me\n\n" + KEY_LINES),
+        b'{"type": "service_account", "private_key": "' + pem(PKCS8).replace(b"\n", b"\\n") + b'"}',
+        b'KEY = (\n    "' + pem(RSA).replace(b"\n", b'\\n"\n    "') + b'")',
+        b"  key: |\n    " + pem(RSA).replace(b"\n", b"\n    "),
+    ],
+)
+def test_a_private_key_in_any_dress(text: bytes) -> None:
+    assert looks_secret(b"deploy/server.pem", text) == Reason.PRIVATE_KEY
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"-----BEGIN " + RSA + b"-----",
+        b"-----BEGIN " + RSA + b"-----\n...\n-----END " + RSA + b"-----\n",
+        b'if line == "-----BEGIN ' + RSA + b'-----":\n    readTheRestOfTheKeyHere()',
+        b"HEAD = b'-----BEGIN " + PKCS8 + b"-----\\n'\nbody = base64.standard_b64encode(data)",
+        pem(RSA, b"x" * 64),
+        pem(b"CERTIFICATE"),
+        pem(b"PUBLIC KEY"),
+        pem(b"PGP PUBLIC KEY BLOCK"),
+    ],
+)
+def test_what_only_speaks_of_keys(text: bytes) -> None:
+    assert looks_secret(b"src/keys.py", text) is None
+
+
+def test_an_aws_key_counts_with_its_secret_only() -> None:
+    key = b"AKIA" + body(16, UPPER + b"234567").replace(b"1", b"Q")
+    secret = body(40, LETTERS + DIGITS + b"+/")
+    assert looks_secret(b"a", b"id: %b\nsecret: %b\n" % (key, secret)) == Reason.AWS
+    assert looks_secret(b"a", b"id: %b\n" % key) is None
+    assert looks_secret(b"a", b"secret: %b\n" % secret) is None
+    assert looks_secret(b"a", b"id: %b\nsha1: %b\n" % (key, body(40, b"0123456789abcdef"))) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        (b".env", Reason.ENVIRONMENT),
+        (b"app/.env.local", Reason.ENVIRONMENT),
+        (b".env.production", Reason.ENVIRONMENT),
+        (b".ENV", Reason.ENVIRONMENT),
+        (b"deploy/prod.env", Reason.ENVIRONMENT),
+        (b".ssh/id_rsa", Reason.KEY_FILE),
+        (b"id_ed25519", Reason.KEY_FILE),
+        (b"cert.p12", Reason.KEY_FILE),
+        (b"a/Release.Keystore", Reason.KEY_FILE),
+        (b"cert.pfx", Reason.KEY_FILE),
+        (b"passwords.kdbx", Reason.KEY_FILE),
+        (b".netrc", Reason.CREDENTIALS),
+        (b".pypirc", Reason.CREDENTIALS),
+        (b".aws/credentials", Reason.CREDENTIALS),
+        (b"home/.aws/credentials", Reason.CREDENTIALS),
+        (b".kube/config", Reason.CREDENTIALS),
+        (b".git-credentials", Reason.CREDENTIALS),
+        (b"infra/terraform.tfstate", Reason.CREDENTIALS),
+        (b"credentials.json", Reason.CREDENTIALS),
+    ],
+)
+def test_a_name_is_enough(path: bytes, reason: Reason) -> None:
+    assert name_reason(path) == reason
+    assert looks_secret(path, b"") == reason
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b".env.example",
+        b".env.sample",
+        b".env.template",
+        b".env.local.example",
+        b"example.env",
+        b"src/env.d.ts",
+        b".envrc",
+        b"environment.py",
+        b"venv/bin/python",
+        b".env/lib/x.py",
+        b"id_rsa.pub",
+        b"keystore.py",
+        b"x.pem",
+        b"aws/credentials.py",
+        b"kube/config",
+        b".npmrc",
+        b"my.aws/credentials.md",
+    ],
+)
+def test_a_name_that_is_not_enough(path: bytes) -> None:
+    assert name_reason(path) is None
+
+
+LOGINS = [
+    (b".npmrc", b"//registry.npmjs.org/:_authToken=%b\n", Reason.REGISTRY),
+    (b"web/.npmrc", b'registry=https://x/\n_auth = "%b"\n', Reason.REGISTRY),
+    (b".yarnrc.yml", b'npmAuthToken: "%b"\n', Reason.REGISTRY),
+    (b".docker/config.json", b'{"auths": {"x": {"auth": "%b"}}}', Reason.REGISTRY),
+    (b"kubeconfig", b"users:\n- user:\n    client-key-data: %b\n", Reason.KUBERNETES),
+    (b"prod.kubeconfig", b"  token: %b\n", Reason.KUBERNETES),
+    (b".envrc", b"export DB_PASSWORD=%b\n", Reason.ENVIRONMENT),
+]
+
+
+@pytest.mark.parametrize(("path", "text", "reason"), LOGINS)
+def test_a_login_in_a_file_made_for_it(path: bytes, text: bytes, reason: Reason) -> None:
+    assert looks_secret(path, text % body(30)) == reason
+    assert looks_secret(path, text % b"${FROM_ELSEWHERE}") is None
+    assert looks_secret(b"notes.txt", text % body(30)) is None
+
+
+def test_only_the_beginning_of_a_file_is_looked_at() -> None:
+    token = TOKENS[0][1]
+    assert content_reason(b"a", b" " * (CONTENT_BYTES - len(token)) + token) == Reason.GITHUB
+    assert content_reason(b"a", b" " * CONTENT_BYTES + token) is None
+
+
+def test_a_binary_file_is_asked_by_its_name_only() -> None:
+    data = b"\x7fELF\0" + TOKENS[0][1]
+    assert looks_secret(b"a.out", data) is None
+    assert looks_secret(b"a.p12", data) == Reason.KEY_FILE
+
+
+def test_the_standard_library_holds_nothing_but_its_own_test_keys() -> None:
+    root = Path(sysconfig.get_path("stdlib"))
+    paths = [path for path in root.rglob("*.py") if not {"site-packages", "test", "tests"} & set(path.parts)]
+    assert len(paths) > 500
+    assert {path for path in paths if looks_secret(bytes(path.relative_to(root)), path.read_bytes())} == set()
+
+
+@pytest.mark.parametrize(
+    "text", [b"_" * CONTENT_BYTES, b"-a" * (CONTENT_BYTES // 2), b"-----BEGIN " * 90000, b"A" * CONTENT_BYTES, b"sk-" * 300000]
+)
+def test_no_text_is_slow(text: bytes) -> None:
+    started = time.process_time()
+    looks_secret(b".npmrc", text)
+    assert time.process_time() - started < 2
