@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from sync.core.secrets import looks_secret
 
 from daemon import verbs
 from daemon.api import serve_api
@@ -45,10 +44,10 @@ from store.snapshots import SNAPSHOTS
 from store.types import File, RelPath, new_ulid, show_path
 from store.workspaces import WORKSPACES
 from sync.core.brake import Limits
+from sync.core.secrets import looks_secret
 from sync.core.settle import Pace
 from sync.engine import Engine, Policy
 from sync.replica import LocalReplica
-from sync.rules import IgnoreSource
 from sync.scan import Scanner
 
 log = logging.getLogger(f"fastest.{__name__}")
@@ -94,10 +93,9 @@ class Daemon:
     def start_replica(self, replica_id: str) -> Supervisor:
         """One more task: recover, watch, look, follow."""
         replica = LocalReplica(self.db, self.blobs, self.clock, replica_id)
-        ignore = IgnoreSource()
-        scanner = Scanner(replica.index, ignore, self.blobs, time.time_ns)
+        scanner = Scanner(replica.index, replica.ignore, self.blobs, time.time_ns)
         git = GitFolder(replica.row.root, os.environ)
-        engine = Engine(replica, scanner, ignore, git, self._policy, asyncio.to_thread)
+        engine = Engine(replica, scanner, git, self._policy, asyncio.to_thread)
         supervisor = Supervisor(
             engine, self.clock, self._pace, lambda remote: self._register(engine, remote), self._begin, self.upkeep.notice
         )

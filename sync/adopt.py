@@ -116,7 +116,7 @@ def _carry_out(replica: LocalReplica, steps: Sequence[Action]) -> Applied:
     if not steps:
         return Applied.nothing()
     with replica.open_root() as root:
-        return apply_plan(steps, root, replica.blobs, replica.index, keep=lambda data: keep_bytes(replica, data))
+        return apply_plan(steps, root, replica.blobs, replica.index, keep=lambda data: keep_bytes(replica, data), ignore=replica.ignore)
 
 
 def keep_bytes(replica: LocalReplica, data: bytes) -> Digest:

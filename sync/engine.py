@@ -23,7 +23,6 @@ from sync.core.brake import Direction, Limits, count_losses, weigh
 from sync.core.wire import PUSH_INLINE_BYTES, Head, PushHeader, PushStep, pack_delta
 from sync.ports import CatchUp, Git, Remote
 from sync.replica import LocalReplica
-from sync.rules import IgnoreSource
 from sync.scan import Scanner, ScanResult
 from sync.share import Suspect, derive_shared
 
@@ -60,14 +59,12 @@ class Engine:
         self,
         replica: LocalReplica,
         scanner: Scanner,
-        ignore: IgnoreSource,
         git: Git,
         policy: Callable[[], Policy],
         run: Callable[..., Awaitable[T]],
     ) -> None:
         self.replica = replica
         self._scanner = scanner
-        self._ignore = ignore
         self._git = git
         self._policy = policy
         self._run = run
@@ -89,7 +86,7 @@ class Engine:
     def _look(self, dirty: Collection[bytes] | None) -> ScanResult:
         head = self._git.head()
         self._switched = self._switched or (bool(self.replica.row.git_head) and head != self.replica.row.git_head)
-        if self._ignore.set_outside(*self._git.excludes()):
+        if self.replica.ignore.set_outside(*self._git.excludes()):
             dirty = None
         with self.replica.open_root() as root:
             result = self._scanner.scan(root, dirty)
@@ -300,7 +297,7 @@ class Engine:
     def _recover(self) -> None:
         replica = self.replica
         with replica.open_root() as root:
-            self._scanner.sweep(root, lambda data: adopt.keep_bytes(replica, data))
+            self._scanner.sweep_temps(root, lambda data: adopt.keep_bytes(replica, data))
         left = journal.pending(replica.db.read(), replica.id)
         if left is None:
             return

@@ -18,6 +18,7 @@ from store.manifest import Draft, edit_manifest
 from store.types import Digest, Entry, RelPath, show_path
 from store.workspaces import Replica
 from sync.ports import Clock
+from sync.rules import IgnoreSource
 
 Also = Callable[[Tx, Digest], None]
 
@@ -29,6 +30,7 @@ class LocalReplica:
         self.db = db
         self.blobs = blobs
         self.clock = clock
+        self.ignore = IgnoreSource()
         self.row: Replica = workspaces.get_replica(db.read(), replica_id)
         self.index = StatIndex.load(db.read(), replica_id)
 

@@ -64,7 +64,7 @@ def _workspace_document(daemon: Daemon, supervisor: Supervisor) -> dict[str, Any
         "state": "paused" if supervisor.is_paused and supervisor.halt is None else str(supervisor.state),
         "settled": supervisor.is_settled, "uploaded": supervisor.is_uploaded, "version": row.agreed_version,
         "snapshot": newest[0][0].id if newest else None, "files": totals.files, "bytes": totals.bytes, "pending": supervisor.pending,
-        "conflicts": [{**path_document(one.path), "id": one.id, "kind": one.kind} for one in waiting], "problems": problems,
+        "conflicts": len(waiting), "problems": problems,
         "held_back": [{**path_document(one.path), "reason": one.reason} for one in apart.values() if one.kind == SECRET],
         "replica": row.id,
     }  # fmt: skip
