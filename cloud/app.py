@@ -20,6 +20,7 @@ from aiohttp import web
 from cloud.config import Settings, parse_arguments
 from cloud.context import Cloud
 from cloud.database import epoch_of, open_database, renew_epoch
+from cloud.drain import Drain, counted
 from cloud.events import Hub
 from cloud.fsck import find_problems
 from cloud.routes import accounts, blobs, conflicts, events, projects, replicas, snapshots, versions, workspaces
@@ -33,6 +34,7 @@ log = logging.getLogger(f"fastest.{__name__}")
 
 THREADS: Final = 4
 DRAIN_SECONDS: Final = 10
+DRAIN: Final = web.AppKey("drain", Drain)
 READ_BUFFER_BYTES: Final = 512 * 1024
 SWITCH_SECONDS: Final = 0.0005
 """A thread that checks a large push must not hold up the loop (research/stack.md 5)."""
@@ -117,15 +119,12 @@ async def running(db: Database, data: Path, now_ms: Callable[[], int]) -> AsyncI
 
 def build(cloud: Cloud) -> web.Application:
     """All routes over what they stand on."""
-    app = web.Application(middlewares=[wrap], client_max_size=MAX_BODY_BYTES)
+    drain = Drain()
+    app = web.Application(middlewares=[wrap, counted(drain)], client_max_size=MAX_BODY_BYTES)
     app[CLOUD] = cloud
+    app[DRAIN] = drain
     for room in ROOMS:
         app.add_routes(room.ROUTES)
-
-    async def end_listeners(_: web.Application) -> None:
-        cloud.hub.end_all()
-
-    app.on_shutdown.append(end_listeners)
     return app
 
 
@@ -134,17 +133,27 @@ async def _serve(settings: Settings, db: Database) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with running(db, settings.data, wall_ms) as app:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS, read_bufsize=READ_BUFFER_BYTES)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, read_bufsize=READ_BUFFER_BYTES)
         await runner.setup()
         try:
             port = await _listen(runner, settings)
             shown = f"[{settings.address}]" if ":" in settings.address else settings.address
             print(f"listening on http://{shown}:{port}", flush=True)
             await stop.wait()
+            await _finish(runner, app)
         finally:
             await runner.cleanup()
     log.info("cloud stopped")
     return 0
+
+
+async def _finish(runner: web.AppRunner, app: web.Application) -> None:
+    """No new connections, listeners told to come back, and time for what is being sent: aiohttp's own shutdown would not read on."""
+    for site in list(runner.sites):
+        await site.stop()
+    app[CLOUD].hub.end_all()
+    if not await app[DRAIN].finish(DRAIN_SECONDS):
+        log.warning("requests were cut off", extra={"seconds": DRAIN_SECONDS})
 
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> int:

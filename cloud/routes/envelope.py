@@ -35,6 +35,8 @@ READ_SECONDS: Final = 60
 PIECE_BYTES: Final = 256 * 1024
 RETRY_SECONDS: Final = 2
 SECTION_HEAD_BYTES: Final = 5
+CUT: Final = (ClientError, ConnectionError, HttpProcessingError, web.RequestPayloadError)
+"""What aiohttp raises when a body ends before its time."""
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _HTTP_CODES: Final = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "TOO_LARGE", 426: "UPGRADE_REQUIRED"}
 
@@ -67,13 +69,16 @@ async def wrap(request: web.Request, handler: Answer) -> web.StreamResponse:
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
     except ConnectionError:
-        raise  # the client is gone: nobody is left to answer
+        response = web.Response(status=400)  # the client is gone: nobody will read this
     except Exception:  # the boundary of one request: whatever it is must not show its insides
         log.exception("request failed", extra={"request_id": request_id, "method": request.method, "path": request.path})
         response = _hidden(request_id)
     if not response.prepared:
         response.headers["X-Request-Id"] = request_id
         response.headers["X-Fastest-Epoch"] = cloud.epoch
+        if request.writer.output_size and request.transport is not None:
+            # An answer was half sent when it failed. The client must see that it was cut, not a second answer inside the first.
+            request.transport.abort()
     return response
 
 
@@ -120,7 +125,7 @@ async def read_body(request: web.Request) -> bytes:
             return await request.read()
     except TimeoutError:
         raise TimedOut(f"the body took over {READ_SECONDS} s") from None
-    except (ClientError, HttpProcessingError, web.RequestPayloadError) as error:
+    except CUT as error:
         raise InvalidValue("the connection was cut") from error
 
 
@@ -148,7 +153,7 @@ async def _read(body: StreamReader, length: int, *, may_end: bool = False) -> by
             taken += piece
     except TimeoutError:
         raise TimedOut(f"nothing came for {READ_SECONDS} s") from None
-    except (ClientError, HttpProcessingError, web.RequestPayloadError) as error:
+    except CUT as error:
         raise InvalidValue("the connection was cut") from error
     return bytes(taken)
 
