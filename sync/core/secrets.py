@@ -52,7 +52,7 @@ def looks_secret(path: bytes, data: bytes) -> Reason | None:
 
 _SAMPLE_WORDS = frozenset(b"example examples sample template tmpl tpl dist default defaults schema md ts d j2 erb".split())
 _KEY_NAMES = frozenset(b"id_rsa id_dsa id_ecdsa id_ecdsa_sk id_ed25519 id_ed25519_sk".split())
-_KEY_SUFFIXES = (b".p12", b".pfx", b".jks", b".keystore", b".bcfks", b".ppk", b".kdbx", b".kdb", b".agekey")
+_KEY_SUFFIXES = frozenset(b".p12 .pfx .jks .keystore .bcfks .ppk .kdbx .kdb .agekey".split())
 _CREDENTIAL_NAMES = frozenset(
     b".netrc _netrc .pypirc .pgpass pgpass.conf .my.cnf .mylogin.cnf .htpasswd .git-credentials .dockercfg .s3cfg .boto .vault-token"
     b" .terraformrc terraform.rc credentials.tfrc.json terraform.tfstate terraform.tfstate.backup .cargo-credentials"
@@ -60,35 +60,24 @@ _CREDENTIAL_NAMES = frozenset(
     b" secrets.yaml secrets.json".split()
 )
 _CREDENTIAL_PATHS = (
-    b"/.aws/credentials",
-    b"/.cargo/credentials",
     b"/.cargo/credentials.toml",
-    b"/.gem/credentials",
     b"/.config/gh/hosts.yml",
     b"/.config/hub",
     b"/.azure/accesstokens.json",
     b"/.kube/config",
     b"/.config/gcloud/credentials.db",
 )
-# Most names end here: one test in C that is true of every name that could be told.
-_TELLING_ENDS = (*_KEY_SUFFIXES, *_KEY_NAMES, *_CREDENTIAL_NAMES, *_CREDENTIAL_PATHS)
+_ENDS_OF_PATHS = frozenset(path.rpartition(b"/")[2] for path in _CREDENTIAL_PATHS)
 
 
 def name_reason(path: bytes) -> Reason | None:
     """The same by the path alone, for files whose bytes are not at hand."""
-    lowered = b"/" + path.lower()
-    if b".env" in lowered or lowered.endswith(_TELLING_ENDS):
-        return _judge_name(lowered)
-    return None
-
-
-def _judge_name(lowered: bytes) -> Reason | None:
-    name = lowered.rpartition(b"/")[2]
-    if _is_environment(name):
-        return Reason.ENVIRONMENT
-    if name in _KEY_NAMES or name.endswith(_KEY_SUFFIXES):
+    name = path[path.rfind(b"/") + 1 :].lower()
+    if b".env" in name:
+        return Reason.ENVIRONMENT if _is_environment(name) else None
+    if name in _KEY_NAMES or name[name.rfind(b".") :] in _KEY_SUFFIXES:
         return Reason.KEY_FILE
-    if name in _CREDENTIAL_NAMES or lowered.endswith(_CREDENTIAL_PATHS):
+    if name in _CREDENTIAL_NAMES or (name in _ENDS_OF_PATHS and (b"/" + path.lower()).endswith(_CREDENTIAL_PATHS)):
         return Reason.CREDENTIALS
     return None
 
