@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ VERSIONS = {
 def main() -> int:
     """0 when every bar held."""
     asked = _parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     bench = Bench(
         CACHE / "runs" / time.strftime("%m%d-%H%M%S"), asked.repeats or (1 if asked.quick else 3), asked.quick, asked.ours, asked.peers
     )

@@ -45,7 +45,7 @@ class Machine:
     ) -> Result:
         """`fst`, which has to end with one of `codes`."""
         done = self.fst(*args, given=given, cwd=cwd, timeout_s=timeout_s)
-        assert done.code in codes, f"{self.name}: {done}\n--- {self.log}\n{log_tail(self.log)}"
+        assert done.code in codes, f"{self.name}: {done}\n{self.said()}"
         return done
 
     # --- the daemon ---
@@ -60,10 +60,10 @@ class Machine:
 
         def answers() -> bool:
             daemon = self._daemon
-            assert daemon is None or daemon.poll() is None, f"{self.name}: the daemon ended with {daemon.poll()}\n{log_tail(self.log)}"
+            assert daemon is None or daemon.poll() is None, f"{self.name}: the daemon ended with {daemon.poll()}\n{self.said()}"
             return self.fst("status", "--json").code != 3
 
-        wait_until(answers, timeout_s, f"{self.name}: the daemon answers\n{log_tail(self.log)}")
+        wait_until(answers, timeout_s, f"{self.name}: the daemon answers")
 
     def daemon_processes(self) -> list[Process]:
         """The daemon and its children, however they were started."""
@@ -84,6 +84,11 @@ class Machine:
             self._daemon.wait(timeout=30)
             self._daemon = None
         wait_until(lambda: not self.daemon_processes(), 30, f"{self.name}: `fst down` leaves no process")
+
+    def said(self) -> str:
+        """The ends of its logs, for a failure's message."""
+        kept = sorted(self.home.rglob("*.log"))
+        return "\n".join(f"--- {log}\n{log_tail(log)}" for log in [self.log, *kept])
 
     # --- what it says ---
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 
 from tests.lab.cloud import Cloud
 from tests.lab.compare import litter, shown, tree_differences
@@ -60,7 +59,7 @@ class Pair:
         try:
             wait_until(at_rest, max(1.0, deadline - time.monotonic()), "both machines agree")
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{shown(seen)}\n{self.logs()}") from None
+            raise AssertionError(f"{error}\n{shown(seen)}\n{self.said()}") from None
         assert not (left := [*litter(self.a.root), *litter(self.b.root)]), f"temporary files were left: {left}"
 
     def check(self) -> None:
@@ -69,10 +68,6 @@ class Pair:
             machine.fsck()
         self.cloud.fsck()
 
-    def logs(self) -> str:
-        """The ends of the three logs."""
-        return "\n".join(f"--- {log}\n{log_tail(log)}" for log in self.log_files())
-
-    def log_files(self) -> list[Path]:
-        """Where the three write what they say."""
-        return [self.a.log, self.b.log, self.cloud.log]
+    def said(self) -> str:
+        """The ends of the three's logs."""
+        return "\n".join([self.a.said(), self.b.said(), f"--- {self.cloud.log}\n{log_tail(self.cloud.log)}"])
