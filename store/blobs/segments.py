@@ -59,7 +59,7 @@ class OpenSegment:
         """Cut off what no transaction names, so that a failed append leaves no dead bytes; then let the file go."""
         with translate_errors("write to the store"):
             try:
-                if self.end != self.kept:
+                if os.fstat(self._fd).st_size > self.kept:
                     os.ftruncate(self._fd, self.kept)
             finally:
                 os.close(self._fd)
