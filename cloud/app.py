@@ -26,6 +26,7 @@ from cloud.fsck import find_problems
 from cloud.routes import accounts, blobs, conflicts, events, projects, replicas, snapshots, versions, workspaces
 from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, wrap
 from cloud.session import sign_in
+from cloud.upkeep import keep_up
 from store.blobs import BlobStore
 from store.database import Database
 from store.errors import AlreadyRunning, FastestError, Unwritable
@@ -109,7 +110,7 @@ async def running(db: Database, data: Path, now_ms: Callable[[], int]) -> AsyncI
     """The application over an open database."""
     pool = ThreadPoolExecutor(THREADS, "cloud")
     store = BlobStore(db, data / "blobs")
-    cloud = Cloud(db, store, Hub(), pool, now_ms, epoch_of(db.read()))
+    cloud = Cloud(db, store, Hub(), pool, now_ms, epoch_of(db.read()), data)
     try:
         yield build(cloud)
     finally:
@@ -139,7 +140,9 @@ async def _serve(settings: Settings, db: Database) -> int:
             port = await _listen(runner, settings)
             shown = f"[{settings.address}]" if ":" in settings.address else settings.address
             print(f"listening on http://{shown}:{port}", flush=True)
-            await stop.wait()
+            upkeep = asyncio.create_task(keep_up(app[CLOUD]))
+            await asyncio.wait([upkeep, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+            upkeep.cancel()
             await _finish(runner, app)
         finally:
             await runner.cleanup()

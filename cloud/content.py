@@ -7,6 +7,7 @@ naming a digest proves nothing. Whoever proved a whole chunked blob may also rea
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -17,9 +18,11 @@ from store.blobs import CHUNKED_MIN, Bulk, Recipe
 from store.blobs.frames import FRAME_RAW, decode_frame, decode_recipe, encode_frame, frame_digests, is_recipe
 from store.errors import BlobDamaged, BlobsMissing, HashMismatch, InvalidReply, InvalidValue, NotFound, TooLarge
 from store.manifest import EMPTY_NODE, EMPTY_ROOT
-from store.types import Digest
+from store.types import Digest, digest_of
 
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024 * 1024
+MAX_UPLOAD_BYTES: Final = 5 * 1024 * 1024 * 1024
+"""In one request; larger files come as chunks and a recipe, which also can go on after a cut."""
 LEAST_CHUNK_BYTES: Final = 16 * 1024
 """On average over a file: a recipe of crumbs would make every later reading slow."""
 KEPT_FRAME_RAW: Final = 2 * FRAME_RAW
@@ -98,6 +101,24 @@ def _own(cloud: Cloud, user_id: str, sizes: dict[Digest, int]) -> None:
         cloud.db.write_now(lambda tx: blobs.add_owned(tx, user_id, sizes, at))
 
 
+def take_file(cloud: Cloud, user_id: str, digest: Digest, fd: int, size: int) -> bool:
+    """Keep the bytes of an open file that were hashed as they came; True when the user did not have them."""
+    is_new = digest not in blobs.owned_sizes(cloud.read(), user_id, [digest])
+    sizes = {digest: size}
+    if size > CHUNKED_MIN:
+        os.lseek(fd, 0, os.SEEK_SET)
+        if cloud.blobs.add_file(fd, size) != digest:
+            raise HashMismatch(f"the bytes of blob {digest.hex()} changed on the way")
+        kept = cloud.blobs.recipe(digest)
+        sizes |= dict(kept.chunks) if kept else {}
+    else:
+        data = os.pread(fd, size, 0)
+        with cloud.blobs.bulk() as bulk:
+            bulk.add(digest_of(data), data)
+    _own(cloud, user_id, sizes)
+    return is_new
+
+
 def check_owned(cloud: Cloud, user_id: str, digests: Sequence[Digest]) -> list[list[Digest]]:
     """The digests in batches of about GIVEN_AT_ONCE bytes. Raises NotFound unless all are this user's."""
     sizes = blobs.owned_sizes(cloud.read(), user_id, digests)
@@ -112,6 +133,13 @@ def check_owned(cloud: Cloud, user_id: str, digests: Sequence[Digest]) -> list[l
         # A small blob still costs a look-up and its table row.
         room -= max(1024, min(sizes[digest], CHUNKED_MIN))
     return batches
+
+
+def owned_size(cloud: Cloud, user_id: str, digest: Digest) -> int:
+    """A blob's bytes. Raises NotFound unless it is this user's."""
+    sizes = blobs.owned_sizes(cloud.read(), user_id, [digest])
+    _refuse([digest] if digest not in sizes else [], "blobs")
+    return sizes[digest]
 
 
 def give_blobs(cloud: Cloud, digests: Sequence[Digest]) -> list[bytes]:

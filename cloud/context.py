@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from cloud.events import Hub
@@ -26,6 +27,7 @@ class Cloud:
     pool: ThreadPoolExecutor
     now_ms: Callable[[], int]
     epoch: str
+    data: Path
 
     def read(self) -> Reader:
         """This thread's read connection."""

@@ -135,6 +135,15 @@ def knows_root(reader: Reader, workspace_id: str, root: str) -> bool:
     return row is not None
 
 
+def project_knows_root(reader: Reader, project_id: str, root: str) -> bool:
+    """True when some workspace of the project had this root once."""
+    row = reader.one(
+        "SELECT 1 FROM workspaces w JOIN workspace_versions v ON v.workspace_id = w.id WHERE w.project_id = $1 AND v.manifest_hash = $2",
+        (project_id, root),
+    )
+    return row is not None
+
+
 def list_versions(reader: Reader, workspace_id: str, limit: int, before: int) -> list[WireVersion]:
     """At most `limit` versions below `before`, newest first, of a workspace that is known to be the asker's."""
     rows = reader.execute(

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
+import msgspec
 from aiohttp import web
 
 from cloud import content
 from cloud.context import Cloud
-from cloud.routes.envelope import READ_SECONDS, account_of, answer, cloud_of, read_body, read_sections
-from store.errors import InvalidValue
-from store.types import Digest
+from cloud.routes.envelope import READ_SECONDS, account_of, answer, cloud_of, read_body, read_json, read_pieces, read_sections
+from store.errors import HashMismatch, InvalidValue, TooLarge
+from store.types import Digest, parse_digest
 from sync.core.wire import Section, bitmap, pack_section, parse_digests
 
 GROUP_BYTES: Final = 16 * 1024 * 1024
 """Frames that are made durable together; a cut connection loses at most the last two groups."""
+EXISTS_HASHES: Final = 100
+DOWNLOAD: Final = {
+    "Content-Type": "application/octet-stream", "Cache-Control": "private, max-age=31536000, immutable", "Accept-Ranges": "bytes",
+    "X-Content-Type-Options": "nosniff",
+}  # fmt: skip
 Give = Callable[[Cloud, Sequence[Digest]], list[bytes]]
 
 
@@ -74,6 +82,76 @@ async def give_nodes(request: web.Request) -> web.StreamResponse:
     return await _give(request, batches, content.give_nodes)
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """The body of `exists`."""
+
+    hashes: list[str]
+
+
+async def list_existing(request: web.Request) -> web.Response:
+    """At most EXISTS_HASHES at once, and never some of them silently."""
+    cloud, account = cloud_of(request), account_of(request)
+    hashes = (await read_json(request, Asked)).hashes
+    if len(hashes) > EXISTS_HASHES:
+        raise TooLarge(f"{len(hashes)} hashes", f"Ask for at most {EXISTS_HASHES} at once, or /v1/blobs/missing.")
+    flags = await cloud.compute(lambda: content.missing(cloud, account.user_id, [parse_digest(text) for text in hashes]))
+    absent = [text for text, is_missing in zip(hashes, flags, strict=True) if is_missing]
+    present = [text for text, is_missing in zip(hashes, flags, strict=True) if not is_missing]
+    return answer({"missing": absent, "existing": present, "checked": len(hashes)})
+
+
+async def take_one(request: web.Request) -> web.Response:
+    """One blob's raw bytes, streamed to a file and hashed on the way."""
+    cloud, account = cloud_of(request), account_of(request)
+    digest = parse_digest(request.match_info["hash"])
+    with tempfile.TemporaryFile(dir=cloud.data) as file:
+        hashed = hashlib.sha256()
+        async for piece in read_pieces(request.content):
+            hashed.update(piece)
+            if file.tell() + len(piece) > content.MAX_UPLOAD_BYTES:
+                raise TooLarge(f"a blob of over {content.MAX_UPLOAD_BYTES} bytes")
+            file.write(piece)
+        if hashed.digest() != digest:
+            raise HashMismatch(f"these bytes are not {digest.hex()}")
+        size = file.tell()
+        file.flush()
+        is_new = await cloud.compute(lambda: content.take_file(cloud, account.user_id, digest, file.fileno(), size))
+    return answer({"hash": digest.hex(), "size": size, "created": is_new}, 201 if is_new else 200)
+
+
+async def give_one(request: web.Request) -> web.StreamResponse:
+    """One blob's raw bytes, whole or from `Range: bytes=N-` on; a damaged one ends short of its length."""
+    cloud, account = cloud_of(request), account_of(request)
+    digest = parse_digest(request.match_info["hash"])
+    size = await cloud.compute(lambda: content.owned_size(cloud, account.user_id, digest))
+    start, end = _asked_range(request, size)
+    response = web.StreamResponse(status=200 if (start, end) == (0, size) else 206, headers={**DOWNLOAD, "ETag": f'"{digest.hex()}"'})
+    if response.status == 206:
+        response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    response.content_length = end - start
+    await response.prepare(request)
+    pieces, at = cloud.blobs.stream(digest), 0
+    while (piece := await cloud.compute(lambda: next(pieces, None))) is not None and at < end:
+        part = piece[max(0, start - at) : max(0, end - at)]
+        at += len(piece)
+        if part:
+            async with asyncio.timeout(READ_SECONDS):
+                await response.write(part)
+    await response.write_eof()
+    return response
+
+
+def _asked_range(request: web.Request, size: int) -> tuple[int, int]:
+    try:
+        asked = request.http_range
+    except ValueError:
+        raise web.HTTPRequestRangeNotSatisfiable from None
+    start, end, _ = asked.indices(size)
+    if start >= end and size:
+        raise web.HTTPRequestRangeNotSatisfiable
+    return start, end
+
+
 async def _give(request: web.Request, batches: Iterable[Sequence[Digest]], give: Give) -> web.StreamResponse:
     """Batch by batch, the next made ready while the last one is on its way."""
     cloud = cloud_of(request)
@@ -100,6 +178,9 @@ async def _give(request: web.Request, batches: Iterable[Sequence[Digest]], give:
 
 
 ROUTES = [
+    web.post("/v1/blobs/exists", list_existing),
+    web.put("/v1/blobs/upload/{hash}", take_one),
+    web.get("/v1/blobs/download/{hash}", give_one),
     web.post("/v1/blobs/missing", list_missing),
     web.post("/v1/blobs/batch", take_batch),
     web.post("/v1/blobs/fetch", give_blobs),

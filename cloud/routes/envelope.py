@@ -38,7 +38,7 @@ SECTION_HEAD_BYTES: Final = 5
 CUT: Final = (ClientError, ConnectionError, HttpProcessingError, web.RequestPayloadError)
 """What aiohttp raises when a body ends before its time."""
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-_HTTP_CODES: Final = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "TOO_LARGE", 426: "UPGRADE_REQUIRED"}
+_HTTP_CODES: Final = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "TOO_LARGE", 416: "RANGE_NOT_SATISFIABLE", 426: "UPGRADE_REQUIRED"}
 
 
 def cloud_of(request: web.Request) -> Cloud:
@@ -139,23 +139,33 @@ async def read_sections(body: StreamReader) -> AsyncIterator[tuple[Section, byte
         yield kind, await _read(body, length)
 
 
+async def read_pieces(body: StreamReader) -> AsyncIterator[bytes]:
+    """A body as it comes, until its end. Raises InvalidValue when the connection is cut, TimedOut."""
+    while piece := await _read_some(body, PIECE_BYTES):
+        yield piece
+
+
 async def _read(body: StreamReader, length: int, *, may_end: bool = False) -> bytes:
     """Exactly `length` bytes; none when the body ends where it may."""
     taken = bytearray()
+    while len(taken) < length:
+        piece = await _read_some(body, min(length - len(taken), PIECE_BYTES))
+        if not piece and may_end and not taken:
+            return b""
+        if not piece:
+            raise InvalidValue("the body was cut short")
+        taken += piece
+    return bytes(taken)
+
+
+async def _read_some(body: StreamReader, most: int) -> bytes:
     try:
-        while len(taken) < length:
-            async with asyncio.timeout(READ_SECONDS):
-                piece = await body.read(min(length - len(taken), PIECE_BYTES))
-            if not piece and may_end and not taken:
-                return b""
-            if not piece:
-                raise InvalidValue("the body was cut short")
-            taken += piece
+        async with asyncio.timeout(READ_SECONDS):
+            return await body.read(most)
     except TimeoutError:
         raise TimedOut(f"nothing came for {READ_SECONDS} s") from None
     except CUT as error:
         raise InvalidValue("the connection was cut") from error
-    return bytes(taken)
 
 
 def asked_number(request: web.Request, name: str, default: int, least: int, most: int) -> int:

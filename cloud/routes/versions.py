@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 
+import msgspec
 from aiohttp import web
 
 from cloud.heads import body, push
 from cloud.heads.catchup import catch_up
+from cloud.heads.switch import switch_root
 from cloud.records import workspaces
-from cloud.routes.envelope import account_of, answer, asked_number, cloud_of, named_id, read_sections
+from cloud.routes.envelope import account_of, answer, asked_number, cloud_of, named_id, read_json, read_sections
 from store.manifest import EMPTY_ROOT
+from store.types import parse_digest
 
 MAX_VERSION = 10**15 - 1
 
@@ -26,6 +29,24 @@ async def take_push(request: web.Request) -> web.Response:
         prepared = await cloud.compute(lambda: push.prepare(cloud, account, workspace_id, sent))
         made = await push.keep(cloud, account, prepared, header)
     return answer(made)
+
+
+class CurrentManifest(msgspec.Struct, frozen=True):
+    """The body of `current-manifest`."""
+
+    manifest_hash: str
+    previous_manifest_hash: str | None = None
+    actor: str = "cli"
+
+
+async def set_current_manifest(request: web.Request) -> web.Response:
+    """Compare-and-swap on the manifest: to any state that the project has had."""
+    cloud, account, workspace_id = cloud_of(request), account_of(request), named_id(request, "workspace")
+    asked = await read_json(request, CurrentManifest)
+    parse_digest(asked.manifest_hash)
+    actor = body.checked_actor(asked.actor)
+    head, _ = await switch_root(cloud, account, workspace_id, asked.manifest_hash, asked.previous_manifest_hash, actor)
+    return answer({"updated": True, "current_manifest_hash": head.root, "head": head})
 
 
 async def show_catch_up(request: web.Request) -> web.Response:
@@ -47,6 +68,7 @@ async def list_versions(request: web.Request) -> web.Response:
 
 
 ROUTES = [
+    web.post("/v1/workspaces/{workspace}/current-manifest", set_current_manifest),
     web.post("/v1/workspaces/{workspace}/push", take_push),
     web.get("/v1/workspaces/{workspace}/versions", show_catch_up),
     web.get("/v1/workspaces/{workspace}/versions/list", list_versions),

@@ -7,9 +7,11 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from cloud.content import LEAST_CHUNK_BYTES
+from cloud.upkeep import INLINE_BYTES, look_after
 from store.blobs import CHUNKED_MIN, Recipe
 from store.blobs.frames import decode_recipe, encode_frame, encode_recipe, is_recipe
 from store.manifest import EMPTY_NODE, EMPTY_ROOT, node_digests
@@ -221,3 +223,85 @@ async def test_an_old_states_nodes_stay_readable(tmp_path: Path) -> None:
         for root in (old, parse_digest(line.head.root)):
             reply, _ = await ada.fetch("/v1/manifests/nodes", list(node_digests(root, line.nodes, set())))
             assert reply.status == 200
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000, CHUNKED_MIN, CHUNKED_MIN + 1, 9_000_000])
+@in_loop
+async def test_one_blob_up_and_down(tmp_path: Path, size: int) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        ada, eve = served.user(), served.user("eve@example.org")
+        data = random.Random(size).randbytes(size)
+        name = digest_of(data).hex()
+        first = await ada.ask("PUT", f"/v1/blobs/upload/{name}", data=data)
+        assert first.status == 201 and first.json == {"hash": name, "size": size, "created": True}
+        again = await ada.ask("PUT", f"/v1/blobs/upload/{name}", data=data)
+        assert again.status == 200 and again.json["created"] is False
+        down = await ada.ask("GET", f"/v1/blobs/download/{name}")
+        assert down.body == data and down.headers["Cache-Control"].startswith("private")
+        assert (await eve.ask("GET", f"/v1/blobs/download/{name}")).code == "NOT_FOUND"
+        if size > 10:
+            for asked, part in ((f"bytes={size - 5}-", data[-5:]), ("bytes=3-7", data[3:8]), ("bytes=-4", data[-4:])):
+                ranged = await ada.ask("GET", f"/v1/blobs/download/{name}", Range=asked)
+                assert (ranged.status, ranged.body) == (206, part), asked
+            assert (await ada.ask("GET", f"/v1/blobs/download/{name}", Range=f"bytes={size}-")).status == 416
+        line = await ada.line()
+        assert (await line.push({"f": File(digest_of(data), size)})).status == 200
+
+
+@in_loop
+async def test_one_blob_that_is_not_what_it_says(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        ada = served.user()
+        name = digest_of(b"promised").hex()
+        reply = await ada.ask("PUT", f"/v1/blobs/upload/{name}", data=b"sent")
+        assert (reply.status, reply.code) == (400, "HASH_MISMATCH")
+        assert await ada.missing([digest_of(b"promised"), digest_of(b"sent")]) == [True, True]
+        for odd in ("x", name.upper(), name[:-1], name + "0"):
+            assert (await ada.ask("PUT", f"/v1/blobs/upload/{odd}", data=b"x")).code == "VALIDATION_ERROR"
+            assert (await ada.ask("GET", f"/v1/blobs/download/{odd}")).code == "VALIDATION_ERROR"
+
+
+@in_loop
+async def test_exists_takes_a_hundred_and_says_so(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        ada = served.user()
+        await ada.upload(b"here")
+        here, gone = digest_of(b"here").hex(), digest_of(b"gone").hex()
+        found = await ada.post("/v1/blobs/exists", {"hashes": [here, gone]})
+        assert found == {"missing": [gone], "existing": [here], "checked": 2}
+        assert (await ada.ask("POST", "/v1/blobs/exists", {"hashes": [here] * 101})).code == "TOO_LARGE"
+        assert (await ada.ask("POST", "/v1/blobs/exists", {"hashes": ["x"]})).code == "VALIDATION_ERROR"
+
+
+@in_loop
+async def test_an_answer_that_fails_half_way_is_cut(tmp_path: Path) -> None:
+    """The second batch holds a blob that rotted: the client must not take the first for the whole."""
+    async with serving(tmp_path / "cloud") as served:
+        ada = served.user()
+        contents = [random.Random(seed).randbytes(60_000) for seed in range(200)]
+        line = await ada.line()
+        for at in range(0, 200, 50):
+            await line.push({f"f{at + number}": data for number, data in enumerate(contents[at : at + 50])})
+        last = digest_of(contents[-1])
+        served.cloud.db.write_now(lambda tx: tx.execute("UPDATE blobs SET data = zeroblob(size) WHERE hash = $1", (last,)))
+        with pytest.raises(aiohttp.ClientError):
+            await ada.ask("POST", "/v1/blobs/fetch", data=b"".join(digest_of(data) for data in contents))
+        first = await ada.ask("POST", "/v1/blobs/fetch", data=last)
+        assert (first.status, first.code) == (500, "INTERNAL_ERROR")
+
+
+@in_loop
+async def test_small_blobs_move_out_of_the_database_and_stay_readable(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        ada = served.user()
+        line = await ada.line()
+        contents = [random.Random(seed).randbytes(200_000) for seed in range(200)]
+        for at in range(0, 200, 20):
+            await line.push({f"f{at + number}": data for number, data in enumerate(contents[at : at + 20])})
+        assert served.cloud.blobs.inline_bytes() > INLINE_BYTES
+        await look_after(served.cloud)
+        assert served.cloud.blobs.inline_bytes() <= INLINE_BYTES
+        for at in range(0, 200, 20):
+            digests = [digest_of(data) for data in contents[at : at + 20]]
+            _, found = await ada.fetch("/v1/blobs/fetch", digests)
+            assert found == dict(zip(digests, contents[at : at + 20], strict=True))

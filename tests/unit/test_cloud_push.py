@@ -15,7 +15,7 @@ from cloud.records.snapshots import parents_first
 from store.blobs.frames import encode_frame
 from store.types import DIR, Digest, File, Link, digest_of
 from sync.core.wire import MAX_SECTION_BYTES, PROTOCOL, Head, PushHeader, PushStep, Section, WireSnapshot, WireWorkspace, pack_section
-from tests.clouds import EMPTY, Edits, Line, Reply, Served, in_loop, push_body, serving
+from tests.clouds import EMPTY, Edits, Line, Reply, Served, in_loop, next_message, push_body, serving
 
 replace = msgspec.structs.replace
 
@@ -429,3 +429,31 @@ def test_parents_come_first_whatever_their_ids() -> None:
     assert all(ordered.index(parent) < ordered.index(each.id) for each in shuffled for parent in each.parents if parent in ordered)
     chain = [made(str(number), str(number - 1)) for number in range(3000, 0, -1)]
     assert [snapshot.id for snapshot in parents_first(chain)] == [str(number) for number in range(1, 3001)]
+
+
+@in_loop
+async def test_a_head_may_go_to_a_state_the_project_has_had(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        line = await ready(served, a=b"1")
+        old = line.head
+        await line.push({"a": b"2"}, message="kept")
+        path = f"/v1/workspaces/{line.workspace_id}/current-manifest"
+        stale = await line.caller.ask("POST", path, {"manifest_hash": EMPTY, "previous_manifest_hash": old.root})
+        assert (stale.status, stale.code) == (409, "VERSION_MOVED")
+        assert msgspec.convert(stale.json["error"]["details"]["head"], Head) == line.head
+        assert (await line.caller.ask("POST", path, {"manifest_hash": old.root})).code == "VERSION_MOVED"
+        async with line.caller.listening() as socket:
+            back = await line.caller.post(path, {"manifest_hash": old.root, "previous_manifest_hash": line.head.root, "actor": "web"})
+            heard = (await next_message(socket)).header
+        head = msgspec.convert(back["head"], Head)
+        assert (head.root, head.version, head.snapshot_id) == (old.root, line.head.version + 1, line.head.snapshot_id)
+        assert heard.head == head == await head_of(line)
+        again = await line.caller.post(path, {"manifest_hash": old.root, "previous_manifest_hash": line.head.root})
+        assert msgspec.convert(again["head"], Head) == head, "asked for what it is, nothing moves"
+        other = await line.caller.line(name="elsewhere")
+        await other.push({"z": b"1"})
+        for unknown, code in (("0" * 64, "VALIDATION_ERROR"), (other.head.root, "VALIDATION_ERROR"), ("..", "VALIDATION_ERROR")):
+            reply = await line.caller.ask("POST", path, {"manifest_hash": unknown, "previous_manifest_hash": old.root})
+            assert reply.code == code
+        await line.follow()
+        assert line.head == head and (await line.push({"b": b"1"})).status == 200

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from cloud.app import wall_ms
-from store.types import new_ulid
+from store.types import digest_of, new_ulid
 from sync.core.wire import WireMachine, WireProject, WireReplica, WireWorkspace
 from tests.clouds import EMPTY, Caller, in_loop, next_message, push_body, serving
 
@@ -253,18 +253,20 @@ async def test_somebody_elses_is_not_there(tmp_path: Path) -> None:
         await line.push({"a": b"1"}, message="m")
         eves = await eve.machine("hers")
         names = {"project": line.project_id, "workspace": line.workspace_id, "snapshot": line.head.snapshot_id, "replica": line.replica_id}
+        names["hash"] = digest_of(b"1").hex()
         asked = 0
         for route in served.cloud_routes():
-            if "{" not in route.path:
+            if "{" not in route.path or route.path.startswith("/v1/blobs/upload"):
                 continue
-            for filled in (names, dict.fromkeys(names, ulid())):
+            for filled in (names, dict.fromkeys(names, ulid()) | {"hash": "0" * 64}):
                 path = route.path.format(**filled)
-                body: object = {"name": "x", "id": ulid(), "machine_id": eves, "local_path": "/", "conflicts": []}
-                data = None
+                sent: dict[str, str | list[str]] = {"name": "x", "id": ulid(), "machine_id": eves, "local_path": "/", "conflicts": []}
+                sent["manifest_hash"] = EMPTY
                 if path.endswith("/push"):
                     step, _ = line.step({"b": b"2"})
-                    body, data = None, push_body(line.header(step))
-                reply = await eve.ask(route.method, path, body if route.method == "POST" else None, data)
+                    reply = await eve.ask("POST", path, data=push_body(line.header(step)))
+                else:
+                    reply = await eve.ask(route.method, path, sent if route.method == "POST" else None)
                 assert (reply.status, reply.code) == (404, "NOT_FOUND"), (route, reply)
                 asked += 1
         assert asked >= 2 * 15
