@@ -10,6 +10,7 @@ import os
 import platform
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import uvloop
 
 from daemon import verbs
 from daemon.api import serve_api
@@ -55,6 +57,8 @@ log = logging.getLogger(f"fastest.{__name__}")
 VERSION: Final = "0.1.0"
 COMPONENTS: Final = (BLOBS, WORKSPACES, HISTORY, SNAPSHOTS, CONFLICTS, JOURNAL, INDEX)
 THREADS: Final = 4
+SWITCH_SECONDS: Final = 0.0005
+"""A thread that hashes must not hold up the loop (research/stack.md 5)."""
 SUSPECT_BYTES: Final = 1024 * 1024
 
 
@@ -199,7 +203,9 @@ def run(settings: Settings) -> int:
         start_logging(places.logs)
         db = Database.open(places.data / "store.db", COMPONENTS)
         try:
-            asyncio.run(_live(settings, db, BlobStore(db, places.data / "segments")))
+            sys.setswitchinterval(SWITCH_SECONDS)
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_live(settings, db, BlobStore(db, places.data / "segments")))
         finally:
             db.close()
     return 0

@@ -17,7 +17,6 @@ from daemon.remote import CloudRemote
 from daemon.remote.messages import Incoming
 from store.errors import Corrupt, FastestError, RootLost, Stale, TimedOut, Transient, VersionMoved
 from store.types import RelPath, parent_of, show_path
-from store.workspaces import Apart
 from sync.core.settle import Pace
 from sync.core.state import Halt, Signal, Standing, State, halt_of, signal_of, step
 from sync.core.wire import BeatReplica
@@ -62,7 +61,6 @@ class Supervisor:
         self._task: asyncio.Task[None] | None = None
         self.has_looked = False
         self.problems: dict[RelPath, str] = {}
-        self.apart: dict[RelPath, Apart] = {}
         self.last_error: FastestError | None = None
 
     # --- what others see --------------------------------------------------------------------------------------------------------
@@ -117,7 +115,7 @@ class Supervisor:
 
     @property
     def _has_owed(self) -> bool:
-        return any(row.kind != SECRET for row in self.apart.values())
+        return any(row.kind != SECRET for row in self.engine.apart.values())
 
     @property
     def standing(self) -> BeatReplica:
@@ -301,7 +299,6 @@ class Supervisor:
         watcher = Watcher(self.engine.replica.row.root, lambda: _call_on(loop, self.nudged))
         self._agenda.polling = not await asyncio.to_thread(watcher.start)
         self._watcher, self._agenda.rescan = watcher, True
-        self.apart = await self.engine.list_apart()
 
     def _stop_watching(self) -> None:
         if self._watcher is not None:
@@ -326,7 +323,6 @@ class Supervisor:
             del self.problems[path]
         if not self.has_looked:
             await self._begin(self.engine)
-            self.apart = await self.engine.list_apart()
             self.has_looked = True
             await self._tell()
         self.problems.update({problem.path: problem.message for problem in result.problems})
@@ -373,11 +369,9 @@ class Supervisor:
             raise Stale(f"{show_path(stale[0])} changed while it was being updated")
 
     async def _retry_owed(self) -> None:
-        self.apart = await self.engine.list_apart()
         if self._has_owed and self._clock.steady() >= self._agenda.owed_at:
             self._agenda.owed_at = self._clock.steady() + OWED_SECONDS
             self.problems.update(await self.engine.retry_owed())
-            self.apart = await self.engine.list_apart()
 
     async def _push(self) -> None:
         remote = self._remote
@@ -389,7 +383,6 @@ class Supervisor:
         except FastestError:
             self._agenda.unpushed = True
             raise
-        self.apart = await self.engine.list_apart()
 
     # --- waiting ----------------------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(f"fastest.{__name__}")
 
 THIN_SECONDS: Final = 3600.0
+CALM_MS: Final = 2_000
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
 THIN_STATES: Final = 1_000_000
@@ -45,7 +46,7 @@ class Upkeep:
         root = supervisor.engine.replica.row.full_root
         if self._roots.get(supervisor.replica_id) != root:
             self._roots[supervisor.replica_id] = root
-            self._due_ms.setdefault(supervisor.replica_id, 0)
+            self._due_ms.setdefault(supervisor.replica_id, self._daemon.clock.now_ms() + CALM_MS)
             self._wake.set()
         version = supervisor.engine.replica.row.agreed_version
         if self._versions.get(supervisor.replica_id) != version:

@@ -80,7 +80,7 @@ def received_of(replica: LocalReplica, incoming: CatchUp, root: Digest, draft: D
     return Received(incoming.head, root, draft, contents, tuple(known), tuple(records))
 
 
-def adopt(replica: LocalReplica, received: Received, limits: Limits, boot_id: str, join_open: Callable[[], bool] = lambda: True) -> Adopted:
+def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apart], limits: Limits, boot_id: str) -> Adopted:
     """Make the folder follow the head. The shared root must be current. Raises BrakeHeld, RootLost, BlobMissing."""
     made: dict[Digest, bytes] = dict(received.contents)
     decided = plan(
@@ -94,7 +94,6 @@ def adopt(replica: LocalReplica, received: Received, limits: Limits, boot_id: st
         brake = weigh(losses, Direction.IN, before=before, after=after, limits=limits)
         if brake.holds:
             raise BrakeHeld(brake.sentence, "`fst approve` lets it in; until then nothing of it is applied.")
-    apart = workspaces.list_apart(replica.db.read(), replica.id)
     steps = [step for step in decided.actions if step.path not in apart]
     _begin(replica, received, made, boot_id)
     applied = _carry_out(replica, steps)

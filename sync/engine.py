@@ -12,6 +12,7 @@ import msgspec
 
 from store import conflicts, history, journal, snapshots, workspaces
 from store.blobs.frames import decode_frame, is_recipe
+from store.conflicts import Conflict
 from store.database import Tx
 from store.errors import BlobMissing, BlobsMissing, BrakeHeld, Busy, InvalidReply
 from store.manifest import EMPTY_ROOT, Draft, diff_manifests, manifest_totals
@@ -24,7 +25,7 @@ from sync.core.wire import PUSH_INLINE_BYTES, Head, PushHeader, PushStep, pack_d
 from sync.ports import CatchUp, Git, Remote
 from sync.replica import LocalReplica
 from sync.scan import Scanner, ScanResult
-from sync.share import Suspect, derive_shared
+from sync.share import SECRET, Suspect, derive_shared
 
 INLINE_BLOBS: Final = 256
 PUSH_TRIES: Final = 3
@@ -52,6 +53,14 @@ class Outgoing(msgspec.Struct, frozen=True):
     snapshot_ids: list[str]
 
 
+class Ready(msgspec.Struct, frozen=True):
+    """What a push begins with: the change with its small blobs, and conflict records that were not told yet."""
+
+    outgoing: Outgoing | None
+    frames: list[bytes]
+    unsent: list[Conflict]
+
+
 class Engine:
     """The verbs of one replica. Not safe for two callers at once: the supervisor calls them in turn."""
 
@@ -71,6 +80,8 @@ class Engine:
         self._switched = False
         self.newest_root: Digest | None = None
         self.ignored_files = 0
+        self.apart: dict[RelPath, Apart] = {}
+        """What is kept apart, as of the last verb."""
 
     @property
     def has_root(self) -> bool:
@@ -86,8 +97,8 @@ class Engine:
     def _look(self, dirty: Collection[bytes] | None) -> ScanResult:
         head = self._git.head()
         self._switched = self._switched or (bool(self.replica.row.git_head) and head != self.replica.row.git_head)
-        if self.replica.ignore.set_outside(*self._git.excludes()):
-            dirty = None
+        if dirty is None:
+            self.replica.ignore.set_outside(*self._git.excludes())
         with self.replica.open_root() as root:
             result = self._scanner.scan(root, dirty)
         if head != self.replica.row.git_head:
@@ -104,18 +115,18 @@ class Engine:
 
     # --- share ------------------------------------------------------------------------------------------------------------------
 
-    async def share(self) -> dict[RelPath, Apart]:
-        """Bring the shared root up to date with the full one. Returns what is kept apart."""
-        return await self._run(self._share)  # type: ignore[return-value]
+    async def share(self) -> None:
+        """Bring the shared root up to date with the full one."""
+        await self._run(self._share)
 
-    def _share(self) -> dict[RelPath, Apart]:
+    def _share(self) -> None:
         replica = self.replica
-        apart = workspaces.list_apart(replica.db.read(), replica.id)
-        policy = self._policy()
-        if replica.row.shared_full == replica.row.full_root and (policy.suspect is not None or not apart):
-            return apart
+        suspect = self._policy().suspect
+        held = any(row.kind == SECRET for row in self.apart.values())
+        if replica.row.shared_full == replica.row.full_root and (suspect is not None or not held):
+            return
         draft = replica.draft()
-        shared = derive_shared(replica.row, apart, draft, policy.suspect)
+        shared = derive_shared(replica.row, self.apart, draft, suspect)
         full_root = replica.row.full_root
 
         def work(tx: Tx) -> None:
@@ -125,9 +136,12 @@ class Engine:
 
         if draft.new or shared.put or shared.drop:
             replica.db.write_now(work)
+            self._read_apart()
         # Where full and shared are one tree nothing new was written: the row follows with the next transaction, or is derived again.
         replica.row = msgspec.structs.replace(replica.row, shared_root=shared.root, shared_full=full_root)
-        return {path: row for path, row in {**apart, **shared.put}.items() if path not in shared.drop}
+
+    def _read_apart(self) -> None:
+        self.apart = workspaces.list_apart(self.replica.db.read(), self.replica.id)
 
     # --- push -------------------------------------------------------------------------------------------------------------------
 
@@ -136,19 +150,23 @@ class Engine:
 
         Raises VersionMoved (pull first), BrakeHeld, EpochChanged.
         """
-        await self.share()
-        outgoing: Outgoing | None = await self._run(self._prepare)  # type: ignore[assignment]
-        if outgoing is not None:
-            head = await self._send(remote, outgoing)
-            await self._run(self._confirm, outgoing, head)
-        await self._send_conflicts(remote)
-        return None if outgoing is None else head
+        ready: Ready = await self._run(self._make_ready)  # type: ignore[assignment]
+        head = None
+        if ready.outgoing is not None:
+            head = await self._send(remote, ready.outgoing, ready.frames)
+            await self._run(self._confirm, ready.outgoing, head)
+        if ready.unsent:
+            await self._send_conflicts(remote, ready.unsent)
+        return head
 
-    async def _send(self, remote: Remote, outgoing: Outgoing) -> Head:
-        frames: list[bytes] = []
-        if outgoing.inline:
-            frames = await self._run(lambda: list(self.replica.blobs.frames_for(outgoing.digests)))  # type: ignore[assignment]
-        else:
+    def _make_ready(self) -> Ready:
+        self._share()
+        outgoing = self._prepare()
+        frames = list(self.replica.blobs.frames_for(outgoing.digests)) if outgoing is not None and outgoing.inline else []
+        return Ready(outgoing, frames, conflicts.unsent_conflicts(self.replica.db.read(), self.replica.row.workspace_id))
+
+    async def _send(self, remote: Remote, outgoing: Outgoing, frames: list[bytes]) -> Head:
+        if not outgoing.inline:
             await transfer.send_blobs(remote, self.replica.blobs, outgoing.digests)
         for _ in range(PUSH_TRIES):
             try:
@@ -209,24 +227,19 @@ class Engine:
         self._switched = False
         replica.row = msgspec.structs.replace(row, agreed_version=head.version, agreed_root=outgoing.root, epoch=head.epoch)
 
-    async def _send_conflicts(self, remote: Remote) -> None:
-        workspace_id = self.replica.row.workspace_id
-        unsent: list[conflicts.Conflict] = await self._run(  # type: ignore[assignment]
-            lambda: conflicts.unsent_conflicts(self.replica.db.read(), workspace_id)
-        )
-        if not unsent:
-            return
+    async def _send_conflicts(self, remote: Remote, unsent: list[Conflict]) -> None:
         pinned = [digest for conflict in unsent for digest in adopt.pinned_digests(conflict)]
         await transfer.send_blobs(remote, self.replica.blobs, list(dict.fromkeys(pinned)))
-        await remote.send_conflicts(workspace_id, [adopt.wire_conflict(conflict) for conflict in unsent])
-        await self._run(lambda: self.replica.db.write_now(lambda tx: conflicts.mark_sent(tx, [conflict.id for conflict in unsent])))
+        await remote.send_conflicts(self.replica.row.workspace_id, [adopt.wire_conflict(conflict) for conflict in unsent])
+        sent = [conflict.id for conflict in unsent]
+        await self._run(lambda: self.replica.db.write_now(lambda tx: conflicts.mark_sent(tx, sent)))
 
     # --- pull -------------------------------------------------------------------------------------------------------------------
 
     async def pull(self, remote: Remote, incoming: CatchUp | None, on_apply: Callable[[], None]) -> Adopted | None:
         """Follow the head: from an event when it continues what is agreed, else by asking. None: nothing was new.
 
-        Raises BrakeHeld, RootLost, EpochChanged, Stale when the folder must be looked at again.
+        Raises BrakeHeld, RootLost, Busy while git is at work.
         """
         row = self.replica.row
         if incoming is None or incoming.head is None or incoming.parent_root != row.agreed_root:
@@ -234,31 +247,37 @@ class Engine:
         head = incoming.head
         if head is None:
             raise InvalidReply("the cloud's answer names no head")
-        await self.share()
-        contents = decode_contents(incoming)
         if head.version == row.agreed_version and head.root == row.agreed_root.hex():
             await self._run(self._learn, incoming)
             return None
-        received: Received | None = await self._run(adopt.receive, self.replica, incoming, contents)  # type: ignore[assignment]
+        received: Received | None = await self._run(self._receive, incoming)  # type: ignore[assignment]
         if received is None:
-            received = await self._receive_nodes(remote, incoming, contents)
+            received = await self._receive_nodes(remote, incoming)
         self.newest_root = received.root
         wanted: list[Digest] = await self._run(self._wanted, received)  # type: ignore[assignment]
         if wanted:
             await transfer.fetch_blobs(remote, self.replica.blobs, wanted)
-        if await self._run(self._git.is_at_work):
-            raise Busy("git is at work in this folder", "What came from the cloud is applied once git is done.")
         on_apply()
+        return await self._run(self._adopt, received)  # type: ignore[return-value]
+
+    def _receive(self, incoming: CatchUp) -> Received | None:
+        return adopt.receive(self.replica, incoming, decode_contents(incoming))
+
+    def _adopt(self, received: Received) -> Adopted:
+        if self._git.is_at_work():
+            raise Busy("git is at work in this folder", "What came from the cloud is applied once git is done.")
+        self._share()
         policy = self._policy()
-        adopted: Adopted = await self._run(adopt.adopt, self.replica, received, policy.limits, policy.boot_id)  # type: ignore[assignment]
+        adopted = adopt.adopt(self.replica, received, self.apart, policy.limits, policy.boot_id)
+        self._read_apart()
         return adopted
 
-    async def _receive_nodes(self, remote: Remote, incoming: CatchUp, contents: dict[Digest, bytes]) -> Received:
+    async def _receive_nodes(self, remote: Remote, incoming: CatchUp) -> Received:
         if incoming.head is None:
             raise InvalidReply("the cloud's answer names no head")
         root = parse_digest(incoming.head.root)
         await transfer.fetch_manifest(remote, self.replica.blobs, self.replica.row.workspace_id, root)
-        return adopt.received_of(self.replica, incoming, root, self.replica.draft(), contents)
+        return adopt.received_of(self.replica, incoming, root, self.replica.draft(), decode_contents(incoming))
 
     def _wanted(self, received: Received) -> list[Digest]:
         found: dict[Digest, int] = {}
@@ -275,15 +294,15 @@ class Engine:
             known, records = adopt.learned_of(self.replica, incoming)
             self.replica.db.write_now(lambda tx: adopt.keep_learned(tx, known, records))
 
-    # --- after a crash ----------------------------------------------------------------------------------------------------------
-
-    async def list_apart(self) -> dict[RelPath, Apart]:
-        """What is kept apart now."""
-        return await self._run(lambda: workspaces.list_apart(self.replica.db.read(), self.replica.id))  # type: ignore[return-value]
+    # --- what else ----------------------------------------------------------------------------------------------------------------
 
     async def retry_owed(self) -> dict[RelPath, str]:
         """Try again what the folder refused. Returns what it still refuses, and why."""
-        adopted: Adopted = await self._run(adopt.retry_owed, self.replica)  # type: ignore[assignment]
+        return await self._run(self._retry_owed)  # type: ignore[return-value]
+
+    def _retry_owed(self) -> dict[RelPath, str]:
+        adopted = adopt.retry_owed(self.replica)
+        self._read_apart()
         return adopted.problems
 
     async def verb(self, verb: Callable[..., T], *args: object, **options: object) -> T:
@@ -296,6 +315,7 @@ class Engine:
 
     def _recover(self) -> None:
         replica = self.replica
+        self._read_apart()
         with replica.open_root() as root:
             self._scanner.sweep_temps(root, lambda data: adopt.keep_bytes(replica, data))
         left = journal.pending(replica.db.read(), replica.id)
