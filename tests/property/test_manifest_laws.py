@@ -100,6 +100,7 @@ def test_an_edit_is_a_build_of_the_result(full: bool, sequence: list[Edit]) -> N
         old_root, root = root, edit_manifest(root, changes, step)
         assert root == build(tree)[0]
         assert set(step.new) <= set(node_digests(root, step, set())), "a node that nobody needs"
+        assert not set(step.new) & set(node_digests(old_root, draft, set())), "a node that was there"
         assert [*diff_manifests(old_root, root, step)] == difference(before, tree)
         draft.new.update(step.new)
     assert dict(walk_manifest(root, draft)) == tree

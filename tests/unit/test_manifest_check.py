@@ -336,3 +336,13 @@ def test_p6_around_changes(changes: str, good: bool, around: int) -> None:
         check_manifest(new, draft)
     with nullcontext() if good else pytest.raises(InvalidManifest):
         check_tree_after(new, edit, draft)
+
+
+def test_p6_looks_left_again() -> None:
+    """`m/` stands after `m-d/`, though `m` stands before `m-d`."""
+    entries = tree("m m-d/ z") | {RelPath(b"m-d/%04d" % number): F for number in range(500)}
+    old, below = build(entries)
+    edit: list[tuple[RelPath, Entry | None]] = [(RelPath(b"m"), None), (RelPath(b"m-d"), F)]
+    draft = Draft(below)
+    with pytest.raises(InvalidManifest):
+        check_tree_after(edit_manifest(old, edit, draft), edit, draft)

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+import zstandard
 
-from store.errors import InvalidManifest
+from store.errors import InvalidManifest, InvalidReply
 from store.manifest import EMPTY_NODE, EMPTY_ROOT, EntryRecord, encode_node, entry_of, parse_node, record_of
 from store.types import DIR, Digest, Entry, File, Link, RelPath, digest_of, parse_path
 from sync.core.wire import pack_delta, parse_delta
@@ -128,3 +129,9 @@ def test_empty_node() -> None:
     assert EMPTY_NODE == b'{"level":0,"entries":[]}'
     assert digest_of(EMPTY_NODE) == EMPTY_ROOT
     assert encode_node(parse_node(EMPTY_NODE)) == EMPTY_NODE
+
+
+@pytest.mark.parametrize("raw", [b'[{"path":"\xff","type":"dir"}]', b'[{"path":"a","type":"pipe"}]', b"["])
+def test_a_delta_that_cannot_be_read(raw: bytes) -> None:
+    with pytest.raises(InvalidReply):
+        parse_delta(zstandard.ZstdCompressor().compress(raw))

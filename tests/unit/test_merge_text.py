@@ -140,6 +140,14 @@ def test_hunks() -> None:
     assert diff_lines(split_lines(text("abxbx")), split_lines(text("abxbxbx"))) == [Hunk(5, 5, 5, 7)]
 
 
+def test_a_common_line_needs_company() -> None:
+    """A blank line keeps its partner at the edge of new text, and loses it in the midst of it."""
+    new = [b"x\n", b"\n", b"\n", b"\n", b"\n", b"kept\n", b"y\n"]
+    alone = [b"%d\n" % number for number in range(10)]
+    assert diff_lines([*alone, b"\n", b"kept\n", b"z\n"], new) == [Hunk(0, 10, 0, 4), Hunk(12, 13, 6, 7)]
+    assert diff_lines([*alone, b"\n", *alone, b"kept\n", b"z\n"], new) == [Hunk(0, 21, 0, 5), Hunk(22, 23, 6, 7)]
+
+
 def test_a_spent_budget_is_coarse_and_right() -> None:
     rng = random.Random(1)
     old = [b"%d\n" % number for number in range(400)]
