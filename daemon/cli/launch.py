@@ -18,7 +18,7 @@ from store.errors import DaemonUnreachable, FastestError, InvalidReply, TimedOut
 
 START_SECONDS: Final = 15.0
 STOP_SECONDS: Final = 30.0
-LEFT_SECONDS: Final = 2.0
+LEFT_SECONDS: Final = 5.0
 """After our child left, another daemon that was just starting may still answer."""
 POLL_SECONDS: Final = 0.02
 LOG_TAIL_BYTES: Final = 2000

@@ -101,6 +101,12 @@ def test_what_waits_is_named_with_the_next_step() -> None:
         assert wanted in said
 
 
+def test_why_the_cloud_is_away_is_told() -> None:
+    document = status_of(workspace(), cloud="signed-out")
+    document["daemon"]["message"] = "the keyring does not answer"
+    assert lines(document).splitlines()[-1] == "  the keyring does not answer"
+
+
 def test_many_lines_are_summed_up() -> None:
     said = lines(status_of(workspace(problems=[{"path": f"p{at}", "message": "x"} for at in range(25)])))
     assert "p19" in said and "p20" not in said and "and 5 more" in said

@@ -62,6 +62,8 @@ def status_lines(document: Document, ink: Ink) -> Iterator[str]:
         yield "no workspaces yet: `fst up` in a folder makes it one"
         yield ""
     yield ink.faint(f"daemon {plain(daemon.get('version', '?'))} (pid {daemon.get('pid', '?')}), cloud {_cloud_text(cloud)}")
+    if daemon.get("message"):
+        yield f"  {ink.warn(plain(daemon['message']))}"
 
 
 def _cloud_text(cloud: str) -> str:
