@@ -112,8 +112,15 @@ def carried_rules(root: Digest, nodes: NodeSource, read: Callable[[Digest], byte
         prefix = folder + b"/" if folder else b""
         return rule_file(prefix + RULE_FILES[0]), rule_file(prefix + RULE_FILES[1])
 
-    rules = PathRules(Rules.start(), rule_files)
-    return lambda path, entry: rules.decide(path, isinstance(entry, Dir)).ignored
+    made: list[PathRules] = []
+
+    def is_untracked(path: RelPath, entry: Entry) -> bool:
+        # Most plans remove nothing and never ask.
+        if not made:
+            made.append(PathRules(Rules.start(), rule_files))
+        return made[0].decide(path, isinstance(entry, Dir)).ignored
+
+    return is_untracked
 
 
 def _read_rule_files(folder: Folder) -> tuple[bytes | None, bytes | None]:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Final
 
 from store.blobs import BlobStore, Bulk, Recipe
-from store.blobs.frames import decode_recipe, is_recipe
+from store.blobs.frames import decode_frame, decode_recipe, is_recipe
 from store.errors import BlobMissing, InvalidReply
 from store.manifest import check_node, parse_node
 from store.manifest.node import digest_in
@@ -16,12 +16,16 @@ from sync.ports import Remote
 
 BATCH_BYTES: Final = 8 * 1024 * 1024
 NODES_AT_ONCE: Final = 4096
+FEW_BLOBS: Final = 64
+FEW_BYTES: Final = 1024 * 1024
 
 
 async def fetch_blobs(remote: Remote, blobs: BlobStore, digests: Iterable[Digest]) -> None:
     """Bring every blob that is not here; durable on return. Raises BlobMissing when the cloud does not give one."""
     wanted = await asyncio.to_thread(_lacking_in_order, blobs, digests)
     if not wanted:
+        return
+    if len(wanted) <= FEW_BLOBS and await _fetch_few(remote, blobs, wanted):
         return
     recipes = await _fetch_frames(remote, blobs, wanted)
     if recipes:
@@ -34,6 +38,24 @@ async def fetch_blobs(remote: Remote, blobs: BlobStore, digests: Iterable[Digest
     still = await asyncio.to_thread(blobs.lacking, wanted)
     if still:
         raise BlobMissing(f"the cloud did not give {len(still)} blobs, the first is {min(still).hex()}")
+
+
+async def _fetch_few(remote: Remote, blobs: BlobStore, wanted: Sequence[Digest]) -> bool:
+    """A few small blobs go inline, with one transaction and no segment. False: they are more than that."""
+    frames: list[bytes] = []
+    async for frame in remote.fetch(wanted):
+        frames.append(frame)
+        if is_recipe(frame) or sum(map(len, frames)) > FEW_BYTES:
+            return False
+    await asyncio.to_thread(_put_inline, blobs, frames, set(wanted))
+    return True
+
+
+def _put_inline(blobs: BlobStore, frames: list[bytes], asked: set[Digest]) -> None:
+    contents = [blob for frame in frames for blob in decode_frame(frame)]
+    if {digest for digest, _ in contents} != asked:
+        raise BlobMissing("the cloud did not give what it was asked for")
+    blobs.db.write_now(lambda tx: blobs.put_inline(tx, contents))
 
 
 async def _fetch_frames(remote: Remote, blobs: BlobStore, wanted: Sequence[Digest]) -> list[Recipe]:
