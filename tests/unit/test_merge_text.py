@@ -142,10 +142,10 @@ def test_hunks() -> None:
 
 def test_a_common_line_needs_company() -> None:
     """A blank line keeps its partner at the edge of new text, and loses it in the midst of it."""
-    new = [b"x\n", b"\n", b"\n", b"\n", b"\n", b"kept\n", b"y\n"]
+    new = [b"x\n", *[b"\n"] * 8, b"kept\n", b"y\n"]
     alone = [b"%d\n" % number for number in range(10)]
-    assert diff_lines([*alone, b"\n", b"kept\n", b"z\n"], new) == [Hunk(0, 10, 0, 4), Hunk(12, 13, 6, 7)]
-    assert diff_lines([*alone, b"\n", *alone, b"kept\n", b"z\n"], new) == [Hunk(0, 21, 0, 5), Hunk(22, 23, 6, 7)]
+    assert diff_lines([*alone, b"\n", b"kept\n", b"z\n"], new) == [Hunk(0, 10, 0, 8), Hunk(12, 13, 10, 11)]
+    assert diff_lines([*alone, b"\n", *alone, b"kept\n", b"z\n"], new) == [Hunk(0, 21, 0, 9), Hunk(22, 23, 10, 11)]
 
 
 def test_a_spent_budget_is_coarse_and_right() -> None:
