@@ -33,7 +33,7 @@ DOORS = {
     "platformdirs": ["daemon/client/place.py", "daemon/config.py", "cloud/config.py"],
     "pyfastcdc": ["store/blobs/chunks.py"],
     "rich": ["daemon/cli/*"],
-    "uvloop": ["cloud/app.py"],
+    "uvloop": ["daemon/app.py", "cloud/app.py"],
     "watchdog": ["sync/watch.py"],
     "zstandard": ["store/blobs/frames.py", "sync/core/wire.py"],
     # Of the standard library, what reaches past it.
