@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Final, NamedTuple, NewType, TypeVar, cast
+from typing import Any, Final, NamedTuple, NewType, TypeVar
 
 import apsw
 
@@ -66,21 +66,27 @@ class Reader:
 
     def execute(self, sql: str, params: Params = ()) -> Iterator[Row]:
         """Run one statement; rows come as they are iterated. Raises Busy, NoSpace, Unwritable, Conflicting, StoreDamaged."""
+        bindings: Any = params
         try:
-            return _rows(self._connection.execute(sql, cast("Any", params)))
+            return _rows(self._connection.execute(sql, bindings))
         except apsw.Error as error:
             raise _translated(error) from error
 
     def execute_many(self, sql: str, rows: Iterable[Params]) -> Iterator[Row]:
         """Run one statement for each of `rows`; results come in order, as they are iterated."""
+        bindings: Any = rows
         try:
-            return _rows(self._connection.executemany(sql, cast("Any", rows)))
+            return _rows(self._connection.executemany(sql, bindings))
         except apsw.Error as error:
             raise _translated(error) from error
 
     def one(self, sql: str, params: Params = ()) -> Row | None:
         """The first row, or None."""
-        return next(self.execute(sql, params), None)
+        bindings: Any = params
+        try:
+            return next(self._connection.execute(sql, bindings), None)
+        except apsw.Error as error:
+            raise _translated(error) from error
 
     def close(self) -> None:
         """Let the connection go; called by `Database.close`."""
@@ -280,6 +286,8 @@ def _create_private(path: Path) -> None:
 def _connect(path: Path, flags: int, cache_kib: int) -> apsw.Connection:
     """A connection whose settings were read back: SQLite ignores what it does not like without a word."""
     connection = apsw.Connection(str(path), flags=flags)
+    # Else SQLite parses a statement anew for each value bound, wherever a partial index might fit: three times the cost.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     settings: dict[str, int | str] = {"busy_timeout": BUSY_MS, "cache_size": -cache_kib, "foreign_keys": 1}
     if flags & apsw.SQLITE_OPEN_READWRITE:
         settings |= {"journal_mode": "wal", "synchronous": 2, "journal_size_limit": WAL_LIMIT_BYTES}

@@ -47,6 +47,12 @@ class Cache(Generic[K]):
             while self._bytes > self._max_bytes:
                 self._bytes -= len(self._kept.popitem(last=False)[1])
 
+    def clear(self) -> None:
+        """Keep nothing."""
+        with self._lock:
+            self._kept.clear()
+            self._bytes = 0
+
 
 class BlobReader:
     """Blobs out of tables and segments. Neighbours in a frame are expanded once: files of a folder lie together."""
@@ -55,6 +61,10 @@ class BlobReader:
         self._catalog = catalog
         self._segments = segments
         self._raw: Cache[tuple[int, int]] = Cache(FRAME_CACHE_BYTES)
+
+    def forget(self) -> None:
+        """Read from the disk again what was read before."""
+        self._raw.clear()
 
     def place(self, digest: Digest) -> Place:
         """Where a blob is. Raises BlobMissing."""

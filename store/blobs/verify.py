@@ -41,6 +41,7 @@ def find_problems(catalog: Catalog, segments: Segments, reader: BlobReader) -> I
 
 def forget_damaged(catalog: Catalog, reader: BlobReader, digests: Iterable[Digest]) -> set[Digest]:
     """Drop those of these blobs and nodes that cannot be read, so that they count as lacking and can be fetched again."""
+    reader.forget()  # a copy in memory would hide what is wrong on the disk
     blobs, nodes = [], []
     for digest in digests:
         try:

@@ -231,6 +231,14 @@ def test_a_flipped_bit_in_a_segment_is_named_forgotten_and_mended(tmp_path: Path
     close_store(store)
 
 
+def test_damage_behind_a_copy_in_memory_is_forgotten_too(store: BlobStore, tmp_path: Path) -> None:
+    digest, data = named(large(30_000))
+    keep(store, [(digest, data)])
+    assert store.get(digest) == data
+    write_over(segment_files(tmp_path)[0], 1000, b"damage")
+    assert store.forget_damaged([digest]) == {digest}
+
+
 @pytest.mark.parametrize("table", ["blobs", "nodes"])
 def test_damage_in_the_database_is_named_and_forgotten(store: BlobStore, table: str) -> None:
     digest, data = named(b"some text")

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pyfastcdc import FastCDC
 
 from store.blobs import BlobStore
 from store.blobs.catalog import Place
+from store.blobs.chunks import CHUNK_AVERAGE, CHUNK_MAX, CHUNK_MIN
 from store.blobs.reading import Cache
 from store.types import Digest
-from tests.blobs import close_store, digests_of, keep, keep_inline, large, named, open_store, texts
+from tests.blobs import close_store, digests_of, keep, keep_file, keep_inline, large, named, open_store, texts
 
 
 @pytest.fixture
@@ -84,3 +86,11 @@ def test_files_are_private(store: BlobStore, tmp_path: Path) -> None:
     folder = tmp_path / "one" / "segments"
     assert folder.stat().st_mode & 0o077 == 0
     assert all(file.stat().st_mode & 0o077 == 0 for file in folder.iterdir())
+
+
+def test_a_file_is_cut_as_if_it_were_in_memory_whole(store: BlobStore, tmp_path: Path) -> None:
+    data = large(25_000_000)
+    recipe = store.recipe(keep_file(store, tmp_path / "file", data))
+    assert recipe
+    cutter = FastCDC(CHUNK_AVERAGE, min_size=CHUNK_MIN, max_size=CHUNK_MAX)
+    assert [size for _, size in recipe.chunks] == [chunk.length for chunk in cutter.cut_buf(data)]
