@@ -24,7 +24,7 @@ from daemon import verbs
 from daemon.api import serve_api
 from daemon.api.attach import FIRST_VERSION, Attached
 from daemon.client.place import SOCKET_RECORD
-from daemon.config import Settings
+from daemon.config import Settings, make_places
 from daemon.git import GitFolder
 from daemon.login import Accounts, system_keyring, write_private
 from daemon.logs import start_logging
@@ -197,8 +197,7 @@ class Daemon:
 def run(settings: Settings) -> int:
     """The daemon, in the foreground, until it is told to stop. Raises AlreadyRunning, NewerStore, StoreDamaged."""
     places = settings.places
-    for folder in (places.data, places.state, places.runtime):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_places(places)
     with _single(places.state / "daemon.lock"):
         start_logging(places.logs)
         db = Database.open(places.data / "store.db", COMPONENTS)

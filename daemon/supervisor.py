@@ -13,22 +13,22 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from daemon.agenda import OWED_SECONDS, RETRY_MAX_SECONDS, Agenda
+from daemon.lookout import Lookout
 from daemon.remote import CloudRemote
 from daemon.remote.messages import Incoming
-from store.errors import Corrupt, FastestError, RootLost, Stale, TimedOut, Transient, VersionMoved
+from store.errors import Broken, Corrupt, FastestError, RootLost, Stale, TimedOut, Transient, VersionMoved
 from store.types import RelPath, parent_of, show_path
+from sync.core.plan import Problem
 from sync.core.settle import Pace
 from sync.core.state import Halt, Signal, Standing, State, halt_of, signal_of, step
 from sync.core.wire import BeatReplica
 from sync.engine import Engine
 from sync.ports import Clock
 from sync.share import SECRET
-from sync.watch import Watcher
 
 log = logging.getLogger(f"fastest.{__name__}")
 
 STALE_TRIES: Final = 8
-BARRIER_SECONDS: Final = 2.0
 BROKEN_MAX_SECONDS: Final = 60.0
 INCOMING_BOUND: Final = 64
 GLANCE_SECONDS: Final = 2.0
@@ -57,10 +57,10 @@ class Supervisor:
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()
         self._pulse = asyncio.Condition()
-        self._watcher: Watcher | None = None
+        self._lookout = Lookout(self._agenda, clock, self._wake.set)
         self._task: asyncio.Task[None] | None = None
         self.has_looked = False
-        self.problems: dict[RelPath, str] = {}
+        self.problems: dict[RelPath, Problem] = {}
         self.last_error: FastestError | None = None
 
     # --- what others see --------------------------------------------------------------------------------------------------------
@@ -99,7 +99,8 @@ class Supervisor:
     def is_settled(self) -> bool:
         """Nothing seen or known is still to be scanned, pulled or applied here."""
         busy = self._standing.state in (State.SCANNING, State.PLANNING, State.APPLYING)
-        return not (busy or self._agenda.folders or self._agenda.behind or self._incoming or self._has_owed)
+        behind = self._agenda.behind and not self.is_paused
+        return not (busy or self._agenda.folders or behind or self._incoming or self._has_owed)
 
     @property
     def is_uploaded(self) -> bool:
@@ -125,9 +126,7 @@ class Supervisor:
 
     async def catch_events(self) -> None:
         """Return once every file event that came before this call was heard."""
-        if self._watcher is not None and not self._agenda.polling:
-            await asyncio.to_thread(self._watcher.barrier, BARRIER_SECONDS)
-            self.nudged()
+        await self._lookout.catch_up()
 
     async def until(self, holds: Callable[[], bool], timeout_seconds: float | None) -> None:
         """Wait until it holds. Raises TimedOut."""
@@ -138,17 +137,6 @@ class Supervisor:
                 raise TimedOut("not there in time", "`fst status` says what is still to be done.") from None
 
     # --- what moves it ----------------------------------------------------------------------------------------------------------
-
-    def nudged(self) -> None:
-        """The watcher noticed something."""
-        if self._watcher is not None:
-            nudge = self._watcher.fetch()
-            if nudge.folders:
-                self._agenda.add_dirty(nudge.folders, nudge.paths, self._clock.steady())
-            if nudge.rescan:
-                log.info("rescan wanted", extra={"reason": nudge.rescan, "replica": self.replica_id})
-                self._agenda.rescan = True
-            self._wake.set()
 
     def connected(self, remote: CloudRemote) -> None:
         """The cloud answers: catch up."""
@@ -195,7 +183,7 @@ class Supervisor:
             async with self._lock:
                 self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        self._stop_watching()
+        self._lookout.close()
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[Engine]:
@@ -239,6 +227,7 @@ class Supervisor:
             except Exception:  # the task boundary: a mistake of ours must not end the daemon or touch other workspaces
                 crashes += 1
                 log.exception("a cycle broke", extra={"replica": self.replica_id})
+                self.last_error = Broken("a mistake of ours stopped this workspace's cycle; nothing was lost", "The log tells it.")
                 self._agenda.rescan, self._standing = True, Standing()
                 await asyncio.sleep(min(BROKEN_MAX_SECONDS, 0.5 * 2 ** min(crashes, 7)))
 
@@ -263,7 +252,7 @@ class Supervisor:
         return None
 
     def _fail(self, error: FastestError) -> None:
-        self.last_error = error
+        before, self.last_error = self.last_error, error
         now = self._clock.steady()
         self._failures += 1
         if isinstance(error, VersionMoved):
@@ -276,8 +265,9 @@ class Supervisor:
             self._agenda.back_off(now, self._failures)
         else:
             self._agenda.resume_at = now + RETRY_MAX_SECONDS
-            level = logging.ERROR if isinstance(error, Corrupt) else logging.WARNING
-            log.log(level, "halted", extra={"code": error.code, "replica": self.replica_id})
+            if before is None or before.code != error.code:
+                level = logging.ERROR if isinstance(error, Corrupt) else logging.WARNING
+                log.log(level, "halted", extra={"code": error.code, "replica": self.replica_id})
         self._standing = step(self._standing, signal, halt_of(error) if signal in HALTING else None)
 
     def _signal(self, signal: Signal) -> None:
@@ -292,18 +282,9 @@ class Supervisor:
 
     async def _open_eyes(self) -> None:
         """Recover and watch, once; again after the watcher died or the root was lost."""
-        if self._watcher is not None:
-            return
-        await self.engine.recover()
-        loop = asyncio.get_running_loop()
-        watcher = Watcher(self.engine.replica.row.root, lambda: _call_on(loop, self.nudged))
-        self._agenda.polling = not await asyncio.to_thread(watcher.start)
-        self._watcher, self._agenda.rescan = watcher, True
-
-    def _stop_watching(self) -> None:
-        if self._watcher is not None:
-            self._watcher.stop()
-            self._watcher = None
+        if not self._lookout.is_open:
+            await self.engine.recover()
+            await self._lookout.open(self.engine.replica.row.root)
 
     async def _look(self) -> None:
         taken = self._agenda.take_dirty(self._clock.steady(), self._pace())
@@ -315,7 +296,7 @@ class Supervisor:
         except FastestError as error:
             self._agenda.put_back(taken)
             if isinstance(error, RootLost):
-                self._stop_watching()
+                self._lookout.close()
             raise
         listed = result.listed
         stale = [path for path in self.problems if listed is None or parent_of(path) in listed]
@@ -325,7 +306,7 @@ class Supervisor:
             await self._begin(self.engine)
             self.has_looked = True
             await self._tell()
-        self.problems.update({problem.path: problem.message for problem in result.problems})
+        self.problems.update({problem.path: problem for problem in result.problems})
         if result.deferred:
             self._agenda.add_deferred(result.deferred, self._clock.steady())
         if result.changes:
@@ -371,7 +352,7 @@ class Supervisor:
     async def _retry_owed(self) -> None:
         if self._has_owed and self._clock.steady() >= self._agenda.owed_at:
             self._agenda.owed_at = self._clock.steady() + OWED_SECONDS
-            self.problems.update(await self.engine.retry_owed())
+            await self.engine.retry_owed()
 
     async def _push(self) -> None:
         remote = self._remote
@@ -394,23 +375,19 @@ class Supervisor:
                 return
             stopped = self._standing.state in (State.WAITING, State.HALTED)
             at = self._agenda.next_at(self._pace(), stopped=stopped, has_owed=self._has_owed)
-            paused_seconds = (self.engine.replica.row.paused_until_ms - self._clock.now_ms()) / 1000
-            if paused_seconds > 0:
-                at = min(at, self._clock.steady() + paused_seconds)
-            at = min(at, self._clock.steady() + GLANCE_SECONDS)
+            # A pause that runs out is seen at a glance, too.
+            wait_seconds = min(at - self._clock.steady(), GLANCE_SECONDS)
             try:
-                await asyncio.wait_for(self._wake.wait(), max(0.0, at - self._clock.steady()))
+                await asyncio.wait_for(self._wake.wait(), max(0.0, wait_seconds))
             except TimeoutError:
                 self._agenda.notice_sleep(self._clock.now_ms(), self._clock.steady())
                 self._glance()
 
     def _glance(self) -> None:
         """No event tells that a root was replaced or unmounted, nor that the watcher died: look now and then."""
-        died = self._watcher is not None and not self._agenda.polling and not self._watcher.is_alive
         lost = self.halt is not None and self.halt.code == RootLost.code
-        if died:
-            self._stop_watching()
-        if died or self.engine.has_root == lost:
+        if self._lookout.has_died or self.engine.has_root == lost:
+            self._lookout.close()
             self._agenda.rescan = True
 
     def _should_go(self) -> bool:
@@ -423,9 +400,3 @@ class Supervisor:
         online = self._remote is not None and not self.is_paused
         transfer = online and (agenda.unpushed or agenda.behind or bool(self._incoming))
         return go or transfer or (online and self._has_owed and now >= agenda.owed_at)
-
-
-def _call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
-    """From another thread; a loop that has ended needs no more nudges."""
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(callback)

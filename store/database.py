@@ -306,7 +306,10 @@ def _migrate(path: Path, connection: apsw.Connection, components: Sequence[Compo
     for name, version in found.items():
         # Tables of an owner we do not know may hold references we would not see: as newer as a higher number.
         if version > known.get(name, 0):
-            raise NewerStore(f"{path.name} has {name} {version}; this Fastest knows {known.get(name, 0)}", "Update Fastest.")
+            raise NewerStore(
+                f"{path.name} was written by a newer Fastest: its {name} are at {version}, this one knows {known.get(name, 0)}",
+                "Update Fastest; nothing was changed.",
+            )
     pending = [component for component in components if found.get(component.name, 0) < known[component.name]]
     if any(component.name in found for component in pending):
         _copy(path, connection)

@@ -245,6 +245,12 @@ class StoreDamaged(Corrupt):
     code = "store-damaged"
 
 
+class Broken(Corrupt):
+    """A mistake of ours stopped a workspace's cycle; the log has it."""
+
+    code = "internal"
+
+
 class InvalidReply(Corrupt):
     """The other side answered something that is not in the protocol."""
 

@@ -296,14 +296,13 @@ class Engine:
 
     # --- what else ----------------------------------------------------------------------------------------------------------------
 
-    async def retry_owed(self) -> dict[RelPath, str]:
-        """Try again what the folder refused. Returns what it still refuses, and why."""
-        return await self._run(self._retry_owed)  # type: ignore[return-value]
+    async def retry_owed(self) -> None:
+        """Try again what the folder refused."""
+        await self._run(self._retry_owed)
 
-    def _retry_owed(self) -> dict[RelPath, str]:
-        adopted = adopt.retry_owed(self.replica)
+    def _retry_owed(self) -> None:
+        adopt.retry_owed(self.replica)
         self._read_apart()
-        return adopted.problems
 
     async def verb(self, verb: Callable[..., T], *args: object, **options: object) -> T:
         """Something a person asked for, in the replica's turn."""

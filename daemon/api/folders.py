@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -24,13 +26,17 @@ from daemon.api.attach import (
 )
 from daemon.api.shapes import asked_path, path_bytes, path_document, path_within, read_body
 from store import snapshots, workspaces
-from store.errors import Conflicting, FastestError, NotFound
-from store.index import is_folder
-from store.manifest import manifest_totals
-from store.types import new_ulid, show_path
+from store.atomic import Folder
+from store.errors import Broken, Conflicting, FastestError, NotFound
+from store.index import StatIndex, is_folder
+from store.manifest import EMPTY_ROOT, manifest_totals
+from store.types import Digest, File, new_ulid, show_path
 from store.workspaces import Workspace
+from sync.core.secrets import name_reason
 from sync.core.state import State
 from sync.replica import LocalReplica
+from sync.rules import IgnoreSource
+from sync.scan import Scanner
 from sync.share import SECRET
 
 if TYPE_CHECKING:
@@ -68,17 +74,50 @@ async def bring_up(daemon: Daemon, request: web.Request) -> AsyncIterator[dict[s
             attached = Attached(workspace, attach(daemon.db, daemon.clock, workspace, root, FIRST_VERSION), True)
     else:
         workspace = attached.workspace
-    return _follow_up(daemon, workspace, attached)
+    return _follow_up(daemon, workspace, root, attached)
 
 
-async def _follow_up(daemon: Daemon, workspace: Workspace, attached: Attached | None) -> AsyncIterator[dict[str, Any]]:
+async def _follow_up(daemon: Daemon, workspace: Workspace, root: bytes, attached: Attached | None) -> AsyncIterator[dict[str, Any]]:
     if attached is None:
-        yield {"result": {"workspace": workspace.name, "project": workspace.project_name, "created": False, "dry_run": True}}
+        yield {"result": await asyncio.to_thread(_preview_document, workspace, root)}
         return
     supervisor = daemon.supervisors.get(attached.replica.id) or daemon.start_replica(attached.replica.id)
     async for line in _watch(daemon, supervisor, lambda: supervisor.has_looked):
         yield line
     yield {"result": await asyncio.to_thread(_up_document, daemon, supervisor, workspace, attached.created)}
+
+
+def _preview_document(workspace: Workspace, root: bytes) -> dict[str, Any]:
+    """What `up` would do: nothing is kept, and secrets are told by their names alone."""
+    with Folder.open_root(root) as folder:
+        found = Scanner(StatIndex(), IgnoreSource(), Nowhere(), time.time_ns).scan(folder)
+    files = [(change.path, change.new) for change in found.changes if isinstance(change.new, File)]
+    held = [(path, reason) for path, _ in files if (reason := name_reason(path)) is not None]
+    return {
+        "workspace": workspace.name, "project": workspace.project_name, "path": show_path(root), "created": False, "dry_run": True,
+        "files": len(files), "bytes": sum(entry.size for _, entry in files), "ignored": found.ignored,
+        "held_back": [{**path_document(path), "reason": str(reason)} for path, reason in held],
+    }  # fmt: skip
+
+
+class Nowhere:
+    """Where a preview's contents go."""
+
+    @contextmanager
+    def bulk(self) -> Iterator[Nowhere]:
+        """Takes everything, keeps nothing."""
+        yield self
+
+    def add(self, digest: Digest, data: bytes) -> None:
+        """Nothing."""
+
+    def has(self, digest: Digest) -> bool:
+        """Nothing is ever here."""
+        return False
+
+    def add_file(self, fd: int, size: int) -> Digest:
+        """Nothing; the digest is not asked for."""
+        return EMPTY_ROOT
 
 
 def _up_document(daemon: Daemon, supervisor: Supervisor, workspace: Workspace, created: bool) -> dict[str, Any]:
@@ -148,8 +187,9 @@ async def _watch(daemon: Daemon, supervisor: Supervisor, holds: Any) -> AsyncIte
     """Progress lines until it holds; what makes it halt is raised."""
     told = None
     while not holds():
-        if supervisor.state in (State.HALTED, State.WAITING) and supervisor.last_error is not None:
-            raise supervisor.last_error
+        error = supervisor.last_error
+        if error is not None and (supervisor.state in (State.HALTED, State.WAITING) or isinstance(error, Broken)):
+            raise error
         progress = {"phase": str(supervisor.state), "done": 0, "total": 0}
         if progress != told:
             told = progress

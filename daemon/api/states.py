@@ -11,7 +11,7 @@ from aiohttp import web
 
 from daemon.api.shapes import asked_path, path_bytes, path_document, read_body
 from store import conflicts, snapshots, workspaces
-from store.errors import InvalidValue, Offline, TimedOut
+from store.errors import Busy, InvalidValue, Offline, Stale, TimedOut, Unwritable
 from store.manifest import manifest_totals
 from store.types import show_path
 from sync.share import SECRET
@@ -57,8 +57,13 @@ def _workspace_document(daemon: Daemon, supervisor: Supervisor) -> dict[str, Any
     newest = snapshots.list_snapshots(reader, row.workspace_id, newest=1)
     waiting = conflicts.list_conflicts(reader, row.workspace_id)
     apart = workspaces.list_apart(reader, row.id)
-    problems = [{**path_document(path), "message": message} for path, message in supervisor.problems.items()]
-    problems += [{**path_document(one.path), "message": one.reason} for one in apart.values() if one.kind != SECRET]
+    problems = [{**path_document(one.path), "code": one.code, "message": one.message} for one in supervisor.problems.values()]
+    problems += [
+        {**path_document(one.path), "code": Unwritable.code, "message": one.reason} for one in apart.values() if one.kind != SECRET
+    ]
+    error = supervisor.last_error
+    if error is not None and supervisor.halt is None and not isinstance(error, Offline | Stale | Busy):
+        problems.append({"path": ".", "code": error.code, "message": error.message, "hint": error.hint})
     document = {
         "id": workspace.id, "name": workspace.name, "project": workspace.project_name, "path": show_path(row.root),
         "state": "paused" if supervisor.is_paused and supervisor.halt is None else str(supervisor.state),

@@ -1,0 +1,72 @@
+"""One replica's watcher from the daemon's side: begin, hear, ask for what is still on its way, and notice when it died."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from daemon.agenda import Agenda
+from sync.ports import Clock
+from sync.watch import Watcher
+
+log = logging.getLogger(f"fastest.{__name__}")
+
+BARRIER_SECONDS: Final = 2.0
+
+
+class Lookout:
+    """Used on the loop; what the watcher notices goes into the agenda, and `wake` is called."""
+
+    def __init__(self, agenda: Agenda, clock: Clock, wake: Callable[[], None]) -> None:
+        self._agenda = agenda
+        self._clock = clock
+        self._wake = wake
+        self._watcher: Watcher | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """It watches, or polls because the system could not watch all of it."""
+        return self._watcher is not None
+
+    @property
+    def has_died(self) -> bool:
+        """It began to watch and hears nothing any more."""
+        return self._watcher is not None and not self._agenda.polling and not self._watcher.is_alive
+
+    async def open(self, root: bytes) -> None:
+        """Begin to watch, and have everything looked at: what came before was not heard. Raises Unwritable."""
+        loop = asyncio.get_running_loop()
+        watcher = Watcher(root, lambda: _call_on(loop, self._hear))
+        self._agenda.polling = not await asyncio.to_thread(watcher.start)
+        self._watcher, self._agenda.rescan = watcher, True
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher = None
+
+    async def catch_up(self) -> None:
+        """Return once every file event that came before this call was heard."""
+        if self._watcher is not None and not self._agenda.polling:
+            await asyncio.to_thread(self._watcher.barrier, BARRIER_SECONDS)
+            self._hear()
+
+    def _hear(self) -> None:
+        if self._watcher is None:
+            return
+        nudge = self._watcher.fetch()
+        if nudge.folders:
+            self._agenda.add_dirty(nudge.folders, nudge.paths, self._clock.steady())
+        if nudge.rescan:
+            log.info("rescan wanted", extra={"reason": nudge.rescan})
+            self._agenda.rescan = True
+        self._wake()
+
+
+def _call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    """From another thread; a loop that has ended needs no more nudges."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(callback)
