@@ -39,7 +39,7 @@ bench: setup
 	$(BIN)/python -m benchmarks
 
 soak: setup
-	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 3600 tests/property tests/crash
+	HYPOTHESIS_PROFILE=soak SOAK_SECONDS=600 SEEDS=1,2,3,4 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 3600 tests/property tests/crash tests/soak
 
 hooks: setup
 	$(BIN)/pre-commit install

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import methodcaller
 from typing import NamedTuple, Protocol
 
+from store.types import show_path
 from sync.core.glob import Tail, parse_glob
 
 DEFAULTS = b"""\
@@ -57,6 +58,9 @@ class Rule(NamedTuple):
     source: bytes
     line: int
     text: bytes
+
+    def __str__(self) -> str:
+        return f"{show_path(self.source)}:{self.line}: {show_path(self.text)}"
 
 
 class Verdict(NamedTuple):

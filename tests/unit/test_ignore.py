@@ -166,6 +166,7 @@ def test_explain_names_file_and_line() -> None:
     assert rules.explain(b"x/1.a", False).rule == Rule(b".gitignore", 2, b"*.a")
     assert rules.explain(b"x/k.a", False).rule == Rule(b"x/.fstignore", 2, b"!k.a")
     assert rules.explain(b"x/k.b", False) is KEPT
+    assert str(rules.explain(b"x/1.a", False).rule) == ".gitignore:2: *.a"
 
 
 def test_a_changed_rule_file_is_read_again_and_an_equal_one_is_not() -> None:
