@@ -57,7 +57,7 @@ class Supervisor:
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()
         self._pulse = asyncio.Condition()
-        self._lookout = Lookout(self._agenda, clock, self._wake.set)
+        self.lookout = Lookout(self._agenda, clock, self._wake.set)
         self._task: asyncio.Task[None] | None = None
         self.has_looked = False
         self.problems: dict[RelPath, Problem] = {}
@@ -124,10 +124,6 @@ class Supervisor:
         row = self.engine.replica.row
         return BeatReplica(row.id, row.agreed_version, row.agreed_root.hex(), str(self.state))
 
-    async def catch_events(self) -> None:
-        """Return once every file event that came before this call was heard."""
-        await self._lookout.catch_up()
-
     async def until(self, holds: Callable[[], bool], timeout_seconds: float | None) -> None:
         """Wait until it holds. Raises TimedOut."""
         async with self._pulse:
@@ -183,7 +179,7 @@ class Supervisor:
             async with self._lock:
                 self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        self._lookout.close()
+        self.lookout.close()
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[Engine]:
@@ -195,7 +191,7 @@ class Supervisor:
 
     async def reconcile(self, *, rescan: bool = False) -> None:
         """One whole cycle now; what goes wrong in it is raised."""
-        await self.catch_events()
+        await self.lookout.catch_up()
         self._failures = 0
         for _ in range(STALE_TRIES):
             self.poke(rescan=rescan)
@@ -209,7 +205,7 @@ class Supervisor:
 
     async def look_now(self) -> None:
         """Keep what is in the folder at this moment, without the cloud."""
-        await self.catch_events()
+        await self.lookout.catch_up()
         async with self._lock:
             await self._open_eyes()
             self._agenda.rushed = True
@@ -282,9 +278,9 @@ class Supervisor:
 
     async def _open_eyes(self) -> None:
         """Recover and watch, once; again after the watcher died or the root was lost."""
-        if not self._lookout.is_open:
+        if not self.lookout.is_open:
             await self.engine.recover()
-            await self._lookout.open(self.engine.replica.row.root)
+            await self.lookout.open(self.engine.replica.row.root)
 
     async def _look(self) -> None:
         taken = self._agenda.take_dirty(self._clock.steady(), self._pace())
@@ -296,7 +292,7 @@ class Supervisor:
         except FastestError as error:
             self._agenda.put_back(taken)
             if isinstance(error, RootLost):
-                self._lookout.close()
+                self.lookout.close()
             raise
         listed = result.listed
         stale = [path for path in self.problems if listed is None or parent_of(path) in listed]
@@ -386,8 +382,8 @@ class Supervisor:
     def _glance(self) -> None:
         """No event tells that a root was replaced or unmounted, nor that the watcher died: look now and then."""
         lost = self.halt is not None and self.halt.code == RootLost.code
-        if self._lookout.has_died or self.engine.has_root == lost:
-            self._lookout.close()
+        if self.lookout.has_died or self.engine.has_root == lost:
+            self.lookout.close()
             self._agenda.rescan = True
 
     def _should_go(self) -> bool:

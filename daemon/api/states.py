@@ -35,7 +35,7 @@ async def get_status(daemon: Daemon, request: web.Request) -> Any:
         chosen = [daemon.find(asked_path(request))]
     else:
         chosen = list(daemon.supervisors.values())
-    await asyncio.gather(*(supervisor.catch_events() for supervisor in chosen))
+    await asyncio.gather(*(supervisor.lookout.catch_up() for supervisor in chosen))
     return await asyncio.to_thread(status_document, daemon, chosen)
 
 
@@ -94,7 +94,7 @@ async def wait_for_state(daemon: Daemon, request: web.Request) -> Any:
     body = await read_body(request, WaitBody)
     supervisor = daemon.find(path_bytes(body.path, body.path_b64))
     deadline = None if body.timeout_s is None else asyncio.get_running_loop().time() + body.timeout_s
-    await supervisor.catch_events()
+    await supervisor.lookout.catch_up()
     if body.for_ == "settled":
         await supervisor.until(lambda: supervisor.is_settled, _left(deadline))
     elif body.for_ in ("uploaded", "on"):
