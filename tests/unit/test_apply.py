@@ -404,12 +404,22 @@ def test_a_large_or_a_linked_save_is_rescued_too(replica: Replica, save: Callabl
     assert (applied.stale, kept(replica, stored)) == ([b"a"], True)
 
 
+class Untouchable(Folder):
+    """Nothing may be moved, not even for an instant."""
+
+    def exchange(self, temp: TempName, name: bytes) -> None:
+        raise AssertionError("exchanged")
+
+    def take_aside(self, name: bytes) -> TempName:
+        raise AssertionError("taken aside")
+
+
 @pytest.mark.parametrize("become", [*BECOMES, None], ids=str)
 def test_a_file_open_for_writing_is_left_alone(replica: Replica, become: Entry | None) -> None:
     write_tree(replica.path, {b"a": OLD})
     replica.settle()
-    with (replica.path / "a").open("r+b") as writer:
-        applied = apply(replica, step(b"a", file(OLD), become))
+    with (replica.path / "a").open("r+b") as writer, Untouchable.open_root(replica.path) as root:
+        applied = apply(replica, step(b"a", file(OLD), become), root=root)
         assert applied.stale == [b"a"]
         writer.write(MINE)
     assert (replica.path / "a").read_bytes() == MINE
@@ -420,7 +430,8 @@ def test_a_file_open_for_writing_is_left_alone(replica: Replica, become: Entry |
     [(file(NEW), "exchange"), (file(NEW), "sync"), (DIR, "exchange"), (DIR, "sync"), (None, "take_aside"), (None, "sync")],
     ids=str,
 )
-def test_a_writer_who_opened_the_file_just_in_time_gets_it_back(replica: Replica, become: Entry | None, moment: str) -> None:
+@pytest.mark.parametrize("writes", ["at once", "later"])
+def test_a_writer_who_opened_the_file_just_in_time_gets_it_back(replica: Replica, become: Entry | None, moment: str, writes: str) -> None:
     """`sync`: the writer had found the file when it came out, and opened it after the first look."""
     write_tree(replica.path, {b"a": OLD})
     replica.settle()
@@ -428,12 +439,14 @@ def test_a_writer_who_opened_the_file_just_in_time_gets_it_back(replica: Replica
     # The path walk that found the old file before it came out, in slow motion.
     found = os.open(path, os.O_PATH)
 
-    def write() -> None:
-        fd = os.open(f"/proc/self/fd/{found}", os.O_WRONLY)
-        os.write(fd, MINE)
-        writers.append(fd)
+    def open_it() -> None:
+        writers.append(os.open(f"/proc/self/fd/{found}", os.O_WRONLY))
+        if writes == "at once":
+            os.write(writers[0], MINE)
 
-    applied = meddle(replica, step(b"a", file(OLD), become), after={moment: write})
+    applied = meddle(replica, step(b"a", file(OLD), become), after={moment: open_it})
+    if writes == "later":
+        os.write(writers[0], MINE)
     for fd in [found, *writers]:
         os.close(fd)
     assert (applied.done, applied.stale) == ([], [b"a"])

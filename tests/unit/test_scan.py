@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -131,10 +132,13 @@ def test_a_name_may_change_its_kind(
 ) -> None:
     write_tree(replica.path, before)
     replica.settle()
+    was = replica.tree()
     (replica.path / "n").rename(replica.path.parent / "old")
     write_tree(replica.path, after)
-    replica.settle(*([] if full else [b""]))
-    assert replica.tree() == read_tree(replica.path)
+    result = replica.settle(*([] if full else [b""]))
+    now = read_tree(replica.path)
+    assert changes_of(result) == {path: (was.get(path), now.get(path)) for path in {*was, *now}}
+    assert (replica.tree(), len(replica.index)) == (now, len(now))
     assert replica.look().seen == {}
 
 
@@ -300,6 +304,14 @@ def test_a_file_that_changes_while_it_is_read_is_read_again_or_deferred(replica:
     assert result.deferred == (frozenset() if found else {b""})
 
 
+def test_a_read_that_came_short_is_done_again(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tree(replica.path, {b"a": b"all of it"})
+    sizes = [3]
+    really_pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, size, at: really_pread(fd, sizes.pop() if sizes else size, at))
+    assert changes_of(replica.look()) == {b"a": (None, file(b"all of it"))}
+
+
 class Forbidding(Folder):
     """Some names cannot be read: tests run as root, whom no mode stops."""
 
@@ -432,6 +444,14 @@ def test_ignored_names_are_not_entered(replica: Replica) -> None:
     assert result.ignored == 3
     result = replica.settle(b"", b"d")
     assert (result.changes, result.ignored) == ([], 3)
+
+
+def test_an_ignored_name_is_asked_about_again_when_its_kind_changes(replica: Replica) -> None:
+    write_tree(replica.path, {b".gitignore": b"build/\n", b"build/x": b""})
+    replica.settle()
+    shutil.rmtree(replica.path / "build")
+    write_tree(replica.path, {b"build": b"a file"})
+    assert changes_of(replica.settle(b"")) == {b"build": (None, file(b"a file"))}
 
 
 def test_the_order_of_rule_files_is_gits_and_then_ours(replica: Replica) -> None:
