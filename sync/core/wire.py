@@ -112,7 +112,7 @@ def parse_delta(payload: bytes) -> Delta:
             raise TooLarge(f"a delta section of {size} bytes")
         raw = zstandard.ZstdDecompressor().decompress(payload, max_output_size=MAX_DELTA_RAW_BYTES)
         records = _delta_decoder.decode(raw)
-    except (zstandard.ZstdError, msgspec.DecodeError) as error:
+    except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidReply(f"a delta section that cannot be read: {error}") from None
     return _with_checked_paths(map(entry_of, records))
 
