@@ -58,9 +58,14 @@ async def test_one_push_sent_many_times_at_once_moves_the_head_once(tmp_path: Pa
         line = await ada.line()
         step, deltas = line.step({"a": b"1"}, message="once")
         body = push_body(line.header(step), deltas, [encode_frame([(digest_of(b"1"), b"1")])])
-        replies = await asyncio.gather(*(line.send_raw(body) for _ in range(10)))
-        assert {reply.status for reply in replies} == {200} and len({reply.body for reply in replies}) == 1
-        assert (await workspace_of(line)).version == 2
+        async with ada.listening() as socket:
+            replies = await asyncio.gather(*(line.send_raw(body) for _ in range(10)))
+            assert {reply.status for reply in replies} == {200} and len({reply.body for reply in replies}) == 1
+            assert (await workspace_of(line)).version == 2
+            await line.follow()
+            await line.push({"b": b"2"})
+            heard = [(await next_message(socket)).header.head for _ in range(2)]
+            assert [head.version for head in heard if head] == [2, 3], "told once"
         events = (await ada.get(f"/v1/projects/{line.project_id}/events"))["events"]
         assert [each["type"] for each in events].count("snapshot.pushed") == 1
 

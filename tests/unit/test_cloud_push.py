@@ -11,8 +11,13 @@ import msgspec
 import pytest
 import zstandard
 
+from cloud.app import opened
+from cloud.records import accounts, projects, workspaces
 from cloud.records.snapshots import parents_first
+from cloud.records.workspaces import HeadMove, Workspace, advance_head
 from store.blobs.frames import encode_frame
+from store.database import Tx
+from store.errors import NotFound, VersionMoved
 from store.types import DIR, Digest, File, Link, digest_of
 from sync.core.wire import MAX_SECTION_BYTES, PROTOCOL, Head, PushHeader, PushStep, Section, WireSnapshot, WireWorkspace, pack_section
 from tests.clouds import EMPTY, Edits, Line, Reply, Served, in_loop, next_message, push_body, serving
@@ -98,6 +103,39 @@ async def test_the_same_push_again_gets_the_same_answer(tmp_path: Path) -> None:
         assert (await line.send(replace(line.header(step), replica_id=other.replica_id), deltas)).code == "VERSION_MOVED"
         unseen = replace(step, snapshot=line.snapshot(Digest(bytes.fromhex(step.root)), "never sent"))
         assert (await line.send(line.header(unseen), deltas)).code == "VERSION_MOVED"
+
+
+@in_loop
+async def test_a_retry_is_one_whether_it_carries_snapshots_or_not(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        line = await ready(served)
+        plain, deltas = line.step({"d": DIR})
+        body = push_body(line.header(plain), deltas)
+        assert [(await line.send_raw(body)).status for _ in range(2)] == [200, 200]
+        await line.follow()
+        root = Digest(bytes.fromhex(line.head.root))
+        one = PushStep(line.head.root, 0, line.snapshot(root, "one"))
+        two = PushStep(line.head.root, 0, line.snapshot(root, "two"))
+        assert (await line.send(line.header(one))).status == 200
+        assert (await line.send(line.header(one, two))).code == "VERSION_MOVED", "the second snapshot is news"
+
+
+def test_a_head_moves_only_from_the_version_it_has(tmp_path: Path) -> None:
+    """H1 in the SQL itself, whatever was checked before it."""
+    with opened(tmp_path) as db:
+
+        def begin(tx: Tx) -> None:
+            accounts.add_user(tx, "ada", "ada@example.org", "t")
+            projects.add_project(tx, "ada", "p", "p", "t")
+            workspaces.add_workspace(tx, Workspace("w", "p", "w", None, None, None, EMPTY, None, None, "t", 1, None), "cli")
+
+        db.write_now(begin)
+        for user_id, version in (("ada", 0), ("ada", 2), ("eve", 1)):
+            with pytest.raises((VersionMoved, NotFound)):
+                db.write_now(lambda tx, u=user_id, v=version: advance_head(tx, u, HeadMove("w", v, "x", None, None, "cli"), "t"))  # type: ignore[misc]
+        assert workspaces.get_head(db.read(), "ada", "w").version == 1
+        assert db.write_now(lambda tx: advance_head(tx, "ada", HeadMove("w", 1, "x", None, None, "cli"), "t")) == 2
+        assert workspaces.get_head(db.read(), "ada", "w").root == "x"
 
 
 @in_loop
@@ -220,6 +258,8 @@ async def test_a_hostile_delta_changes_nothing(tmp_path: Path, what: str, delta:
         await line.caller.upload(b"1", b"2")
         reply = await line.send(line.header(PushStep("0" * 64, 1)), [delta])
         assert reply.status in (413, 422) and reply.code in ("VALIDATION_ERROR", "TOO_LARGE")
+        if what in ("not sorted", "twice"):
+            assert "sorted by path, each path once" in reply.json["error"]["message"]
         assert (await head_of(line)).version == 1
 
 
