@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from daemon import verbs
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(f"fastest.{__name__}")
 
 THIN_SECONDS: Final = 3600.0
+TRIM_SECONDS: Final = 20.0
+TRIM_BYTES: Final = 70 * 1024 * 1024
 CALM_MS: Final = 2_000
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
@@ -73,6 +78,7 @@ class Upkeep:
     async def run(self) -> None:
         """Until cancelled."""
         thin_at = self._daemon.clock.steady() + THIN_SECONDS
+        trim_at = 0.0
         while True:
             now_ms = self._daemon.clock.now_ms()
             for replica_id in [one for one, due_ms in self._due_ms.items() if due_ms <= now_ms]:
@@ -80,6 +86,8 @@ class Upkeep:
             if self._daemon.clock.steady() >= thin_at:
                 thin_at = self._daemon.clock.steady() + THIN_SECONDS
                 await asyncio.to_thread(self._thin_logs)
+            if self._daemon.clock.steady() >= trim_at and await asyncio.to_thread(give_back_memory):
+                trim_at = self._daemon.clock.steady() + TRIM_SECONDS
             waits = [thin_at - self._daemon.clock.steady()] + [(due_ms - now_ms) / 1000 for due_ms in self._due_ms.values()]
             self._wake.clear()
             try:
@@ -126,6 +134,18 @@ class Upkeep:
             surplus = surplus_states(entries, now_ms)
             if surplus:
                 self._daemon.db.write_now(lambda tx, one=replica_id, gone=surplus: history.thin_log(tx, one, gone))  # type: ignore[misc]
+
+
+def give_back_memory() -> bool:
+    """After much work the C library keeps freed pages: hand them back to the system. True when that was worth a try."""
+    try:
+        resident_bytes = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+        if resident_bytes < TRIM_BYTES:
+            return False
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError):
+        return False
+    return True
 
 
 def surplus_states(entries: list[LogEntry], now_ms: int) -> list[int]:

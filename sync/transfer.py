@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Final
 
 from store.blobs import BlobStore, Bulk, Recipe
@@ -63,7 +64,9 @@ async def _fetch_frames(remote: Remote, blobs: BlobStore, wanted: Sequence[Diges
     if not wanted:
         return recipes
     asked = set(wanted)
-    with blobs.bulk() as bulk:
+    stack = ExitStack()
+    bulk = stack.enter_context(blobs.bulk())
+    try:
         async for batch in _batches(remote.fetch(wanted)):
             for frame in batch:
                 if is_recipe(frame):
@@ -72,6 +75,9 @@ async def _fetch_frames(remote: Remote, blobs: BlobStore, wanted: Sequence[Diges
                         raise InvalidReply("the cloud sent a recipe that was not asked for")
                     recipes.append(recipe)
             await asyncio.to_thread(_add_frames, bulk, [frame for frame in batch if not is_recipe(frame)], asked)
+    finally:
+        # Leaving makes it durable, which the loop must not wait for.
+        await asyncio.to_thread(stack.close)
     return recipes
 
 

@@ -39,7 +39,11 @@ async def check_store(daemon: Daemon, request: web.Request) -> AsyncIterator[dic
 
 async def _check(daemon: Daemon, body: FsckBody) -> AsyncIterator[dict[str, Any]]:
     yield {"progress": {"phase": "reading every blob", "done": 0, "total": 0}}
-    problems = await asyncio.to_thread(lambda: [f"{problem}" for problem in daemon.blobs.verify()])
+    found = await asyncio.to_thread(lambda: list(daemon.blobs.verify()))
+    if body.repair:
+        # What cannot be read is lacking from now on, and can be fetched.
+        await asyncio.to_thread(daemon.blobs.forget_damaged, [one.digest for one in found if one.digest is not None])
+    problems = [one.message for one in found]
     yield {"progress": {"phase": "checking every manifest", "done": 0, "total": 0}}
     wanted, broken = await asyncio.to_thread(_check_manifests, daemon)
     problems += broken
@@ -48,7 +52,7 @@ async def _check(daemon: Daemon, body: FsckBody) -> AsyncIterator[dict[str, Any]
     if lacking and body.repair and daemon.link.remote is not None:
         try:
             await fetch_blobs(daemon.link.remote, daemon.blobs, sorted(lacking))
-            repaired, lacking = len(lacking), set()
+            repaired, lacking, problems = len(lacking), set(), list(broken)
         except FastestError as error:
             problems.append(f"not repaired: {error.message}")
     problems += [f"blob {digest.hex()} is named by a kept state and is not here" for digest in sorted(lacking)]
