@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import ctypes
 import fcntl
 import logging
 import os
@@ -32,7 +31,7 @@ from daemon.logs import start_logging
 from daemon.remote import CloudRemote
 from daemon.remote.link import CloudLink
 from daemon.supervisor import Supervisor
-from daemon.upkeep import Upkeep
+from daemon.upkeep import Upkeep, share_heaps
 from daemon.verbs import Author
 from store import snapshots, workspaces
 from store.blobs import BLOBS, BlobStore
@@ -58,7 +57,6 @@ log = logging.getLogger(f"fastest.{__name__}")
 VERSION: Final = "0.1.0"
 COMPONENTS: Final = (BLOBS, WORKSPACES, HISTORY, SNAPSHOTS, CONFLICTS, JOURNAL, INDEX)
 THREADS: Final = 4
-MALLOPT_ARENA_MAX: Final = -8
 SWITCH_SECONDS: Final = 0.0005
 """A thread that hashes must not hold up the loop (research/stack.md 5)."""
 SUSPECT_BYTES: Final = 1024 * 1024
@@ -205,7 +203,7 @@ def run(settings: Settings) -> int:
         db = Database.open(places.data / "store.db", COMPONENTS)
         try:
             sys.setswitchinterval(SWITCH_SECONDS)
-            _share_arenas()
+            share_heaps()
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(_live(settings, db, BlobStore(db, places.data / "segments")))
         finally:
@@ -233,14 +231,6 @@ async def _live(settings: Settings, db: Database, blobs: BlobStore) -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     log.info("daemon down")
-
-
-def _share_arenas() -> None:
-    """Two of the C library's heaps serve all threads; one for each would keep what a first import freed, many times over."""
-    try:
-        ctypes.CDLL(None).mallopt(MALLOPT_ARENA_MAX, 2)
-    except (OSError, AttributeError):
-        return
 
 
 @contextmanager

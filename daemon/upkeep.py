@@ -28,6 +28,7 @@ log = logging.getLogger(f"fastest.{__name__}")
 
 THIN_SECONDS: Final = 3600.0
 TRIM_SECONDS: Final = 20.0
+MALLOPT_ARENA_MAX: Final = -8
 TRIM_BYTES: Final = 70 * 1024 * 1024
 CALM_MS: Final = 2_000
 HOUR_MS: Final = 3_600_000
@@ -134,6 +135,14 @@ class Upkeep:
             surplus = surplus_states(entries, now_ms)
             if surplus:
                 self._daemon.db.write_now(lambda tx, one=replica_id, gone=surplus: history.thin_log(tx, one, gone))  # type: ignore[misc]
+
+
+def share_heaps() -> None:
+    """Two of the C library's heaps serve all threads; one for each would keep what a first import freed, many times over."""
+    try:
+        ctypes.CDLL(None).mallopt(MALLOPT_ARENA_MAX, 2)
+    except (OSError, AttributeError):
+        return
 
 
 def give_back_memory() -> bool:

@@ -37,7 +37,7 @@ DOORS = {
     "watchdog": ["sync/watch.py"],
     "zstandard": ["store/blobs/frames.py", "sync/core/wire.py"],
     # Of the standard library, what reaches past it.
-    "ctypes": ["store/atomic.py"],
+    "ctypes": ["store/atomic.py", "daemon/upkeep.py"],
     "subprocess": ["daemon/*"],
 }
 # Imported by name in a child process, so that a keyring which hangs can be left alone.
