@@ -14,11 +14,11 @@ import ctypes
 import errno
 import fcntl
 import os
-import secrets
+import random
 import signal
 import sys
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, NewType
@@ -48,9 +48,12 @@ _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CL
 _CREATE_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIBC = ctypes.CDLL(None, use_errno=True)
 # Linux: renameat2(2). macOS: renameatx_np(2), the same arguments with other flags.
+_RENAME: Callable[[int, bytes, int, bytes, int], int] | None
 _RENAME, _NO_REPLACE, _EXCHANGE = (
     (getattr(_LIBC, "renameatx_np", None), 4, 2) if sys.platform == "darwin" else (getattr(_LIBC, "renameat2", None), 1, 2)
 )
+if _RENAME is not None:
+    _RENAME.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 _WRITE_BYTES = 1024 * 1024
 
@@ -163,7 +166,7 @@ class Folder:
                 write_all(fd, chunk)
             if like is not None:
                 os.fchmod(fd, _with_executable(like.st_mode, executable))
-            mtime_ns = os.fstat(fd).st_mtime_ns + (secrets.randbits(20) | 1)
+            mtime_ns = os.fstat(fd).st_mtime_ns + (random.getrandbits(20) | 1)
             os.utime(fd, ns=(mtime_ns, mtime_ns))
             status = os.fstat(fd)
             if fsync:
@@ -307,7 +310,7 @@ class Folder:
 
 def temp_name(name: bytes) -> TempName:
     """A new temporary name for `name`; it fits wherever any name does."""
-    return TempName(b"%s%08x-%s" % (TEMP_PREFIX, zlib.crc32(name), secrets.token_hex(6).encode()))
+    return TempName(b"%s%08x-%012x" % (TEMP_PREFIX, zlib.crc32(name), random.getrandbits(48)))
 
 
 def is_temp_for(temp: bytes, name: bytes) -> bool:
