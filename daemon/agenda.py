@@ -27,7 +27,6 @@ class Looked(msgspec.Struct, frozen=True):
     everything: bool
     folders: frozenset[bytes]
     paths: frozenset[bytes]
-    burst: Burst | None
 
 
 class Agenda:
@@ -66,17 +65,20 @@ class Agenda:
         self._deferred_at = now + DEFERRED_SECONDS
 
     def look_due(self, now: float, pace: Pace) -> bool:
-        """It is time to look at what moved."""
+        """It is time to look at what moved, or at everything."""
+        return self.rescan or now >= self._rescan_at or self.moved_due(now, pace)
+
+    def moved_due(self, now: float, pace: Pace) -> bool:
+        """Something moved since the last look, and it has settled."""
         settled = self._burst is not None and now >= due_seconds(self._burst, pace)
-        waited = bool(self._deferred) and now >= self._deferred_at
-        return self.rescan or now >= self._rescan_at or settled or waited
+        return settled or (bool(self._deferred) and now >= self._deferred_at)
 
     def take_dirty(self, now: float, pace: Pace) -> Looked | None:
         """What to look at now, or None when it is not time."""
         if not (self.look_due(now, pace) or (self.rushed and (self._dirty or self._deferred))):
             return None
         everything = self.rescan or now >= self._rescan_at
-        taken = Looked(everything, frozenset(self._dirty | self._deferred), frozenset(self._paths), self._burst)
+        taken = Looked(everything, frozenset(self._dirty | self._deferred), frozenset(self._paths))
         self._burst, self.rescan = None, False
         self._dirty, self._paths, self._deferred = set(), set(), set()
         if everything:
@@ -85,11 +87,16 @@ class Agenda:
         return taken
 
     def put_back(self, taken: Looked) -> None:
-        """The look failed: all of it is still to be done."""
+        """The look failed: all of it is still to be done, but not at once again: the next rush or event takes it along."""
         self._dirty |= taken.folders
         self._paths |= taken.paths
-        self._burst = self._burst or taken.burst
         self.rescan = self.rescan or taken.everything
+
+    def hush(self) -> None:
+        """A cycle failed: what was due is still to be done, but only news or the time to resume call for it."""
+        self._burst = None
+        self._dirty |= self._deferred
+        self._deferred = set()
 
     def back_off(self, now: float, failures: int) -> None:
         """Try again later, each time later, with jitter."""
@@ -98,14 +105,12 @@ class Agenda:
 
     def next_at(self, pace: Pace, *, stopped: bool, has_owed: bool) -> float:
         """When something is due by itself, on the steady clock."""
-        times = [self._rescan_at]
+        times = [self.resume_at if stopped else self._rescan_at]
         if self._burst is not None:
             times.append(due_seconds(self._burst, pace))
         if self._deferred:
             times.append(self._deferred_at)
-        if stopped:
-            times.append(self.resume_at)
-        if has_owed:
+        if has_owed and not stopped:
             times.append(self.owed_at)
         return min(times)
 

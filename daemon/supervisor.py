@@ -230,6 +230,8 @@ class Supervisor:
     async def _cycle(self) -> FastestError | None:
         """scanning -> planning -> applying -> pushing -> idle, as far as it gets. Returns what stopped it."""
         try:
+            if self._standing.state in (State.WAITING, State.HALTED):
+                self._agenda.rushed = True
             if self._standing.state is not State.SCANNING:
                 self._signal(Signal.NUDGE if self._standing.state is State.IDLE else Signal.RESUME)
             await self._open_eyes()
@@ -256,6 +258,7 @@ class Supervisor:
         if isinstance(error, Stale) and self._failures <= STALE_TRIES:
             self._standing = step(self._standing, Signal.STALE)
             return
+        self._agenda.hush()
         signal = Signal.TRANSIENT if isinstance(error, Stale) else signal_of(error)
         if isinstance(error, Transient | Stale):
             self._agenda.back_off(now, self._failures)
@@ -371,10 +374,8 @@ class Supervisor:
                 return
             stopped = self._standing.state in (State.WAITING, State.HALTED)
             at = self._agenda.next_at(self._pace(), stopped=stopped, has_owed=self._has_owed)
-            # A pause that runs out is seen at a glance, too.
-            wait_seconds = min(at - self._clock.steady(), GLANCE_SECONDS)
-            try:
-                await asyncio.wait_for(self._wake.wait(), max(0.0, wait_seconds))
+            try:  # a pause that runs out is seen at a glance, too
+                await asyncio.wait_for(self._wake.wait(), max(0.0, min(at - self._clock.steady(), GLANCE_SECONDS)))
             except TimeoutError:
                 self._agenda.notice_sleep(self._clock.now_ms(), self._clock.steady())
                 self._glance()
@@ -384,15 +385,15 @@ class Supervisor:
         lost = self.halt is not None and self.halt.code == RootLost.code
         if self.lookout.has_died or self.engine.has_root == lost:
             self.lookout.close()
-            self._agenda.rescan = True
+            self._agenda.rescan = self._agenda.rushed = True
 
     def _should_go(self) -> bool:
         now, agenda, standing = self._clock.steady(), self._agenda, self._standing
         if standing.halt is not None and standing.halt.corrupt:
             return agenda.rushed
-        go = agenda.rushed or agenda.look_due(now, self._pace())
         if standing.state in (State.WAITING, State.HALTED):
-            return go or bool(self._incoming) or now >= agenda.resume_at
+            return agenda.rushed or agenda.moved_due(now, self._pace()) or bool(self._incoming) or now >= agenda.resume_at
+        go = agenda.rushed or agenda.look_due(now, self._pace())
         online = self._remote is not None and not self.is_paused
         transfer = online and (agenda.unpushed or agenda.behind or bool(self._incoming))
         return go or transfer or (online and self._has_owed and now >= agenda.owed_at)

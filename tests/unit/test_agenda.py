@@ -36,6 +36,9 @@ def test_a_look_that_failed_is_still_to_be_done() -> None:
     taken = agenda.take_dirty(102.0, PACE)
     assert taken is not None
     agenda.put_back(taken)
+    assert agenda.folders == 1
+    assert not agenda.look_due(103.0, PACE), "a look that fails must not be tried again at once, for ever"
+    agenda.rushed = True
     again = agenda.take_dirty(103.0, PACE)
     assert again is not None and again.folders == {b"src"}
 
@@ -73,3 +76,14 @@ def test_a_machine_that_slept_looks_at_everything() -> None:
     assert not agenda.rescan
     agenda.notice_sleep(5_000_000, 111.0)
     assert agenda.rescan
+
+
+def test_what_failed_is_waited_for_and_never_spun_on() -> None:
+    agenda = Agenda()
+    agenda.add_dirty({b""}, {b"a"}, 100.0)
+    agenda.back_off(200.0, 1)
+    agenda.hush()
+    assert not agenda.moved_due(200.0, PACE)
+    assert agenda.next_at(PACE, stopped=True, has_owed=True) > 200.0
+    agenda.add_dirty({b""}, {b"b"}, 200.1)
+    assert agenda.moved_due(200.2, PACE), "news calls again"
