@@ -46,6 +46,11 @@ def find_session(reader: Reader, token_hash: str, now: str) -> tuple[str, Accoun
     return None if row is None else (row[0], Account(*row[1:]))
 
 
+def is_live(reader: Reader, session_id: str, now: str) -> bool:
+    """True while the session is neither revoked nor expired."""
+    return reader.one("SELECT 1 FROM sessions WHERE id = $1 AND expires_at > $2", (session_id, now)) is not None
+
+
 def remove_session(tx: Tx, user_id: str, session_id: str) -> None:
     """Revoke one session; its token is worth nothing from here on."""
     tx.execute("DELETE FROM sessions WHERE user_id = $1 AND id = $2", (user_id, session_id))

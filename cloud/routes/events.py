@@ -11,7 +11,7 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from cloud.context import Cloud
 from cloud.events import Listener
 from cloud.records import replicas, workspaces
-from cloud.records.accounts import Account
+from cloud.records.accounts import Account, is_live
 from cloud.routes.envelope import account_of, cloud_of
 from cloud.routes.replicas import tell_machines
 from store.database import Tx
@@ -50,6 +50,8 @@ async def _serve(cloud: Cloud, account: Account, listener: Listener, socket: web
             beat = _beat_in(message)
             if beat is None:
                 await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"only beats are understood")
+                break
+            if not is_live(cloud.read(), account.session_id, cloud.now()):
                 break
             await _seen(cloud, account, listener.machine_id, beat)
     finally:

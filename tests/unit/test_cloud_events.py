@@ -186,6 +186,20 @@ async def test_signing_out_ends_the_listener(tmp_path: Path) -> None:
 
 
 @in_loop
+async def test_an_expired_session_hears_no_more_after_its_next_beat(tmp_path: Path) -> None:
+    clock = [wall_ms()]
+    async with serving(tmp_path / "cloud", now_ms=lambda: clock[0]) as served:
+        async with served.user().listening() as socket:
+            await socket.send_str('{"type":"beat"}')
+            await next_message(socket, "machines")
+            clock[0] += 31 * 24 * 3_600_000
+            await socket.send_str('{"type":"beat"}')
+            while (await socket.receive(timeout=10)).type is not aiohttp.WSMsgType.CLOSE:
+                continue
+        await until(lambda: listeners(served) == 0)
+
+
+@in_loop
 async def test_a_listener_that_does_not_keep_up_is_cut_off() -> None:
     async with asyncio.timeout(10):
         slow = Listener("user", "session", "machine")
