@@ -6,10 +6,11 @@ import itertools
 
 import pytest
 
-from store.types import Entry, File, RelPath
-from sync.core.plan import ADD_ADD, EDIT_EDIT, FILE_FOLDER, NAME_COLLISION, Action, Clash
-from tests.alphabet import FILES, N, entry, path, show_tree, tree
-from tests.planning import no_join, plan_trees, wanted
+from store.manifest import NodeSource, node_digests
+from store.types import Digest, Entry, File, RelPath
+from sync.core.plan import ADD_ADD, EDIT_EDIT, FILE_FOLDER, NAME_COLLISION, Action, Clash, Fold, plan
+from tests.alphabet import FILES, N, entry, manifest, new_draft, path, show_tree, tree
+from tests.planning import all_tracked, no_join, plan_trees, wanted
 
 SIX = ("N", "F1", "F2", "F1X", "L1", "D")
 
@@ -274,3 +275,33 @@ def test_a_held_path_says_whose_name_it_has() -> None:
 def test_where_names_are_kept_apart_nothing_is_held() -> None:
     made = plan_trees("-", "a=F1", "A=F1")
     assert (wanted(made, "a=F1"), made.held) == (tree("a=F1 A=F1"), ())
+
+
+# --- what it costs ----------------------------------------------------------------------------------------------------------
+
+
+class CountedNodes:
+    """A node source that counts what is read."""
+
+    def __init__(self, below: NodeSource) -> None:
+        self.below = below
+        self.reads = 0
+
+    def get_node(self, digest: Digest) -> bytes:
+        self.reads += 1
+        return self.below.get_node(digest)
+
+
+@pytest.mark.parametrize("fold", [None, bytes.lower])
+def test_a_few_changes_in_a_large_tree_read_a_few_nodes(fold: Fold | None) -> None:
+    draft = new_draft()
+    large = tree(" ".join(f"d{number % 50:02}/f{number}=F1" for number in range(5000)))
+    base = manifest(large, draft)
+    local = manifest({**large, path("d07/f7"): FILES[2]}, draft)
+    remote = manifest({**large, path("d31/f31"): FILES[2], path("d31/new"): FILES[3]}, draft)
+    whole = sum(1 for _ in node_digests(base, draft, set()))
+
+    nodes = CountedNodes(draft)
+    made = plan(base, local, remote, nodes, join=no_join, untracked=all_tracked, fold=fold)
+    assert [step.path for step in made.actions] == [b"d31/f31", b"d31/new"]
+    assert nodes.reads < 30 < whole
