@@ -35,6 +35,7 @@ from sync.rules import carried_rules
 from sync.share import SECRET, owe
 
 SYNC_ACTOR: Final = "sync"
+RESCUED: Final = "rescued"
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -115,7 +116,26 @@ def _carry_out(replica: LocalReplica, steps: Sequence[Action]) -> Applied:
     if not steps:
         return Applied.nothing()
     with replica.open_root() as root:
-        return apply_plan(steps, root, replica.blobs, replica.index, keep=lambda data: keep_bytes(replica, data), ignore=replica.ignore)
+        applied = apply_plan(steps, root, replica.blobs, replica.index, keep=lambda data: keep_bytes(replica, data), ignore=replica.ignore)
+    pin_rescued(replica, applied.rescued)
+    return applied
+
+
+def pin_rescued(replica: LocalReplica, rescued: Sequence[tuple[RelPath, Digest]]) -> None:
+    """Content that lost its place before any state named it stays: as a settled record, which the collector honours."""
+    now_ms = replica.clock.now_ms()
+    records = []
+    for path, digest in rescued:
+        ours = record_of(path, File(digest, replica.blobs.size(digest)))
+        identity, workspace_id = new_ulid(now_ms), replica.row.workspace_id
+        records.append(Conflict(identity, workspace_id, path, RESCUED, None, ours, None, "resolved", now_ms, RESCUED, now_ms))
+
+    def work(tx: Tx) -> None:
+        for record in records:
+            conflicts.put_conflict(tx, record, sent=True)
+
+    if records:
+        replica.db.write_now(work)
 
 
 def keep_bytes(replica: LocalReplica, data: bytes) -> Digest:

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from store import conflicts, history, journal, snapshots, workspaces
+from store.atomic import TEMP_PREFIX
 from store.blobs.frames import decode_frame, is_recipe
 from store.conflicts import Conflict
 from store.database import Tx
@@ -316,7 +317,8 @@ class Engine:
         replica = self.replica
         self._read_apart()
         with replica.open_root() as root:
-            self._scanner.sweep_temps(root, lambda data: adopt.keep_bytes(replica, data))
+            kept, _ = self._scanner.sweep_temps(root, lambda data: adopt.keep_bytes(replica, data))
+        adopt.pin_rescued(replica, [(RelPath(TEMP_PREFIX), digest) for digest in kept])
         left = journal.pending(replica.db.read(), replica.id)
         if left is None:
             return
