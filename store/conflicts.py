@@ -67,6 +67,11 @@ def put_conflict(tx: Tx, conflict: Conflict, *, sent: bool) -> None:
     )  # fmt: skip
 
 
+def drop_conflicts(tx: Tx, conflict_ids: list[str]) -> None:
+    """Forget records of a plan that was not carried out there; what was told to the cloud stays."""
+    tx.execute_many("DELETE FROM conflicts WHERE id = $1 AND sent = 0", ((conflict_id,) for conflict_id in conflict_ids))
+
+
 def mark_sent(tx: Tx, conflict_ids: list[str]) -> None:
     """The cloud has these records as they are here."""
     tx.execute_many("UPDATE conflicts SET sent = 1 WHERE id = $1", ((conflict_id,) for conflict_id in conflict_ids))

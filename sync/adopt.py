@@ -96,18 +96,30 @@ def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apa
         if brake.holds:
             raise BrakeHeld(brake.sentence, "`fst approve` lets it in; until then nothing of it is applied.")
     steps = [step for step in decided.actions if step.path not in apart]
-    _begin(replica, received, made, boot_id)
+    records = new_records(replica, decided.clashes)
+    _begin(replica, received, made, records, boot_id)
     applied = _carry_out(replica, steps)
-    return _finish(replica, received, decided, applied, apart)
+    return _finish(replica, received, decided, records, applied, apart)
 
 
-def _begin(replica: LocalReplica, received: Received, made: Mapping[Digest, bytes], boot_id: str) -> None:
+def new_records(replica: LocalReplica, clashes: Sequence[Clash]) -> list[Conflict]:
+    """A record for each clash that has none yet: a plan that is made again after a crash finds those it wrote before."""
+    waiting = conflicts.list_conflicts(replica.db.read(), replica.row.workspace_id)
+    known = {(one.path, one.ours, one.theirs) for one in waiting}
+    made = [_record(replica, clash) for clash in clashes]
+    return [record for record in made if (record.path, record.ours, record.theirs) not in known]
+
+
+def _begin(replica: LocalReplica, received: Received, made: Mapping[Digest, bytes], records: Sequence[Conflict], boot_id: str) -> None:
+    """J1, and with it the records: once the path has the head's bytes, no plan would find the clash again."""
     started = Pending(replica.row.agreed_root, received.root, boot_id, replica.clock.now_ms())
 
     def work(tx: Tx) -> None:
         replica.blobs.put_inline(tx, made.items())
         replica.blobs.put_nodes(tx, received.draft.new)
         journal.begin(tx, replica.id, started)
+        for record in records:
+            conflicts.put_conflict(tx, record, sent=False)
 
     replica.db.write_now(work)
 
@@ -145,7 +157,9 @@ def keep_bytes(replica: LocalReplica, data: bytes) -> Digest:
     return digest
 
 
-def _finish(replica: LocalReplica, received: Received, decided: Plan, applied: Applied, apart: Mapping[RelPath, Apart]) -> Adopted:
+def _finish(
+    replica: LocalReplica, received: Received, decided: Plan, records: Sequence[Conflict], applied: Applied, apart: Mapping[RelPath, Apart]
+) -> Adopted:
     row, draft = replica.row, received.draft
     done = {step.path: step.become for step in applied.done}
     refused = dict(applied.problems)
@@ -153,8 +167,8 @@ def _finish(replica: LocalReplica, received: Received, decided: Plan, applied: A
     taken = {step.path: step.become for step in decided.actions if step.path not in stale}
     shared_root = edit_manifest(row.shared_root, sorted(taken.items()), draft)
     owed = owe({path: reason for path, reason in refused.items() if path not in apart})
-    clashes = [clash for clash in decided.clashes if clash.path in done or (clash.path not in taken and not stale)]
-    records = [_record(replica, clash) for clash in clashes]
+    # A step that was left alone has no clash yet: the next plan decides about it anew.
+    undecided = [record.id for record in records if record.path in stale]
     shared_is_current = row.shared_full == row.full_root
 
     def also(tx: Tx, full_root: Digest) -> None:
@@ -166,13 +180,12 @@ def _finish(replica: LocalReplica, received: Received, decided: Plan, applied: A
         if not stale:
             workspaces.set_agreed(tx, replica.id, received.head.version, received.root, received.head.epoch)
             journal.finish(tx, replica.id)
-        for record in records:
-            conflicts.put_conflict(tx, record, sent=False)
+        conflicts.drop_conflicts(tx, undecided)
         keep_learned(tx, received.snapshots, received.conflicts)
 
     replica.commit(changes=sorted(done.items()), seen=applied.seen, contents=(), actor=SYNC_ACTOR, draft=draft, also=also)
     replica.reload()
-    return Adopted(len(done), len(records), tuple(sorted(stale)), refused)
+    return Adopted(len(done), len(records) - len(undecided), tuple(sorted(stale)), refused)
 
 
 def keep_learned(tx: Tx, known: Sequence[Snapshot], records: Sequence[Conflict]) -> None:

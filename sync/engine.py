@@ -249,7 +249,7 @@ class Engine:
         if head is None:
             raise InvalidReply("the cloud's answer names no head")
         if head.version == row.agreed_version and head.root == row.agreed_root.hex():
-            await self._run(self._learn, incoming)
+            await self._learn(remote, incoming)
             return None
         received: Received | None = await self._run(self._receive, incoming)  # type: ignore[assignment]
         if received is None:
@@ -290,10 +290,15 @@ class Engine:
         lacking = self.replica.blobs.lacking(digest for digest in found if digest not in received.contents)
         return [digest for digest in found if digest in lacking]
 
-    def _learn(self, incoming: CatchUp) -> None:
-        if incoming.snapshots or incoming.conflicts:
-            known, records = adopt.learned_of(self.replica, incoming)
-            self.replica.db.write_now(lambda tx: adopt.keep_learned(tx, known, records))
+    async def _learn(self, remote: Remote, incoming: CatchUp) -> None:
+        """Snapshots and conflict records without a move of the head; the texts of open records come along."""
+        if not (incoming.snapshots or incoming.conflicts):
+            return
+        known, records = adopt.learned_of(self.replica, incoming)
+        pinned = [digest for record in records if record.is_open for digest in adopt.pinned_digests(record)]
+        if pinned:
+            await transfer.fetch_blobs(remote, self.replica.blobs, pinned)
+        await self._run(lambda: self.replica.db.write_now(lambda tx: adopt.keep_learned(tx, known, records)))
 
     # --- what else ----------------------------------------------------------------------------------------------------------------
 

@@ -236,6 +236,9 @@ class Inotify:
             return
         if is_ours(event.name):
             return
+        if event.name.startswith(TEMP_PREFIX):
+            self._watcher.note(folder, event.name)  # a cookie; a folder being built is watched once it is shown
+            return
         if mask & self.IS_FOLDER and mask & (self.CREATE | self.DELETE | self.MOVED_FROM | self.MOVED_TO):
             path = _join(folder, event.name)
             self._forget(path)
@@ -286,7 +289,9 @@ class Inotify:
             yield path
 
     def _is_within(self, entry: os.DirEntry[bytes]) -> bool:
-        return not is_ours(entry.name) and entry.stat(follow_symlinks=False).st_dev == self._device
+        return (
+            not is_ours(entry.name) and not entry.name.startswith(TEMP_PREFIX) and entry.stat(follow_symlinks=False).st_dev == self._device
+        )
 
     def _add(self, path: bytes) -> bool:
         mask = Mask(self.WATCHED | self.ONLY_FOLDERS | self.NO_FOLLOW | self.NO_UNLINKED)

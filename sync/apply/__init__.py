@@ -37,12 +37,16 @@ def apply_plan(
 
     `ignore` tells ignored leftovers in a folder that is to go from new files: the first are a problem, the second make it stale.
     """
-    run = Run(root, blobs, index, keep, ignore, durable=len(steps) <= FEW_STEPS)
+    few = len(steps) <= FEW_STEPS
+    run = Run(root, blobs, index, keep, ignore, durable=few)
     try:
-        for step in steps:
-            run.carry_out(step)
+        if few:
+            for step in steps:
+                run.carry_out(step)
+        else:
+            run.carry_out_all(steps)
     finally:
         run.leave()
-    if len(steps) > FEW_STEPS:
+    if not few:
         sync_file_system(root.fd)
     return run.applied

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final, NamedTuple
 
@@ -11,8 +12,9 @@ import msgspec
 
 from store.atomic import Folder, TempName, Written
 from store.errors import FastestError, FileMoved, Unwritable
-from store.index import StatIndex, make_record
+from store.index import StatIndex, doubt_record, make_record
 from store.types import DIR, Digest, Dir, Entry, File, Link, RelPath, is_ours, parent_of, show_path
+from sync.apply.build import GRAIN_NS, Built, build_folder, find_new_folders, remove_built
 from sync.apply.site import Blobs, Held, Keep, Site
 from sync.core.plan import Action
 from sync.rules import IgnoreSource
@@ -86,6 +88,17 @@ class Run:
         except FastestError as error:
             self.applied.problems[step.path] = error.message
 
+    def carry_out_all(self, steps: Sequence[Action]) -> None:
+        """A large plan: new folders are built out of sight first, and shown when their turn comes; all else goes step by step."""
+        folders = find_new_folders(steps)
+        built = {top: its for top in folders if folders[top] and (its := self._build(top, folders[top])) is not None}
+        inside = {step.path for top in built for step in folders[top]}
+        for step in steps:
+            if step.path in built:
+                self._show(step, folders[step.path], built[step.path])
+            elif step.path not in inside:
+                self.carry_out(step)
+
     def leave(self) -> None:
         """Make what was done in the open folder durable, take a last look at what came out, and close it."""
         site, self._site = self._site, None
@@ -114,6 +127,35 @@ class Run:
             if path in self.applied.problems:
                 return self.applied.problems[path]
         return None
+
+    # --- new folders --------------------------------------------------------------------------------------------------------------
+
+    def _build(self, top: RelPath, steps: list[Action]) -> Built | None:
+        """None when it cannot be built ahead; what is in the way is then met step by step."""
+        try:
+            return build_folder(self._enter(parent_of(top)).folder, top, steps, self._blobs)
+        except FastestError:
+            return None
+
+    def _show(self, top: Action, steps: list[Action], built: Built) -> None:
+        name = top.path.rpartition(b"/")[2]
+        try:
+            site = self._enter(parent_of(top.path))
+            try:
+                site.folder.place(built.temp, name)
+            except FastestError:
+                remove_built(site.folder, top.path, built)
+                raise
+        except FastestError:
+            for step in (top, *steps):
+                self.carry_out(step)
+            return
+        status = site.folder.stat(name)
+        self._done(site, top, site.record_dir(name))
+        sure_ns = 0 if status is None else status.st_ctime_ns - GRAIN_NS
+        for step, record, mtime_ns in built.made:
+            self._done(site, step, record if mtime_ns < sure_ns else doubt_record(record))
+        self.applied.problems.update(built.problems)
 
     # --- steps --------------------------------------------------------------------------------------------------------------------
 

@@ -171,21 +171,11 @@ class Site:
         self.touched = True
         match become:
             case File():
-                return self.folder.write_temp(name, self._checked(become), become.executable, fsync=self._durable, like=like)
+                return self.folder.write_temp(name, checked(self._blobs, become), become.executable, fsync=self._durable, like=like)
             case Link():
                 return self.folder.make_temp_link(name, become.target)
             case Dir():
                 return self.folder.make_temp_dir(name)
-
-    def _checked(self, file: File) -> Iterator[bytes]:
-        """B2: a file's bytes, proven before the last of them lets it be placed."""
-        whole, size = hashlib.sha256(), 0
-        for piece in self._blobs.stream(file.digest):
-            whole.update(piece)
-            size += len(piece)
-            yield piece
-        if whole.digest() != file.digest or size != file.size:
-            raise BlobDamaged(f"the bytes kept as {file.digest.hex()} are others", "Run `fst fsck`.")
 
     def discard_ours(self, temp: TempName, become: Entry) -> None:
         """Remove a temporary that holds what was to come."""
@@ -205,6 +195,17 @@ class Site:
         if status is None or not ours.is_at(status):
             return make_record(become, None)
         return make_record(become, status, doubted=not isinstance(become, File) or status.st_mtime_ns % 1000 == 0)
+
+
+def checked(blobs: Blobs, file: File) -> Iterator[bytes]:
+    """B2: a file's bytes, proven before the last of them lets it be placed. Raises BlobMissing, BlobDamaged."""
+    whole, size = hashlib.sha256(), 0
+    for piece in blobs.stream(file.digest):
+        whole.update(piece)
+        size += len(piece)
+        yield piece
+    if whole.digest() != file.digest or size != file.size:
+        raise BlobDamaged(f"the bytes kept as {file.digest.hex()} are others", "Run `fst fsck`.")
 
 
 def _holds(fd: int, status: os.stat_result, expect: File) -> bool:

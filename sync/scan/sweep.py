@@ -43,11 +43,9 @@ def sweep_temps(root: Folder, index: StatIndex, ignore: IgnoreSource, keeper: Ke
 
 def _sweep(folder: Folder, path: bytes, temp: TempName, keeper: Keeper, keep: Keep, kept: list[Digest], problems: list[Problem]) -> None:
     try:
-        digest = _remove(folder, temp, keeper, keep)
+        kept += _remove(folder, temp, keeper, keep)
     except FastestError as error:
         problems.append(Problem(RelPath(path + b"/" + temp if path else temp), error.code, error.message))
-    else:
-        kept += [] if digest is None else [digest]
 
 
 def _is_carried(root: Folder, folder: Folder, path: bytes, name: bytes, index: StatIndex, ignore: IgnoreSource) -> bool:
@@ -57,22 +55,30 @@ def _is_carried(root: Folder, folder: Folder, path: bytes, name: bytes, index: S
     return not is_ours(name) and ignore.rules_in(root, path, folder).admit(name, is_dir=True)
 
 
-def _remove(folder: Folder, temp: TempName, keeper: Keeper, keep: Keep) -> Digest | None:
-    """Remove one; the digest if it had to be kept."""
+def _remove(folder: Folder, temp: TempName, keeper: Keeper, keep: Keep) -> list[Digest]:
+    """Remove one, with all below it where it is a folder that was being built; the digests of what had to be kept."""
     status = folder.stat(temp)
     if status is None:
-        return None
-    digest = None
+        return []
     if stat.S_ISDIR(status.st_mode):
+        with folder.open(temp) as inside:
+            kept = [digest for entry in inside.scan() for digest in _remove(inside, _aside(inside, entry), keeper, keep)]
         if not folder.remove_dir(temp):
             raise Unwritable(f"{show_path(temp)} was left by a crash and is not empty", "Look into it, and remove it by hand.")
-        return None
+        return kept
+    kept = []
     if stat.S_ISREG(status.st_mode):
         digest = _keep_unknown(folder, temp, status, keeper, keep)
+        kept = [] if digest is None else [digest]
     elif stat.S_ISLNK(status.st_mode):
-        digest = keep(folder.read_link(temp))
+        kept = [keep(folder.read_link(temp))]
     folder.discard(temp)
-    return digest
+    return kept
+
+
+def _aside(folder: Folder, entry: os.DirEntry[str]) -> TempName:
+    name = os.fsencode(entry.name)
+    return TempName(name) if name.startswith(TEMP_PREFIX) else folder.take_aside(name)
 
 
 def _keep_unknown(folder: Folder, temp: TempName, status: os.stat_result, keeper: Keeper, keep: Keep) -> Digest | None:

@@ -1,0 +1,194 @@
+"""A cloud in memory behind the engine's port, and replicas with real folders and real stores that meet there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from daemon.app import COMPONENTS
+from store import workspaces
+from store.atomic import Folder
+from store.blobs import BlobStore
+from store.blobs.frames import decode_frame, encode_frame
+from store.database import Database
+from store.errors import BlobsMissing, VersionMoved
+from store.manifest import EMPTY_ROOT, MemoryNodes, diff_manifests, edit_manifest
+from store.manifest.source import Draft
+from store.types import Digest, File, RelPath, digest_of, new_ulid, parse_digest
+from store.workspaces import Replica, Workspace
+from sync.core.brake import Limits
+from sync.core.wire import Delta, Head, PushHeader, WireConflict, WireSnapshot, WireWorkspace, parse_delta
+from sync.engine import Engine, Policy
+from sync.replica import LocalReplica
+from sync.scan import Scanner
+from sync.share import Suspect
+
+WORKSPACE = Workspace(new_ulid(1), new_ulid(1), "thing", "main", 1, True)
+
+
+class CatchUpAnswer(msgspec.Struct):
+    head: Head
+    parent_root: Digest | None
+    delta: Delta | None
+    frames: tuple[bytes, ...] = ()
+    snapshots: tuple[WireSnapshot, ...] = ()
+    conflicts: tuple[WireConflict, ...] = ()
+
+
+class MemoryCloud:
+    """One head moved by compare-and-swap; whatever the port promises and nothing else."""
+
+    def __init__(self) -> None:
+        self.nodes_kept = MemoryNodes()
+        self.blobs: dict[Digest, bytes] = {}
+        self.root, self.version = EMPTY_ROOT, 1
+        self.records: dict[str, WireConflict] = {}
+        self.taken: list[WireSnapshot] = []
+        self.lose_answers = 0
+
+    def head(self) -> Head:
+        return Head(WORKSPACE.id, "epoch", self.version, self.root.hex())
+
+    async def workspace(self, workspace_id: str) -> WireWorkspace:
+        return WireWorkspace(WORKSPACE.id, WORKSPACE.project_id, "main", self.version, self.root.hex(), "epoch")
+
+    async def catch_up(self, workspace_id: str, version: int, root: Digest) -> CatchUpAnswer:
+        delta = [(change.path, change.new) for change in diff_manifests(root, self.root, self.nodes_kept)]
+        return CatchUpAnswer(self.head(), root, delta, (), tuple(self.taken), tuple(self.records.values()))
+
+    async def push(self, workspace_id: str, header: PushHeader, deltas: Iterable[bytes], frames: Iterable[bytes]) -> Head:
+        if header.expected_version != self.version or header.parent_root != self.root.hex():
+            raise VersionMoved("moved", head=self.head())
+        for frame in frames:
+            self.blobs.update(decode_frame(frame))
+        waiting, root = list(deltas), self.root
+        for step in header.steps:
+            changes = [change for _ in range(step.sections) for change in parse_delta(waiting.pop(0))]
+            absent = [entry.digest for _, entry in changes if isinstance(entry, File) and entry.digest not in self.blobs]
+            if absent:
+                raise BlobsMissing("absent", digests=absent)
+            draft = Draft(self.nodes_kept)
+            root = edit_manifest(root, changes, draft)
+            assert root == parse_digest(step.root)
+            for data in draft.new.values():
+                self.nodes_kept.put(data)
+            self.taken += [step.snapshot] if step.snapshot is not None else []
+        self.root, self.version = root, self.version + 1
+        return self.head()
+
+    async def missing(self, digests: Sequence[Digest]) -> set[Digest]:
+        return {digest for digest in digests if digest not in self.blobs}
+
+    async def upload(self, frames: Iterable[bytes]) -> None:
+        for frame in frames:
+            self.blobs.update(decode_frame(frame))
+
+    async def fetch(self, digests: Sequence[Digest]) -> AsyncIterator[bytes]:
+        for digest in digests:
+            yield encode_frame([(digest, self.blobs[digest])])
+
+    async def nodes(self, workspace_id: str, digests: Sequence[Digest]) -> AsyncIterator[tuple[Digest, bytes]]:
+        for digest in digests:
+            yield digest, self.nodes_kept.get_node(digest)
+
+    async def send_conflicts(self, workspace_id: str, conflicts: Sequence[WireConflict]) -> None:
+        self.records |= {conflict.id: conflict for conflict in conflicts}
+
+
+class SteppingClock:
+    def __init__(self) -> None:
+        self.now = 1_700_000_000_000
+
+    def now_ms(self) -> int:
+        self.now += 1
+        return self.now
+
+    def steady(self) -> float:
+        return self.now / 1000
+
+
+class NoGit:
+    def head(self) -> str:
+        return ""
+
+    def is_at_work(self) -> bool:
+        return False
+
+    def excludes(self) -> tuple[bytes, bytes]:
+        return b"", b""
+
+
+class Side:
+    """One machine: a folder, a store, an engine, and the verbs a supervisor would call."""
+
+    def __init__(self, folder: Path, cloud: MemoryCloud, suspect: Suspect | None = None, limits: Limits | None = None) -> None:
+        self.root = folder / "work"
+        self.root.mkdir(parents=True)
+        self.cloud = cloud
+        self.db = Database.open(folder / "store.db", COMPONENTS, threaded=False)
+        self.blobs = BlobStore(self.db, folder / "segments")
+        self.policy = Policy(limits or Limits(), suspect, "boot")
+        self.clock = SteppingClock()
+        with Folder.open_root(self.root) as opened:
+            dev, ino = opened.identity()
+        row = Replica(
+            new_ulid(2), WORKSPACE.id, bytes(self.root), dev, ino, EMPTY_ROOT, EMPTY_ROOT, EMPTY_ROOT, 1, EMPTY_ROOT, "epoch", 0
+        )  # fmt: skip
+        self.db.write_now(lambda tx: workspaces.add_workspace(tx, WORKSPACE))
+        self.db.write_now(lambda tx: workspaces.add_replica(tx, row))
+        self.replica = LocalReplica(self.db, self.blobs, self.clock, row.id)
+        # A clock far ahead: no file is too young to be trusted, so one look is enough.
+        scanner = Scanner(self.replica.index, self.replica.ignore, self.blobs, lambda: 1 << 62)
+        self.engine = Engine(self.replica, scanner, NoGit(), lambda: self.policy, _call)
+
+    def write(self, path: str, text: str) -> None:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def look(self) -> None:
+        run(self.engine.look(None))
+
+    def push(self) -> None:
+        run(self.engine.push(self.cloud))
+
+    def pull(self) -> Any:
+        return run(self.engine.pull(self.cloud, None, lambda: None))
+
+    def sync(self) -> None:
+        """Look, pull, push, until the cloud agrees."""
+        self.look()
+        for _ in range(5):
+            self.pull()
+            try:
+                self.push()
+                return
+            except VersionMoved:
+                continue
+        raise AssertionError("the head kept moving")
+
+    def tree(self) -> dict[str, str]:
+        return {str(file.relative_to(self.root)): file.read_text() for file in sorted(self.root.rglob("*")) if file.is_file()}
+
+    def kept(self, text: str) -> bool:
+        return self.blobs.has(digest_of(text.encode()))
+
+    def close(self) -> None:
+        self.blobs.close()
+        self.db.close()
+
+
+async def _call(work: Callable[..., Any], *args: Any) -> Any:
+    return work(*args)
+
+
+def run(awaitable: Any) -> Any:
+    return asyncio.run(awaitable)
+
+
+def rel(path: str) -> RelPath:
+    return RelPath(path.encode())
