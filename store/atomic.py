@@ -156,10 +156,7 @@ class Folder:
         the clock gives: whoever writes to it later changes its status, however soon that is.
         """
         temp = temp_name(name)
-        try:
-            fd = os.open(temp, _CREATE_FILE, 0o755 if executable else 0o644, dir_fd=self.fd)
-        except OSError as error:
-            raise translate_os_error(error, name) from error
+        fd = self._create(temp, executable)
         whole = False
         try:
             for chunk in chunks:
@@ -180,13 +177,39 @@ class Folder:
                 self.discard(temp)
         return Written(temp, status.st_ino, status.st_mtime_ns)
 
+    def write_hidden(self, name: bytes, chunks: Iterable[bytes], executable: bool) -> os.stat_result:
+        """A file under its own name at once: only for a folder that has a temporary's name itself, so that nobody sees it grow."""
+        fd = self._create(name, executable)
+        status = None
+        try:
+            for chunk in chunks:
+                write_all(fd, chunk)
+            status = os.fstat(fd)
+        except OSError as error:
+            raise translate_os_error(error, name) from error
+        finally:
+            os.close(fd)
+            if status is None:
+                os.unlink(name, dir_fd=self.fd)
+        return status
+
+    def link_hidden(self, name: bytes, target: bytes) -> None:
+        """A link under its own name at once, as `write_hidden`. Raises FileMoved when the name is taken."""
+        try:
+            os.symlink(target, name, dir_fd=self.fd)
+        except OSError as error:
+            raise translate_os_error(error, name) from error
+
+    def _create(self, name: bytes, executable: bool) -> int:
+        try:
+            return os.open(name, _CREATE_FILE, 0o755 if executable else 0o644, dir_fd=self.fd)
+        except OSError as error:
+            raise translate_os_error(error, name) from error
+
     def make_temp_link(self, name: bytes, target: bytes) -> Written:
         """A temporary link for `name`."""
         temp = temp_name(name)
-        try:
-            os.symlink(target, temp, dir_fd=self.fd)
-        except OSError as error:
-            raise translate_os_error(error, name) from error
+        self.link_hidden(temp, target)
         return self._written(temp)
 
     def make_temp_dir(self, name: bytes) -> Written:

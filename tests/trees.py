@@ -113,7 +113,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _read_entry(path: Path) -> Entry:
     if path.is_symlink():
-        return Link(os.fsencode(path.readlink()))
+        return Link(os.fsencode(os.readlink(path)))  # noqa: PTH115 - a Path would tidy the target up
     if path.is_dir():
         return DIR
     return file(path.read_bytes(), bool(path.stat().st_mode & 0o100))

@@ -108,6 +108,8 @@ class Run:
             if self._durable and site.touched:
                 site.folder.sync()
             self._discard_waiting(site)
+            for path, error in site.settle():
+                self.applied.problems[path] = error.message
         finally:
             while self._waiting:
                 self._waiting.pop().held.close()

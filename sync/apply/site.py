@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple, Protocol
 
 from store.atomic import Folder, TempName, Written, has_writer, translate_os_error
-from store.errors import BlobDamaged, FastestError, FileMoved, Unwritable
+from store.errors import BlobDamaged, Busy, FastestError, FileMoved, Unwritable
 from store.index import StatIndex, entry_of, make_record, pack_signature
 from store.types import DIR, Digest, Dir, Entry, File, Link, RelPath, show_path
 from sync.scan.contents import Keeper, read_still
@@ -44,6 +44,15 @@ class Held(NamedTuple):
             os.close(self.fd)
 
 
+class _InHand(NamedTuple):
+    """A temporary that lost its name to something newer. `ours`: what we had made for that name, which it may be."""
+
+    temp: TempName
+    name: bytes
+    path: RelPath
+    ours: Written | None
+
+
 class Site:
     """What a plan does in one open folder."""
 
@@ -62,6 +71,7 @@ class Site:
         self.path = path
         self.touched = False
         self._rescued = rescued
+        self._in_hand: list[_InHand] = []
         self._index = index
         self._blobs = blobs
         self._keep = keep
@@ -116,11 +126,11 @@ class Site:
             self.discard_ours(ours.name, become)
             aside = error.details.get("aside")
             if isinstance(aside, bytes):
-                self.rescue(TempName(aside), path)
+                self._in_hand.append(_InHand(TempName(aside), name, path, None))
             raise
 
     def put_back(self, temp: TempName, name: bytes, path: RelPath, ours: Written, become: Entry) -> None:
-        """Swap what came out back in, until the newest has the name."""
+        """Swap what came out back in, until the newest has the name; what stays in hand is settled later."""
         went_in: os.stat_result | None = None
         for _ in range(SWAPS):
             going = self.folder.stat(temp)
@@ -129,42 +139,81 @@ class Site:
             except FileMoved:
                 break  # the name was removed or moved away since: newer than what is in hand
             came_out = self.folder.stat(temp)
-            if ours.is_at(came_out):
+            if ours.is_at(came_out) and not isinstance(become, File):
                 self.discard_ours(temp, become)
                 return
-            if came_out is None or (went_in is not None and _is_same(came_out, went_in)):
-                break  # the older of the two is in hand
+            is_older = ours.is_at(came_out) or came_out is None or (went_in is not None and _is_same(came_out, went_in))
+            if is_older and not self._is_being_written(temp):
+                break
             went_in = going
-        self.rescue(temp, path)
+        self._in_hand.append(_InHand(temp, name, path, ours))
 
     def give_back(self, temp: TempName, name: bytes, path: RelPath) -> None:
         """Give what was taken aside its name again, unless somebody has taken that: then it is the older one."""
         try:
             self.folder.place(temp, name)
         except FileMoved:
-            self.rescue(temp, path)
+            self._in_hand.append(_InHand(temp, name, path, None))
 
-    def rescue(self, temp: TempName, path: RelPath) -> None:
-        """Keep bytes that nobody else may have, then discard them. What cannot be kept stays under its temporary name."""
-        status = self.folder.stat(temp)
-        if status is None:
-            return
+    def settle(self) -> Iterator[tuple[RelPath, FastestError]]:
+        """Let go of what stayed in hand, kept where nobody else may have it. Yields what could not be: it stays a temporary."""
+        while self._in_hand:
+            each = self._in_hand.pop()
+            try:
+                self._settle(each)
+            except FastestError as error:
+                yield each.path, error
+
+    def _settle(self, each: _InHand) -> None:
+        for _ in range(SWAPS):
+            status = self.folder.stat(each.temp)
+            if each.ours is not None and each.ours.is_at(status) and not self._is_being_written(each.temp):
+                self.folder.discard(each.temp)
+                return
+            if status is None or self._rescue(each.temp, status, each.path):
+                return
+            # Somebody writes to it at this moment, so it is the newest: it gets the name, and what has that comes into our hand.
+            try:
+                self.folder.exchange(each.temp, each.name)
+            except FileMoved:
+                self.folder.place(each.temp, each.name)
+        raise Busy(f"{show_path(each.path)} is being written by several at once; one stays as {show_path(each.temp)}")
+
+    def _rescue(self, temp: TempName, status: os.stat_result, path: RelPath) -> bool:
+        """Keep bytes that nobody else may have, then discard them. False when they are being written."""
         if stat.S_ISLNK(status.st_mode):
             digest = self._keep(self.folder.read_link(temp))
-        elif stat.S_ISREG(status.st_mode):
+        elif not stat.S_ISREG(status.st_mode):
+            raise Unwritable(f"{show_path(path)} changed its kind meanwhile; it stays as {show_path(temp)}.")
+        else:
             fd = self.folder.open_file(temp)
             try:
-                digest, data, _ = read_still(fd, status, self._blobs)
+                if has_writer(fd):
+                    return False
+                digest, data, status = read_still(fd, status, self._blobs)
+                if data is not None:
+                    self._keep(data)
+                if has_writer(fd) or not _is_same(os.fstat(fd), status):
+                    return False
+            except FileMoved:
+                return False
             except OSError as error:
                 raise translate_os_error(error, path) from error
             finally:
                 os.close(fd)
-            if data is not None:
-                self._keep(data)
-        else:
-            raise Unwritable(f"{show_path(path)} changed its kind meanwhile; it stays as {show_path(temp)}.")
         self.folder.discard(temp)
         self._rescued.append((path, digest))
+        return True
+
+    def _is_being_written(self, temp: TempName) -> bool:
+        status = self.folder.stat(temp)
+        if status is None or not stat.S_ISREG(status.st_mode):
+            return False
+        fd = self.folder.open_file(temp)
+        try:
+            return has_writer(fd) is True
+        finally:
+            os.close(fd)
 
     def make(self, name: bytes, become: Entry, like: os.stat_result | None) -> Written:
         """A temporary that holds the new entry. Raises BlobMissing, BlobDamaged."""

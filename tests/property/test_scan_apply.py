@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,9 +68,10 @@ def steps_between(before: Mapping[bytes, Entry], after: Mapping[bytes, Entry]) -
     return planned.actions
 
 
-@given(before=trees(), after=trees())
-def test_any_tree_becomes_any_other(before: Tree, after: Tree) -> None:
-    with tempfile.TemporaryDirectory() as home:
+@given(before=trees(), after=trees(), few=st.booleans())
+def test_any_tree_becomes_any_other(before: Tree, after: Tree, few: bool) -> None:
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as home:
+        patch.setattr("sync.apply.FEW_STEPS", 100 if few else 0)
         replica = Replica(Path(home))
         write_tree(replica.path, dict(sorted(before.items())))
         result = replica.settle()

@@ -179,6 +179,85 @@ def test_a_large_plan_ends_with_one_sync_and_a_small_one_syncs_each(replica: Rep
     assert calls == ["syncfs"]
 
 
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any plan counts as large."""
+    monkeypatch.setattr("sync.apply.FEW_STEPS", 0)
+
+
+CLONE = [
+    step(b"n", None, DIR), step(b"n-x", None, file(NEW)), step(b"n/a", None, DIR), step(b"n/a/b", None, file(NEW, True)),
+    step(b"n/a/c", None, Link(b"b")), step(b"n/d", None, file(OLD)), step(b"n/e", None, DIR), step(b"o", None, DIR),
+]  # fmt: skip
+
+
+def test_a_new_folder_is_shown_whole(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    large(monkeypatch)
+    seen: list[set[bytes]] = []
+    really_place = Folder.place
+
+    def place(self: Folder, temp: TempName, name: bytes) -> None:
+        seen.append({path for path in read_tree(replica.path) if not path.startswith(TEMP_PREFIX)})
+        really_place(self, temp, name)
+
+    monkeypatch.setattr(Folder, "place", place)
+    applied = apply(replica, *CLONE)
+    below = [sum(path.startswith(b"n/") for path in paths) for paths in seen]
+    assert sorted(set(below)) == [0, 5], "it is seen whole, or not at all"
+    assert (len(applied.done), applied.stale, applied.problems) == (len(CLONE), [], {})
+    tree = {each.path: each.become for each in CLONE}
+    assert (read_tree(replica.path), replica.tree()) == (tree, tree)
+    assert replica.settle().changes == []
+
+
+def test_what_was_built_long_before_it_was_shown_is_not_read_again(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    large(monkeypatch)
+    monkeypatch.setattr(Folder, "write_hidden", old_write_hidden)
+    apply(replica, *CLONE)
+    assert b"n/d" not in replica.settle().seen
+
+
+def old_write_hidden(self: Folder, name: bytes, chunks: Iterator[bytes], executable: bool) -> os.stat_result:
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o755 if executable else 0o644, dir_fd=self.fd)
+    for chunk in chunks:
+        os.write(fd, chunk)
+    os.utime(fd, ns=(10**18, 10**18))
+    status = os.fstat(fd)
+    os.close(fd)
+    return status
+
+
+def test_a_new_folder_whose_name_is_taken_is_not_shown(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    large(monkeypatch)
+    write_tree(replica.path, {b"n/a": MINE, b"n/mine": MINE, b"o": MINE})
+    applied = apply(replica, *CLONE)
+    assert sorted(applied.stale) == [b"n/a", b"n/a/b", b"n/a/c", b"o"]
+    assert read_tree(replica.path) == {
+        b"n": DIR, b"n-x": file(NEW), b"n/a": file(MINE), b"n/d": file(OLD), b"n/e": DIR, b"n/mine": file(MINE), b"o": file(MINE),
+    }  # fmt: skip
+
+
+def test_a_new_folder_is_shown_without_what_could_not_be_made(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    large(monkeypatch)
+    replica.blobs.kept[digest_of(NEW)] = b"bad"
+    steps = [*CLONE, step(b"n/bad dir", None, DIR), step(b"n/bad dir/x", None, file(OLD)), step(b"n/z", None, file(OLD))]
+    with Refusing.open_root(replica.path) as root:
+        applied = apply(replica, *steps, root=root)
+    assert (sorted(applied.problems), applied.stale) == ([b"n-x", b"n/a/b", b"n/bad dir", b"n/bad dir/x"], [])
+    assert read_tree(replica.path) == {
+        b"n": DIR, b"n/a": DIR, b"n/a/c": Link(b"b"), b"n/d": file(OLD), b"n/e": DIR, b"n/z": file(OLD), b"o": DIR,
+    }  # fmt: skip
+    assert replica.settle().changes == []
+
+
+def test_a_new_folder_in_one_that_is_made_in_the_same_plan_from_a_file(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    large(monkeypatch)
+    write_tree(replica.path, {b"n": OLD})
+    replica.settle()
+    applied = apply(replica, step(b"n", file(OLD), DIR), step(b"n/a", None, DIR), step(b"n/a/x", None, file(NEW)))
+    assert (applied.stale, applied.problems) == ([], {})
+    assert read_tree(replica.path) == {b"n": DIR, b"n/a": DIR, b"n/a/x": file(NEW)}
+
+
 # --- refusals -------------------------------------------------------------------------------------------------------------------
 
 
@@ -494,10 +573,24 @@ def test_a_sweep_keeps_what_is_unknown_and_removes_all(replica: Replica) -> None
     at(replica.path, b"ignored/" + temp).unlink()
 
 
-def test_a_sweep_leaves_a_folder_with_something_in_it_and_says_so(replica: Replica) -> None:
-    write_tree(replica.path, {b".fst-tmp-dir/mine": MINE, b".fst-tmp-file": NEW})
+def test_a_sweep_takes_down_a_folder_that_was_being_built(replica: Replica) -> None:
+    write_tree(replica.path, {b".fst-tmp-dir/sub/known": NEW, b".fst-tmp-dir/sub/torn": MINE, b".fst-tmp-dir/link": Link(b"x")})
     kept_now, problems = replica.scanner.sweep_temps(replica.root, replica.blobs.put)
-    assert (kept_now, [problem.path for problem in problems]) == ([], [b".fst-tmp-dir"])
-    assert read_tree(replica.path) == {b".fst-tmp-dir": DIR, b".fst-tmp-dir/mine": file(MINE)}
-    (replica.path / ".fst-tmp-dir" / "mine").unlink()
-    (replica.path / ".fst-tmp-dir").rmdir()
+    assert (sorted(kept_now), problems) == (sorted([digest_of(MINE), digest_of(b"x")]), [])
+    assert read_tree(replica.path) == {}
+
+
+def test_a_sweep_goes_on_after_one_that_resists(replica: Replica) -> None:
+    write_tree(replica.path, {b".fst-tmp-bad": NEW, b".fst-tmp-1": NEW, b"d/.fst-tmp-2": NEW})
+
+    class Resisting(Folder):
+        def discard(self, temp: TempName) -> None:
+            if temp == b".fst-tmp-bad":
+                raise Unwritable("refused")
+            super().discard(temp)
+
+    with Resisting.open_root(replica.path) as root:
+        kept_now, problems = replica.scanner.sweep_temps(root, replica.blobs.put)
+    assert (kept_now, [problem.path for problem in problems]) == ([], [b".fst-tmp-bad"])
+    assert read_tree(replica.path) == {b".fst-tmp-bad": file(NEW), b"d": DIR}
+    (replica.path / ".fst-tmp-bad").unlink()

@@ -205,6 +205,17 @@ def test_our_temporaries_and_gits_own_files_are_not_told(watched: Watched) -> No
     assert watched.watcher.fetch() == Nudge(frozenset(), frozenset())
 
 
+def test_a_folder_that_is_built_out_of_sight_is_heard_once_it_is_shown(watched: Watched) -> None:
+    write_tree(watched.path, {b"d/.fst-tmp-1/sub/x": b"", b"d/.fst-tmp-1/y": b""})
+    assert watched.watcher.barrier(SOON)
+    assert watched.watcher.fetch() == Nudge(frozenset(), frozenset())
+    (watched.path / "d" / ".fst-tmp-1").rename(watched.path / "d" / "shown")
+    watched.wait_for(b"d", b"d/shown", b"d/shown/sub")
+    watched.settle()
+    edit(watched.path / "d" / "shown" / "sub" / "x")
+    watched.wait_for(b"d/shown/sub")
+
+
 def test_links_and_other_disks_are_not_followed(tmp_path: Path) -> None:
     write_tree(tmp_path, {b"w/d/x": b"", b"outside/y": b""})
     (tmp_path / "w" / "out").symlink_to(tmp_path / "outside")
