@@ -25,10 +25,14 @@ class Module(NamedTuple):
         return "sync.core" if self.path.startswith("sync/core/") else self.path.partition("/")[0]
 
 
-@cache
 def modules(*folders: str) -> list[Module]:
     """Every module in these folders of the top; all rooms without arguments."""
-    found = sorted(path for folder in folders or ROOMS for path in (TOP / folder).rglob("*.py"))
+    return [module for folder in folders or ROOMS for module in modules_in(folder)]
+
+
+@cache
+def modules_in(folder: str) -> list[Module]:
+    found = sorted((TOP / folder).rglob("*.py"))
     return [Module(str(path.relative_to(TOP)), text := path.read_text("utf-8"), ast.parse(text)) for path in found]
 
 
