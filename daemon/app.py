@@ -46,7 +46,7 @@ from store.snapshots import SNAPSHOTS
 from store.types import File, RelPath, new_ulid, show_path
 from store.workspaces import WORKSPACES
 from sync.core.brake import Limits
-from sync.core.secrets import looks_secret
+from sync.core.secrets import CONTENT_BYTES, looks_secret
 from sync.core.settle import Pace
 from sync.engine import Engine, Policy
 from sync.replica import LocalReplica
@@ -59,7 +59,6 @@ COMPONENTS: Final = (BLOBS, WORKSPACES, HISTORY, SNAPSHOTS, CONFLICTS, JOURNAL, 
 THREADS: Final = 4
 SWITCH_SECONDS: Final = 0.0005
 """A thread that hashes must not hold up the loop (research/stack.md 5)."""
-SUSPECT_BYTES: Final = 1024 * 1024
 
 
 class SystemClock:
@@ -187,8 +186,17 @@ class Daemon:
         return Policy(Limits(settings.brake_files, settings.brake_share), suspect, self.boot_id)
 
     def _suspect(self, path: RelPath, entry: File) -> str | None:
-        data = self.blobs.get(entry.digest) if entry.size <= SUSPECT_BYTES else b""
+        data = self.blobs.get(entry.digest) if entry.size <= CONTENT_BYTES else self._beginning(entry)
         return looks_secret(path, data)
+
+    def _beginning(self, entry: File) -> bytes:
+        pieces, size = [], 0
+        for piece in self.blobs.stream(entry.digest):
+            pieces.append(piece)
+            size += len(piece)
+            if size >= CONTENT_BYTES:
+                break
+        return b"".join(pieces)
 
     def _pace(self) -> Pace:
         return Pace(quiet_ms=self.settings.settle_quiet_ms, max_ms=self.settings.settle_max_ms)

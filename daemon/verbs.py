@@ -208,22 +208,25 @@ def approve(replica: LocalReplica, code: str, newest_root: Digest | None) -> Non
     replica.row = msgspec.structs.replace(replica.row, shared_root=shared_root, shared_full=shared_full)
 
 
-def explain(replica: LocalReplica, path: RelPath) -> dict[str, object]:
+def explain(replica: LocalReplica, path: RelPath, excludes: tuple[bytes, bytes]) -> dict[str, object]:
     """Which rule decides about a path, where it stands, and whether the path is carried."""
     record = replica.index.get(path)
     on_disk = os.path.join(replica.row.root, path)  # noqa: PTH118 - bytes
     is_dir = is_folder(record) if record is not None else os.path.isdir(on_disk)  # noqa: PTH112 - bytes
+    # A source of its own: the replica's is the scanner's, in the middle of its work.
+    source = IgnoreSource(*excludes)
     with replica.open_root() as root:
         folder, _, name = path.rpartition(b"/")
         above = b""
         for part in folder.split(b"/") if folder else ():
-            verdict = IgnoreSource().rules_in(root, above).rules.decide(part, True)
+            verdict = source.rules_in(root, above).rules.explain(part, True)
             if verdict.ignored:
                 break
             above = above + b"/" + part if above else part
         else:
-            verdict = IgnoreSource().rules_in(root, folder).rules.decide(name, is_dir)
-    return {"ignored": verdict.ignored, "rule": verdict.rule, "travels": verdict.travels, "carried": record is not None}
+            verdict = source.rules_in(root, folder).rules.explain(name, is_dir)
+    rule = None if verdict.rule is None else str(verdict.rule)
+    return {"ignored": verdict.ignored, "rule": rule, "travels": verdict.travels, "carried": record is not None}
 
 
 def set_paused(replica: LocalReplica, until_ms: int) -> None:

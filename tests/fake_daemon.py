@@ -39,6 +39,11 @@ class Answer:
     kind: str = "application/json"
 
 
+class _Server(socketserver.ThreadingUnixStreamServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hung up early is none of the test's business, nor of its standard error."""
+
+
 class FakeDaemon:
     """Use it in a `with`; FASTEST_HOME of the test then has a daemon."""
 
@@ -77,7 +82,7 @@ class FakeDaemon:
 
     def __enter__(self) -> FakeDaemon:
         make_places(self.places)
-        server = socketserver.ThreadingUnixStreamServer(str(self.places.socket), _handler_of(self))
+        server = _Server(str(self.places.socket), _handler_of(self))
         server.daemon_threads = True
         self._server = server
         record_socket(self.places)

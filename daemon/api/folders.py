@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from daemon.api.attach import (
     real_root,
 )
 from daemon.api.shapes import asked_path, path_bytes, path_document, path_within, read_body
+from daemon.git import GitFolder
 from store import snapshots, workspaces
 from store.atomic import Folder
 from store.errors import Broken, Conflicting, FastestError, NotFound
@@ -266,7 +268,8 @@ async def explain_ignore(daemon: Daemon, request: web.Request) -> Any:
     """Which rule decides about a path, and whether it is carried."""
     supervisor = daemon.find(asked_path(request))
     path = path_within(supervisor.engine.replica.row.root, path_bytes_of(request))
-    return {"schema": 1, **path_document(path), **await supervisor.engine.verb(verbs.explain, path)}
+    git = GitFolder(supervisor.engine.replica.row.root, os.environ)
+    return {"schema": 1, **path_document(path), **await supervisor.engine.verb(verbs.explain, path, git.excludes())}
 
 
 def large_folders(replica: LocalReplica) -> list[dict[str, Any]]:

@@ -52,6 +52,8 @@ class _Edit:
         new_root = self._edit_leaf(top, records) if top.level == 0 else self._edit_levels(top, records)
         if new_root == root or new_root is None:
             return root
+        # The whole old tree may live on as one leaf of the new one.
+        self._made.pop(root, None)
         self._draft.new.update(self._made)
         return new_root
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from functools import cache
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from store.errors import InvalidValue
@@ -90,6 +90,7 @@ def difference(old: Tree, new: Tree) -> list[Change]:
 
 
 @given(st.booleans(), edits)
+@example(False, [("one", 0, 1), ("range", 769, 29)])
 def test_an_edit_is_a_build_of_the_result(full: bool, sequence: list[Edit]) -> None:
     tree = dict(universe()) if full else {}
     root, draft = build(tree)
