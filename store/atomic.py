@@ -21,11 +21,12 @@ import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, NewType
+from typing import Final, NamedTuple, NewType, TypeVar
 
 from store.errors import Busy, FastestError, FileMoved, InvalidValue, NoSpace, RootLost, Unwritable
 from store.types import show_path
 
+T = TypeVar("T")
 TempName = NewType("TempName", bytes)
 """A name of ours beside the file it is for: `.fst-tmp-<tag of that file's name>-<random>`."""
 TEMP_PREFIX: Final = b".fst-tmp-"
@@ -122,6 +123,10 @@ class Folder:
         except OSError as error:
             raise translate_os_error(error, b".") from error
 
+    def names(self) -> list[str]:
+        """Only the names in it, as `os.fsdecode` makes them."""
+        return _ask(b".", os.listdir, self.fd)
+
     def stat(self, name: bytes) -> os.stat_result | None:
         """The entry's own status, a link's too; None when there is none."""
         try:
@@ -133,10 +138,7 @@ class Folder:
 
     def read_link(self, name: bytes) -> bytes:
         """A link's target."""
-        try:
-            return os.readlink(name, dir_fd=self.fd)
-        except OSError as error:
-            raise translate_os_error(error, name) from error
+        return _ask(name, os.readlink, name, dir_fd=self.fd)
 
     def open_file(self, name: bytes) -> int:
         """A descriptor for reading. It never blocks on a FIFO; what it opened is the caller's to check with `fstat`."""
@@ -195,10 +197,7 @@ class Folder:
 
     def link_hidden(self, name: bytes, target: bytes) -> None:
         """A link under its own name at once, as `write_hidden`. Raises FileMoved when the name is taken."""
-        try:
-            os.symlink(target, name, dir_fd=self.fd)
-        except OSError as error:
-            raise translate_os_error(error, name) from error
+        _ask(name, os.symlink, target, name, dir_fd=self.fd)
 
     def _create(self, name: bytes, executable: bool) -> int:
         try:
@@ -262,10 +261,7 @@ class Folder:
 
     def make_dir(self, name: bytes) -> None:
         """A new folder, 0755 under the umask. Raises FileMoved when the name is taken."""
-        try:
-            os.mkdir(name, 0o755, dir_fd=self.fd)
-        except OSError as error:
-            raise translate_os_error(error, name) from error
+        _ask(name, os.mkdir, name, 0o755, dir_fd=self.fd)
 
     def remove_dir(self, name: bytes) -> bool:
         """Remove an empty folder; False when it is not empty. Raises FileMoved when it is not there or no folder."""
@@ -279,17 +275,11 @@ class Folder:
 
     def set_executable(self, name: bytes, fd: int, executable: bool) -> None:
         """Set or clear the executable bits of an open file, set only where reading is allowed; `name` is for the error's sentence."""
-        try:
-            os.fchmod(fd, _with_executable(os.fstat(fd).st_mode, executable))
-        except OSError as error:
-            raise translate_os_error(error, name) from error
+        _ask(name, os.fchmod, fd, _with_executable(os.fstat(fd).st_mode, executable))
 
     def sync(self) -> None:
         """Make the names in this folder durable."""
-        try:
-            os.fsync(self.fd)
-        except OSError as error:
-            raise translate_os_error(error, b".") from error
+        _ask(b".", os.fsync, self.fd)
 
     # --- the two renames ----------------------------------------------------------------------------------------------------------
 
@@ -379,6 +369,13 @@ def has_writer(fd: int) -> bool | None:
     with contextlib.suppress(OSError):
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return False
+
+
+def _ask(name: bytes, act: Callable[..., T], *args: object, dir_fd: int | None = None) -> T:
+    try:
+        return act(*args) if dir_fd is None else act(*args, dir_fd=dir_fd)
+    except OSError as error:
+        raise translate_os_error(error, name) from error
 
 
 def translate_os_error(error: OSError, name: bytes) -> FastestError:

@@ -93,9 +93,9 @@ class IgnoreSource:
             notes[name] = signature
         return known != signature
 
-    def noted(self, path: bytes) -> list[bytes]:
+    def noted(self, path: bytes) -> tuple[bytes, ...]:
         """The rule files of a folder that were noted."""
-        return list(self._notes.get(path, ()))
+        return tuple(self._notes[path]) if path in self._notes else ()
 
 
 def carried_rules(root: Digest, nodes: NodeSource, read: Callable[[Digest], bytes]) -> Callable[[RelPath, Entry], bool]:

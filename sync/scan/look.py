@@ -43,17 +43,6 @@ class _Odd(NamedTuple):
     name: bytes
     record: bytes | None
     status: os.stat_result | None
-    entry: os.DirEntry[str]
-
-
-class _Compared(NamedTuple):
-    """A folder's names beside its records."""
-
-    odd: list[_Odd]
-    folders: list[str]
-    """Recorded, and there as they were."""
-    absent: list[str]
-    """Recorded, and not there."""
 
 
 class Look:
@@ -142,8 +131,10 @@ class Look:
         except FastestError as error:
             self._report(path, error)
         else:
-            with folder:
+            try:
                 self._list(folder, path, deep, decide, depth + 1)
+            finally:
+                folder.close()
 
     def _is_known_folder(self, path: bytes) -> bool:
         record = self._index.get(path)
@@ -160,18 +151,19 @@ class Look:
         self._listed.add(path)
         known = self._index.folder(path)
         try:
-            entries = folder.scan()
+            names = folder.names()
         except FastestError as error:
             self._report(path, error)
             return
-        odd, folders, absent = self._compare(path, entries, known)
-        if self._have_rules_moved(folder, path, odd, absent):
+        odd, folders, absent = self._compare(folder, path, names, known)
+        # Whoever has nothing odd, nothing absent and no noted rule file is done with this: nearly every folder.
+        if (odd or absent or self._rules.noted(path)) and self._have_rules_moved(folder, path, odd, absent):
             decide = deep = True
         expelled = self._expel(folder, path, known, absent) if decide else ()
         for gone in absent:
             self._drop(_join(path, os.fsencode(gone)), known[gone])
         for each in odd:
-            if each.entry.name not in expelled and self._meet(folder, path, each):
+            if os.fsdecode(each.name) not in expelled and self._meet(folder, path, each):
                 self._enter(folder, _join(path, each.name), each.name, True, decide, depth)
         if deep:
             for below in folders:
@@ -179,36 +171,41 @@ class Look:
                     name = os.fsencode(below)
                     self._enter(folder, _join(path, name), name, True, decide, depth)
 
-    def _compare(self, path: bytes, entries: list[os.DirEntry[str]], known: Mapping[str, bytes]) -> _Compared:
-        """The hot loop: a full look at an unchanged workspace spends its time here."""
+    def _compare(
+        self, folder: Folder, path: bytes, names: list[str], known: Mapping[str, bytes]
+    ) -> tuple[list[_Odd], list[str], list[str]]:
+        """Names that are not as recorded, folders that are, and names that are not there.
+
+        The hot loop: a full look at an unchanged workspace spends its time here, and most of it in `stat`.
+        """
         odd: list[_Odd] = []
         folders: list[str] = []
-        get, pack, device = known.get, pack_signature, self._device
+        get, ask, pack, fd, device = known.get, os.stat, pack_signature, folder.fd, self._device
         found = 0
-        for entry in entries:
-            record = get(entry.name)
+        for name in names:
+            record = get(name)
             if record is None:
-                odd.append(_Odd(os.fsencode(entry.name), None, None, entry))
+                odd.append(_Odd(os.fsencode(name), None, None))
                 continue
             found += 1
             try:
-                its = entry.stat(follow_symlinks=False)
+                its = ask(name, dir_fd=fd, follow_symlinks=False)
             except FileNotFoundError:
                 self._deferred.add(path)
                 continue
             except OSError as error:
-                self._report(_join(path, os.fsencode(entry.name)), translate_os_error(error, path))
+                self._report(_join(path, os.fsencode(name)), translate_os_error(error, path))
                 continue
             if record.startswith(pack(its.st_ino, its.st_size, its.st_mtime_ns, its.st_ctime_ns, its.st_mode)):
                 continue
             if is_same_folder(record, its) and its.st_dev == device:
-                folders.append(entry.name)
+                folders.append(name)
             else:
-                odd.append(_Odd(os.fsencode(entry.name), record, its, entry))
+                odd.append(_Odd(os.fsencode(name), record, its))
         if found == len(known):
-            return _Compared(odd, folders, [])
-        here = {entry.name for entry in entries}
-        return _Compared(odd, folders, [name for name in known if name not in here])
+            return odd, folders, []
+        here = set(names)
+        return odd, folders, [name for name in known if name not in here]
 
     def _have_rules_moved(self, folder: Folder, path: bytes, odd: list[_Odd], absent: list[str]) -> bool:
         """True when a rule file of this folder changed; then nothing decided before holds, here and below."""
@@ -271,25 +268,21 @@ class Look:
 
     def _meet(self, folder: Folder, path: bytes, odd: _Odd) -> bool:
         """Take what is at an odd name. True for a folder whose names must be looked at, too."""
-        full = _join(path, odd.name)
+        full, status = _join(path, odd.name), odd.status
         if odd.record is None:
             try:
-                status = self._admit(folder, path, full, odd)
-            except FileNotFoundError:
+                status = self._admit(folder, path, full, odd.name)
+            except FastestError as error:
+                self._report(full, error)
                 return False
-            except OSError as error:
-                self._report(full, translate_os_error(error, odd.name))
-                return False
-            return status is not None and self._take(folder, full, odd.name, None, status)
-        assert odd.status is not None
-        return self._take(folder, full, odd.name, odd.record, odd.status)
+        return status is not None and self._take(folder, full, odd.name, odd.record, status)
 
-    def _admit(self, folder: Folder, path: bytes, full: RelPath, odd: _Odd) -> os.stat_result | None:
-        """The status of a name without a record, if it belongs to the workspace. Raises OSError."""
-        name = odd.name
-        if name.startswith(TEMP_PREFIX):
+    def _admit(self, folder: Folder, path: bytes, full: RelPath, name: bytes) -> os.stat_result | None:
+        """The status of a name without a record, if it is there and belongs to the workspace."""
+        status = None if name.startswith(TEMP_PREFIX) else folder.stat(name)
+        if status is None:
             return None
-        is_dir = odd.entry.is_dir(follow_symlinks=False)
+        is_dir = stat.S_ISDIR(status.st_mode)
         if self._sources.ignored.get(path, {}).get(name) is is_dir:
             self._ignored += 1
             return None
@@ -300,7 +293,7 @@ class Look:
         if len(full) > MAX_PATH_BYTES:
             self._problems.append(Problem(full, "invalid-value", f"{show_path(full[:120])}... is over {MAX_PATH_BYTES} bytes long."))
             return None
-        return odd.entry.stat(follow_symlinks=False)
+        return status
 
     def _take(self, folder: Folder, full: RelPath, name: bytes, record: bytes | None, status: os.stat_result) -> bool:
         """Whatever is at this name now becomes its entry. True for a folder."""
