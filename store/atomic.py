@@ -138,7 +138,8 @@ class Folder:
 
     def read_link(self, name: bytes) -> bytes:
         """A link's target."""
-        return _ask(name, os.readlink, name, dir_fd=self.fd)
+        target: bytes = _ask(name, os.readlink, name, dir_fd=self.fd)
+        return target
 
     def open_file(self, name: bytes) -> int:
         """A descriptor for reading. It never blocks on a FIFO; what it opened is the caller's to check with `fstat`."""
