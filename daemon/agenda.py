@@ -6,6 +6,7 @@ A look takes what is there (`take_dirty`); when it fails, `put_back` returns it,
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -16,6 +17,7 @@ RESCAN_SECONDS: Final = 300.0
 POLL_SECONDS: Final = 10.0
 DEFERRED_SECONDS: Final = 0.1
 OWED_SECONDS: Final = 15.0
+TROUBLED_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 0.5
 RETRY_MAX_SECONDS: Final = 30.0
 SLEPT_SECONDS: Final = 30.0
@@ -43,6 +45,8 @@ class Agenda:
         self._paths: set[bytes] = set()
         self._deferred: set[bytes] = set()
         self._deferred_at = 0.0
+        self._troubled: set[bytes] = set()
+        self._troubled_at = 0.0
         self._rescan_at = 0.0
         self.owed_at = 0.0
         self.resume_at = 0.0
@@ -51,7 +55,7 @@ class Agenda:
     @property
     def folders(self) -> int:
         """How many folders are still to be looked at; a full rescan counts as one."""
-        return len(self._dirty | self._deferred) + self.rescan
+        return len(self._dirty | self._deferred | self._troubled) + self.rescan
 
     def add_dirty(self, folders: frozenset[bytes] | set[bytes], paths: frozenset[bytes] | set[bytes], now: float) -> None:
         """Events came for these."""
@@ -64,6 +68,11 @@ class Agenda:
         self._deferred |= folders
         self._deferred_at = now + DEFERRED_SECONDS
 
+    def add_troubled(self, folders: Iterable[bytes], now: float) -> None:
+        """Something there could not be kept for want of room: try again, less soon."""
+        self._troubled = set(folders)
+        self._troubled_at = now + TROUBLED_SECONDS
+
     def look_due(self, now: float, pace: Pace) -> bool:
         """It is time to look at what moved, or at everything."""
         return self.rescan or now >= self._rescan_at or self.moved_due(now, pace)
@@ -71,16 +80,17 @@ class Agenda:
     def moved_due(self, now: float, pace: Pace) -> bool:
         """Something moved since the last look, and it has settled."""
         settled = self._burst is not None and now >= due_seconds(self._burst, pace)
-        return settled or (bool(self._deferred) and now >= self._deferred_at)
+        waited = bool(self._deferred) and now >= self._deferred_at
+        return settled or waited or (bool(self._troubled) and now >= self._troubled_at)
 
     def take_dirty(self, now: float, pace: Pace) -> Looked | None:
         """What to look at now, or None when it is not time."""
-        if not (self.look_due(now, pace) or (self.rushed and (self._dirty or self._deferred))):
+        if not (self.look_due(now, pace) or (self.rushed and self.folders)):
             return None
         everything = self.rescan or now >= self._rescan_at
-        taken = Looked(everything, frozenset(self._dirty | self._deferred), frozenset(self._paths))
+        taken = Looked(everything, frozenset(self._dirty | self._deferred | self._troubled), frozenset(self._paths))
         self._burst, self.rescan = None, False
-        self._dirty, self._paths, self._deferred = set(), set(), set()
+        self._dirty, self._paths, self._deferred, self._troubled = set(), set(), set(), set()
         if everything:
             period = POLL_SECONDS if self.polling else RESCAN_SECONDS
             self._rescan_at = now + period * random.uniform(0.75, 1.25)
@@ -95,8 +105,8 @@ class Agenda:
     def hush(self) -> None:
         """A cycle failed: what was due is still to be done, but only news or the time to resume call for it."""
         self._burst = None
-        self._dirty |= self._deferred
-        self._deferred = set()
+        self._dirty |= self._deferred | self._troubled
+        self._deferred, self._troubled = set(), set()
 
     def back_off(self, now: float, failures: int) -> None:
         """Try again later, each time later, with jitter."""
@@ -110,6 +120,8 @@ class Agenda:
             times.append(due_seconds(self._burst, pace))
         if self._deferred:
             times.append(self._deferred_at)
+        if self._troubled:
+            times.append(self._troubled_at)
         if has_owed and not stopped:
             times.append(self.owed_at)
         return min(times)

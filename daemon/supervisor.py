@@ -16,7 +16,7 @@ from daemon.agenda import OWED_SECONDS, RETRY_MAX_SECONDS, Agenda
 from daemon.lookout import Lookout
 from daemon.remote import CloudRemote
 from daemon.remote.messages import Incoming
-from store.errors import Broken, Corrupt, FastestError, RootLost, Stale, TimedOut, Transient, VersionMoved
+from store.errors import Broken, Busy, Corrupt, FastestError, NoSpace, RootLost, Stale, TimedOut, Transient, VersionMoved
 from store.types import RelPath, parent_of, show_path
 from sync.core.plan import Problem
 from sync.core.settle import Pace
@@ -32,6 +32,7 @@ STALE_TRIES: Final = 8
 BROKEN_MAX_SECONDS: Final = 60.0
 INCOMING_BOUND: Final = 64
 GLANCE_SECONDS: Final = 2.0
+PASSING: Final = frozenset({NoSpace.code, Busy.code})
 HALTING: Final = frozenset({Signal.REFUSED, Signal.CORRUPT})
 
 
@@ -298,16 +299,16 @@ class Supervisor:
                 self.lookout.close()
             raise
         listed = result.listed
-        stale = [path for path in self.problems if listed is None or parent_of(path) in listed]
-        for path in stale:
-            del self.problems[path]
+        kept = {path: one for path, one in self.problems.items() if listed is not None and parent_of(path) not in listed}
+        self.problems = kept | {problem.path: problem for problem in result.problems}
         if not self.has_looked:
             await self._begin(self.engine)
             self.has_looked = True
             await self._tell()
-        self.problems.update({problem.path: problem for problem in result.problems})
         if result.deferred:
             self._agenda.add_deferred(result.deferred, self._clock.steady())
+        if troubled := {parent_of(problem.path) for problem in self.problems.values() if problem.code in PASSING}:
+            self._agenda.add_troubled(troubled, self._clock.steady())
         if result.changes:
             self._agenda.unpushed = True
 

@@ -87,3 +87,12 @@ def test_what_failed_is_waited_for_and_never_spun_on() -> None:
     assert agenda.next_at(PACE, stopped=True, has_owed=True) > 200.0
     agenda.add_dirty({b""}, {b"b"}, 200.1)
     assert agenda.moved_due(200.2, PACE), "news calls again"
+
+
+def test_what_found_no_room_is_still_to_be_done_and_tried_again() -> None:
+    agenda = fresh()
+    agenda.add_troubled({b"large"}, 101.0)
+    assert agenda.folders == 1, "not settled: its bytes are not kept"
+    assert agenda.take_dirty(102.0, PACE) is None
+    taken = agenda.take_dirty(110.0, PACE)
+    assert taken is not None and taken.folders == {b"large"} and agenda.folders == 0

@@ -4,7 +4,7 @@ from daemon.upkeep import DAY_MS, HOUR_MS, surplus_states
 from store.history import LogEntry
 from store.manifest import EMPTY_ROOT
 
-NOW = 1_700_000_000_000 - 1_700_000_000_000 % DAY_MS + DAY_MS // 2
+NOW = 1_700_000_000_000 - 1_700_000_000_000 % DAY_MS + DAY_MS // 2 + HOUR_MS // 2
 
 
 def entry(sequence: int, age_ms: int) -> LogEntry:
