@@ -64,7 +64,7 @@ class Bench:
     def close_labs(self) -> None:
         """End every process of the scenario that is over."""
         for lab in self.labs:
-            lab.kill_all()
+            lab.close()
         self.labs.clear()
 
     def close(self) -> None:

@@ -60,7 +60,7 @@ class Author:
         """The paths of one burst's new files, in the order in which `play_burst` will write them."""
         return [f"{self.area}/burst-{number}/{at % 7}/file-{at}.txt" for at in range(files)]
 
-    def play_burst(self, number: int, *, files: int = 300, changes: int = 40, removals: int = 15, pause_s: float = 0.0) -> None:
+    def play_burst(self, number: int, *, files: int = 300, changes: int = 12, removals: int = 5, pause_s: float = 0.0) -> None:
         """One burst: new files, changes and removals of the tree's own ones, a folder renamed, now and then a large file."""
         pace = threading.Event()
         for at, path in enumerate(self.burst_paths(number, files)):

@@ -44,7 +44,7 @@ def open_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     try:
         yield lab
     finally:
-        lab.kill_all()
+        lab.close()
         if request.session.testsfailed == failed_before:
             shutil.rmtree(base)
         else:

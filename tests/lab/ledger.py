@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from tests.lab.compare import digests_in, shown
 from tests.lab.machine import Machine
+
+ASK_AT_ONCE = 2
 
 
 class Ledger:
@@ -29,6 +33,8 @@ class Ledger:
         """Every owed content is in the folder, or `fst cat` gives it. How many had to be asked for."""
         here = set(digests_in(self.machine.root).values())
         asked = [digest for digest in self.owed if digest not in here]
-        lost = [f"{digest} (was {self.owed[digest]!r})" for digest in asked if not self.machine.has_content(digest)]
+        with ThreadPoolExecutor(ASK_AT_ONCE) as pool:
+            given = list(pool.map(self.machine.has_content, asked))
+        lost = [f"{digest} (was {self.owed[digest]!r})" for digest, is_given in zip(asked, given, strict=True) if not is_given]
         assert not lost, f"{self.machine.name} lost {len(lost)} of {len(self.owed)} settled contents:\n{shown(lost)}"
         return len(asked)

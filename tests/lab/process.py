@@ -66,6 +66,7 @@ class Lab:
         self.base = base
         self.mark = secrets.token_hex(8)
         self._started: list[subprocess.Popen[bytes]] = []
+        self._guard: subprocess.Popen[bytes] | None = None
 
     def environment(self, role: str, extra: Mapping[str, str]) -> dict[str, str]:
         """The environment of a process in this lab: ours, without what would steer the product from outside."""
@@ -91,7 +92,10 @@ class Lab:
         return Result(tuple(argv), process.returncode, out, err.decode("utf-8", "backslashreplace"), seconds, cpu)
 
     def start(self, argv: Sequence[str], env: Mapping[str, str], *, cwd: Path, log: Path) -> subprocess.Popen[bytes]:
-        """Start a server; what it says is appended to `log`."""
+        """Start a server; what it says is appended to `log`. Should this process be killed, the guard ends it."""
+        if self._guard is None:
+            guard = [sys.executable, "-m", "tests.lab.guard", self.mark]
+            self._guard = subprocess.Popen(guard, cwd=REPOSITORY, stdin=subprocess.PIPE, start_new_session=True)
         with log.open("ab") as sink:
             process = subprocess.Popen(
                 argv, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True
@@ -101,15 +105,7 @@ class Lab:
 
     def processes(self, *roles: str) -> list[Process]:
         """Every living process of this lab (of these roles), detached ones and grandchildren too."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                env = process.environ()
-                if env.get(_MARK) == self.mark and (not roles or env.get(_ROLE) in roles) and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-        return found
+        return marked(self.mark, *roles)
 
     def below(self, name: str) -> Lab:
         """The same lab in a folder of its own."""
@@ -119,12 +115,31 @@ class Lab:
         inner.mark, inner._started = self.mark, self._started
         return inner
 
+    def close(self) -> None:
+        """Kill everything, the guard too."""
+        self.kill_all()
+        if self._guard is not None:
+            self._guard.communicate()
+
     def kill_all(self) -> None:
         """Kill whatever still lives, and wait until it is gone."""
         signal_all(self.processes(), signal.SIGKILL)
         for started in self._started:
             started.wait(timeout=10)
         wait_until(lambda: not self.processes(), 10, "every process of the lab is gone")
+
+
+def marked(mark: str, *roles: str) -> list[Process]:
+    """Every living process that was started with this mark (and one of these roles) in its environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            env = process.environ()
+            if env.get(_MARK) == mark and (not roles or env.get(_ROLE) in roles) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
 
 
 def signal_all(processes: Sequence[Process], how: int) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from benchmarks.saves import is_whole, whole
 from tests.lab.author import Author
 from tests.lab.compare import digests_in, litter, tree_differences
 from tests.lab.machine import phase_of
+from tests.lab.process import REPOSITORY, marked
 from tests.waiting import wait_until
 
 
@@ -123,6 +126,18 @@ def test_two_authors_never_touch_the_same_path(tmp_path: Path) -> None:
 )
 def test_a_phase_is_read_from_a_status(state: str, settled: bool, uploaded: bool, phase: str) -> None:
     assert phase_of({"state": state, "settled": settled, "uploaded": uploaded}) == phase
+
+
+def test_what_a_killed_run_had_started_is_ended(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; from tests.lab.process import Lab; lab = Lab(Path(sys.argv[1]));"
+        "lab.start(['sleep', '600'], lab.environment('x', {}), cwd=lab.base, log=lab.base / 'log');"
+        "print(lab.mark, len(lab.processes()), flush=True); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    mark, started = done.stdout.split()
+    assert started == "1"
+    wait_until(lambda: not marked(mark), 10, "the guard has ended what was started")
 
 
 def test_a_torn_content_tells_itself() -> None:
