@@ -93,9 +93,7 @@ class Lab:
 
     def start(self, argv: Sequence[str], env: Mapping[str, str], *, cwd: Path, log: Path) -> subprocess.Popen[bytes]:
         """Start a server; what it says is appended to `log`. Should this process be killed, the guard ends it."""
-        if self._guard is None:
-            guard = [sys.executable, "-m", "tests.lab.guard", self.mark]
-            self._guard = subprocess.Popen(guard, cwd=REPOSITORY, stdin=subprocess.PIPE, start_new_session=True)
+        self._set_guard()
         with log.open("ab") as sink:
             process = subprocess.Popen(
                 argv, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True
@@ -107,12 +105,18 @@ class Lab:
         """Every living process of this lab (of these roles), detached ones and grandchildren too."""
         return marked(self.mark, *roles)
 
+    def _set_guard(self) -> subprocess.Popen[bytes]:
+        if self._guard is None:
+            guard = [sys.executable, "-m", "tests.lab.guard", self.mark]
+            self._guard = subprocess.Popen(guard, cwd=REPOSITORY, stdin=subprocess.PIPE, start_new_session=True)
+        return self._guard
+
     def below(self, name: str) -> Lab:
-        """The same lab in a folder of its own."""
+        """The same lab in a folder of its own, with the same guard: a second one would kill for both when it is let go."""
         folder = self.base / name
         folder.mkdir()
         inner = Lab(folder)
-        inner.mark, inner._started = self.mark, self._started
+        inner.mark, inner._started, inner._guard = self.mark, self._started, self._set_guard()
         return inner
 
     def close(self) -> None:
