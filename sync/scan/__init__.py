@@ -22,9 +22,10 @@ from store.types import Digest
 from sync.core.plan import Problem
 from sync.rules import IgnoreSource
 from sync.scan.contents import Keeper
-from sync.scan.look import Look, Sources
-from sync.scan.result import ScanResult
+from sync.scan.look import Look
+from sync.scan.notes import ScanResult
 from sync.scan.sweep import Keep, sweep_temps
+from sync.scan.take import Sources
 
 __all__ = ["Keeper", "ScanResult", "Scanner"]
 

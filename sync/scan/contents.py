@@ -77,11 +77,17 @@ def read_still(fd: int, before: os.stat_result, keeper: Keeper) -> tuple[Digest,
             data = os.pread(fd, before.st_size + 1, 0)
             digest = Digest(hashlib.sha256(data).digest())
         after = os.fstat(fd)
-        if _signature(before) == _signature(after) and (data is None or len(data) == after.st_size):
+        if _is_still(before, after) and (data is None or len(data) == after.st_size):
             return digest, data, after
         before = after
     raise FileMoved("it changes while it is read")
 
 
-def _signature(status: os.stat_result) -> tuple[int, int, int, int, int]:
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode
+def _is_still(before: os.stat_result, after: os.stat_result) -> bool:
+    return (
+        before.st_mtime_ns == after.st_mtime_ns
+        and before.st_ctime_ns == after.st_ctime_ns
+        and before.st_size == after.st_size
+        and before.st_ino == after.st_ino
+        and before.st_mode == after.st_mode
+    )

@@ -1,0 +1,75 @@
+"""What a look notes down while it goes, and what it found in the end."""
+
+from __future__ import annotations
+
+import msgspec
+
+from store.errors import FastestError
+from store.index import StatIndex, entry_of
+from store.types import Change, Digest, RelPath
+from sync.core.plan import Problem
+
+
+class ScanResult(msgspec.Struct, frozen=True):
+    """What a look found. `seen` and `contents` belong into the transaction that keeps `changes`."""
+
+    changes: list[Change]
+    """Against the index, sorted by path."""
+    seen: dict[RelPath, bytes | None]
+    """New records for the index; None: nothing is there any more."""
+    contents: list[tuple[Digest, bytes]]
+    """Small new contents; larger and many ones are in the store already."""
+    problems: list[Problem]
+    deferred: frozenset[bytes]
+    """Folders to look at again soon: a file there was being written, or is too young to be trusted."""
+    listed: frozenset[bytes] | None
+    """The folders whose problems these are; None: all."""
+    ignored: int
+    """Names met and not looked at because a rule says so."""
+    rules_changed: bool
+    """A rule file changed; what lies below it has been decided again already."""
+    known: int
+    """Paths in the index before; with `removed` the measure of a sudden emptiness (H2)."""
+    removed: int
+
+
+class Notes:
+    """What one look found so far."""
+
+    def __init__(self, index: StatIndex) -> None:
+        self.changes: list[Change] = []
+        self.seen: dict[RelPath, bytes | None] = {}
+        self.problems: list[Problem] = []
+        self.deferred: set[bytes] = set()
+        self.listed: set[bytes] = set()
+        self.ignored = 0
+        self.rules_changed = False
+        self._index = index
+        self._removed = 0
+
+    def drop(self, path: RelPath, record: bytes) -> None:
+        """Nothing is carried at this path any more, nor below it."""
+        self.drop_below(path)
+        self._drop_one(path, record)
+
+    def drop_below(self, folder: RelPath) -> None:
+        """Nothing is carried below it any more."""
+        for path, record in self._index.below(folder):
+            self._drop_one(path, record)
+
+    def report(self, path: bytes, error: FastestError) -> None:
+        """The world refused this path."""
+        self.problems.append(Problem(RelPath(path), error.code, error.message))
+
+    def result(self, contents: list[tuple[Digest, bytes]], *, everything: bool) -> ScanResult:
+        """All of it."""
+        self.changes.sort(key=lambda change: change.path)
+        return ScanResult(
+            self.changes, self.seen, contents, self.problems, frozenset(self.deferred), None if everything else frozenset(self.listed),
+            self.ignored, self.rules_changed, len(self._index), self._removed,
+        )  # fmt: skip
+
+    def _drop_one(self, path: RelPath, record: bytes) -> None:
+        self.seen[path] = None
+        self._removed += 1
+        self.changes.append(Change(path, entry_of(record), None))
