@@ -6,11 +6,12 @@ A look takes what is there (`take_dirty`); when it fails, `put_back` returns it,
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Final
 
 import msgspec
 
+from store.types import Spot
 from sync.core.settle import Burst, Pace, add_event, due_seconds
 
 RESCAN_SECONDS: Final = 300.0
@@ -27,8 +28,7 @@ class Looked(msgspec.Struct, frozen=True):
     """What a look took from the agenda; `everything` is a full rescan."""
 
     everything: bool
-    folders: frozenset[bytes]
-    paths: frozenset[bytes]
+    spots: frozenset[Spot]
 
 
 class Agenda:
@@ -41,11 +41,10 @@ class Agenda:
         self.rushed = False
         self.polling = False
         self._burst: Burst | None = None
-        self._dirty: set[bytes] = set()
-        self._paths: set[bytes] = set()
-        self._deferred: set[bytes] = set()
+        self._dirty: set[Spot] = set()
+        self._deferred: set[Spot] = set()
         self._deferred_at = 0.0
-        self._troubled: set[bytes] = set()
+        self._troubled: set[Spot] = set()
         self._troubled_at = 0.0
         self._rescan_at = 0.0
         self.owed_at = 0.0
@@ -53,24 +52,23 @@ class Agenda:
         self._last_seen: tuple[int, float] | None = None
 
     @property
-    def folders(self) -> int:
-        """How many folders are still to be looked at; a full rescan counts as one."""
+    def waiting(self) -> int:
+        """How many spots are still to be looked at; a full rescan counts as one."""
         return len(self._dirty | self._deferred | self._troubled) + self.rescan
 
-    def add_dirty(self, folders: frozenset[bytes] | set[bytes], paths: frozenset[bytes] | set[bytes], now: float) -> None:
+    def add_dirty(self, spots: Set[Spot], now: float) -> None:
         """Events came for these."""
-        self._dirty |= folders
-        self._paths |= paths
-        self._burst = add_event(self._burst, now, len(self._paths))
+        self._dirty |= spots
+        self._burst = add_event(self._burst, now, len(self._dirty))
 
-    def add_deferred(self, folders: frozenset[bytes] | set[bytes], now: float) -> None:
+    def add_deferred(self, spots: Set[Spot], now: float) -> None:
         """Something there is still being written: look again soon."""
-        self._deferred |= folders
+        self._deferred |= spots
         self._deferred_at = now + DEFERRED_SECONDS
 
-    def add_troubled(self, folders: Iterable[bytes], now: float) -> None:
+    def add_troubled(self, spots: Iterable[Spot], now: float) -> None:
         """Something there could not be kept for want of room: try again, less soon."""
-        self._troubled = set(folders)
+        self._troubled = set(spots)
         self._troubled_at = now + TROUBLED_SECONDS
 
     def look_due(self, now: float, pace: Pace) -> bool:
@@ -85,12 +83,12 @@ class Agenda:
 
     def take_dirty(self, now: float, pace: Pace) -> Looked | None:
         """What to look at now, or None when it is not time."""
-        if not (self.look_due(now, pace) or (self.rushed and self.folders)):
+        if not (self.look_due(now, pace) or (self.rushed and self.waiting)):
             return None
         everything = self.rescan or now >= self._rescan_at
-        taken = Looked(everything, frozenset(self._dirty | self._deferred | self._troubled), frozenset(self._paths))
+        taken = Looked(everything, frozenset(self._dirty | self._deferred | self._troubled))
         self._burst, self.rescan = None, False
-        self._dirty, self._paths, self._deferred, self._troubled = set(), set(), set(), set()
+        self._dirty, self._deferred, self._troubled = set(), set(), set()
         if everything:
             period = POLL_SECONDS if self.polling else RESCAN_SECONDS
             self._rescan_at = now + period * random.uniform(0.75, 1.25)
@@ -98,8 +96,7 @@ class Agenda:
 
     def put_back(self, taken: Looked) -> None:
         """The look failed: all of it is still to be done, but not at once again: the next rush or event takes it along."""
-        self._dirty |= taken.folders
-        self._paths |= taken.paths
+        self._dirty |= taken.spots
         self.rescan = self.rescan or taken.everything
 
     def hush(self) -> None:

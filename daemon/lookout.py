@@ -58,8 +58,8 @@ class Lookout:
         if self._watcher is None:
             return
         nudge = self._watcher.fetch()
-        if nudge.folders:
-            self._agenda.add_dirty(nudge.folders, nudge.paths, self._clock.steady())
+        if nudge.spots:
+            self._agenda.add_dirty(nudge.spots, self._clock.steady())
         if nudge.rescan:
             log.info("rescan wanted", extra={"reason": nudge.rescan})
             self._agenda.rescan = True

@@ -17,7 +17,7 @@ from daemon.lookout import Lookout
 from daemon.remote import CloudRemote
 from daemon.remote.messages import Incoming
 from store.errors import Broken, Busy, Corrupt, FastestError, NoSpace, RootLost, Stale, TimedOut, Transient, VersionMoved
-from store.types import RelPath, parent_of, show_path
+from store.types import RelPath, show_path, spot_of
 from sync.core.plan import Problem
 from sync.core.settle import Pace
 from sync.core.state import Halt, Signal, Standing, State, halt_of, signal_of, step
@@ -101,7 +101,7 @@ class Supervisor:
         """Nothing seen or known is still to be scanned, pulled or applied here."""
         busy = self._standing.state in (State.SCANNING, State.PLANNING, State.APPLYING)
         behind = self._agenda.behind and not self.is_paused
-        return not (busy or self._agenda.folders or behind or self._incoming or self._has_owed)
+        return not (busy or self._agenda.waiting or behind or self._incoming or self._has_owed)
 
     @property
     def is_uploaded(self) -> bool:
@@ -112,8 +112,8 @@ class Supervisor:
 
     @property
     def pending(self) -> int:
-        """Folders still to be looked at, and messages still to be applied."""
-        return self._agenda.folders + len(self._incoming)
+        """Names and folders still to be looked at, and messages still to be applied."""
+        return self._agenda.waiting + len(self._incoming)
 
     @property
     def _has_owed(self) -> bool:
@@ -292,14 +292,13 @@ class Supervisor:
         if taken is None:
             return
         try:
-            result = await self.engine.look(None if taken.everything else taken.folders)
+            result = await self.engine.look(None if taken.everything else taken.spots)
         except FastestError as error:
             self._agenda.put_back(taken)
             if isinstance(error, RootLost):
                 self.lookout.close()
             raise
-        listed = result.listed
-        kept = {path: one for path, one in self.problems.items() if listed is not None and parent_of(path) not in listed}
+        kept = {path: one for path, one in self.problems.items() if not result.covers(path)}
         self.problems = kept | {problem.path: problem for problem in result.problems}
         if not self.has_looked:
             await self._begin(self.engine)
@@ -307,7 +306,7 @@ class Supervisor:
             await self._tell()
         if result.deferred:
             self._agenda.add_deferred(result.deferred, self._clock.steady())
-        if troubled := {parent_of(problem.path) for problem in self.problems.values() if problem.code in PASSING}:
+        if troubled := {spot_of(problem.path) for problem in self.problems.values() if problem.code in PASSING}:
             self._agenda.add_troubled(troubled, self._clock.steady())
         if result.changes:
             self._agenda.unpushed = True
@@ -345,7 +344,7 @@ class Supervisor:
         if problems:
             self._agenda.owed_at = now + OWED_SECONDS
         if stale:
-            self._agenda.add_dirty({parent_of(path) for path in stale}, set(stale), now)
+            self._agenda.add_dirty({spot_of(path) for path in stale}, now)
             self._agenda.rushed = self._agenda.behind = True
             raise Stale(f"{show_path(stale[0])} changed while it was being updated")
 

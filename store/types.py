@@ -6,7 +6,7 @@ import hashlib
 import re
 import secrets
 import unicodedata
-from typing import NewType
+from typing import NamedTuple, NewType
 
 import msgspec
 
@@ -87,6 +87,19 @@ def show_path(raw: bytes) -> str:
 def parent_of(path: RelPath) -> RelPath:
     """The folder that holds this path; `b""` is the root."""
     return RelPath(path.rpartition(b"/")[0])
+
+
+class Spot(NamedTuple):
+    """Where something may have changed: a name in a folder; an empty name is any of them."""
+
+    folder: bytes
+    name: bytes
+
+
+def spot_of(path: bytes) -> Spot:
+    """The spot of one path."""
+    folder, _, name = path.rpartition(b"/")
+    return Spot(folder, name)
 
 
 class File(msgspec.Struct, frozen=True, gc=False):

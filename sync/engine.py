@@ -17,7 +17,7 @@ from store.conflicts import Conflict
 from store.database import Tx
 from store.errors import BlobMissing, BlobsMissing, BrakeHeld, Busy, InvalidReply
 from store.manifest import EMPTY_ROOT, Draft, diff_manifests, manifest_totals
-from store.types import Change, Digest, Entry, File, RelPath, parse_digest
+from store.types import Change, Digest, Entry, File, RelPath, Spot, parse_digest
 from store.workspaces import Apart
 from sync import adopt, transfer
 from sync.adopt import Adopted, Received
@@ -91,11 +91,11 @@ class Engine:
 
     # --- look -------------------------------------------------------------------------------------------------------------------
 
-    async def look(self, dirty: Collection[bytes] | None) -> ScanResult:
-        """List the dirty folders again (None: everything) and keep what is settled. Raises RootLost."""
+    async def look(self, dirty: Collection[Spot] | None) -> ScanResult:
+        """Look at the dirty spots again (None: everything) and keep what is settled. Raises RootLost."""
         return await self._run(self._look, dirty)  # type: ignore[return-value]
 
-    def _look(self, dirty: Collection[bytes] | None) -> ScanResult:
+    def _look(self, dirty: Collection[Spot] | None) -> ScanResult:
         head = self._git.head()
         self._switched = self._switched or (bool(self.replica.row.git_head) and head != self.replica.row.git_head)
         if dirty is None:

@@ -38,14 +38,14 @@ from watchdog.observers import Observer
 
 from store.atomic import TEMP_PREFIX, Folder
 from store.errors import FastestError, Unwritable
-from store.types import is_ours, show_path
+from store.types import Spot, is_ours, show_path
 
 if sys.platform == "linux":
     from watchdog.observers.inotify_c import CallbackId, InotifyEvent, InotifyFD, Mask, WatchDescriptor
 
 COOKIE_PREFIX: Final = TEMP_PREFIX + b"cookie-"
-PATHS_COUNTED: Final = 16
-"""More distinct paths than this are a burst whatever their number."""
+NAMES_NOTED: Final = 64
+"""More names of one folder than this are noted as the whole folder."""
 LIMITS: Final = {errno.ENOSPC: "fs.inotify.max_user_watches=1048576", errno.EMFILE: "fs.inotify.max_user_instances=1024"}
 """What to raise when the system refuses more, as `sysctl` takes it."""
 
@@ -53,8 +53,7 @@ LIMITS: Final = {errno.ENOSPC: "fs.inotify.max_user_watches=1048576", errno.EMFI
 class Nudge(msgspec.Struct, frozen=True):
     """What was noticed since the last fetch. `rescan`: why everything must be looked at."""
 
-    folders: frozenset[bytes]
-    paths: frozenset[bytes]
+    spots: frozenset[Spot]
     rescan: str = ""
 
 
@@ -82,8 +81,7 @@ class Watcher:
         self._root = root.rstrip(b"/")
         self._on_nudge = on_nudge
         self._lock = threading.Lock()
-        self._folders: set[bytes] = set()
-        self._paths: set[bytes] = set()
+        self._noted: dict[bytes, set[bytes]] = {}
         self._rescan = ""
         self._told = False
         self._cookies: dict[bytes, threading.Event] = {}
@@ -123,8 +121,8 @@ class Watcher:
     def fetch(self) -> Nudge:
         """What was noticed, and begin anew."""
         with self._lock:
-            nudge = Nudge(frozenset(self._folders), frozenset(self._paths), self._rescan)
-            self._folders, self._paths, self._rescan, self._told = set(), set(), "", False
+            nudge = Nudge(frozenset(Spot(folder, name) for folder, names in self._noted.items() for name in names), self._rescan)
+            self._noted, self._rescan, self._told = {}, "", False
         return nudge
 
     def barrier(self, timeout_seconds: float) -> bool:
@@ -153,9 +151,11 @@ class Watcher:
                 heard.set()
             return
         with self._lock:
-            self._folders.add(folder)
-            if len(self._paths) < PATHS_COUNTED:
-                self._paths.add(_join(folder, name))
+            names = self._noted.setdefault(folder, set())
+            if not name or len(names) >= NAMES_NOTED:
+                self._noted[folder] = {b""}
+            elif b"" not in names:
+                names.add(name)
             told, self._told = self._told, True
         if not told:
             self._on_nudge()

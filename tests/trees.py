@@ -11,7 +11,7 @@ from pathlib import Path
 from store.atomic import Folder
 from store.errors import BlobMissing
 from store.index import StatIndex, entry_of
-from store.types import DIR, Digest, Dir, Entry, File, Link, digest_of
+from store.types import DIR, Digest, Dir, Entry, File, Link, Spot, digest_of
 from sync.rules import IgnoreSource
 from sync.scan import Scanner, ScanResult
 
@@ -75,11 +75,12 @@ class Replica:
     def now_ns(self) -> int:
         return time.time_ns() + self.ahead_ns
 
-    def look(self, *dirty: bytes, root: Folder | None = None) -> ScanResult:
-        """A look at these folders (none: at everything) whose result is not kept."""
-        return self.scanner.scan(root or self.root, dirty or None)
+    def look(self, *dirty: bytes | Spot, root: Folder | None = None) -> ScanResult:
+        """A look at these folders and spots (none: at everything) whose result is not kept."""
+        spots = [spot if isinstance(spot, Spot) else Spot(spot, b"") for spot in dirty]
+        return self.scanner.scan(root or self.root, spots or None)
 
-    def settle(self, *dirty: bytes, root: Folder | None = None) -> ScanResult:
+    def settle(self, *dirty: bytes | Spot, root: Folder | None = None) -> ScanResult:
         """A look whose result is kept."""
         result = self.look(*dirty, root=root)
         self.keep(result)

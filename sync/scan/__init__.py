@@ -1,9 +1,9 @@
 """Look at a workspace's folder: what differs from the stat index, and the bytes of what is new.
 
-Theory. A look lists folders and compares each name's status with its record; only what differs is read. It changes nothing: its
-result holds the new records, which the engine takes over once everything is committed (I1 in store/index.py). Where the world is
-in doubt a look reports and keeps what was known (R8): what cannot be read is a problem, what is being written is deferred, and
-neither is ever a deletion.
+Theory. A look lists folders and compares each name's status with its record; only what differs is read. In a folder of thousands it
+asks for the few names alone that the watcher told of (docs/decisions/0008). It changes nothing: its result holds the new records,
+which the engine takes over once everything is committed (I1 in store/index.py). Where the world is in doubt a look reports and
+keeps what was known (R8): what cannot be read is a problem, what is being written is deferred, and neither is ever a deletion.
 
 D6: a file's status is the same before and after it is read, else it is read again, else deferred. A file that changed within
 QUIET_NS and is still open for writing is deferred: it is taken once it is closed, or was left alone that long. A file younger than
@@ -18,7 +18,7 @@ from typing import Final
 
 from store.atomic import Folder
 from store.index import StatIndex
-from store.types import Digest
+from store.types import Digest, Spot
 from sync.core.plan import Problem
 from sync.rules import IgnoreSource
 from sync.scan.contents import Keeper
@@ -32,14 +32,22 @@ __all__ = ["Keeper", "ScanResult", "Scanner"]
 RACY_NS: Final = 20_000_000
 
 
+def _by_folder(spots: Collection[Spot]) -> dict[bytes, set[bytes]]:
+    """Folder -> the names to ask for; none: all of them."""
+    folders: dict[bytes, set[bytes]] = {}
+    for folder, name in spots:
+        folders.setdefault(folder, set()).add(name)
+    return {folder: set() if b"" in names else names for folder, names in folders.items()}
+
+
 class Scanner:
     """Looks at one replica's folder, again and again. Used by one thread at a time."""
 
     def __init__(self, index: StatIndex, ignore: IgnoreSource, keeper: Keeper, now_ns: Callable[[], int], racy_ns: int = RACY_NS) -> None:
         self._sources = Sources(index, ignore, {}, keeper, now_ns, racy_ns, set())
 
-    def scan(self, root: Folder, dirty: Collection[bytes] | None = None) -> ScanResult:
-        """List these folders again, and new ones below them; None: everything. Raises NoSpace, Unwritable from the store."""
+    def scan(self, root: Folder, dirty: Collection[Spot] | None = None) -> ScanResult:
+        """Look at these spots, and at new folders below them; None: everything. Raises NoSpace, Unwritable from the store."""
         with ExitStack() as stack:
             look = Look(self._sources, root, stack)
             look.enter_undecided()
@@ -47,8 +55,8 @@ class Scanner:
                 self._sources.ignored.clear()
                 look.enter_from_root(b"", deep=True, decide=False)
             else:
-                for path in sorted(dirty):
-                    look.enter_nearest(path)
+                for folder, names in sorted(_by_folder(dirty).items()):
+                    look.enter_nearest(folder, names)
             look.enter_later()
         return look.result(everything=dirty is None)
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import ExitStack
 from typing import Final, NamedTuple
 
 from store.atomic import Folder, translate_os_error
 from store.errors import FastestError, FileMoved
 from store.index import is_folder, is_only_doubted, is_same_folder, pack_signature
+from store.types import Spot, spot_of
 from sync.rules import RULE_FILES
 from sync.scan.notes import Notes, ScanResult
 from sync.scan.take import Here, Sources, Taker
 
 OPEN_FOLDERS: Final = 100
 """Folders held open on the way down; what lies deeper is opened from the root again."""
+SMALL_FOLDER: Final = 8
+"""A folder with fewer carried names than this for each one that is asked for is listed whole: that costs as little and tells more."""
+_ALL: Final[frozenset[bytes]] = frozenset()
 
 
 class _Odd(NamedTuple):
@@ -38,6 +42,7 @@ class Look:
         self._notes = Notes(sources.index)
         self._taker = Taker(sources, root, self._notes, stack)
         self._later: list[tuple[bytes, bool, bool]] = []
+        self._glanced: set[bytes] = set()
 
     def result(self, *, everything: bool) -> ScanResult:
         """All that was found."""
@@ -45,15 +50,16 @@ class Look:
 
     # --- going into folders -------------------------------------------------------------------------------------------------------
 
-    def enter_nearest(self, path: bytes) -> None:
-        """A folder that may have changed, or the nearest one above it that is carried and there."""
+    def enter_nearest(self, path: bytes, names: Set[bytes] = _ALL) -> None:
+        """A folder in which these names may have changed, or the nearest one above it that is carried and there."""
+        asked = path
         while path and not self._is_known_folder(path):
             path, _, name = path.rpartition(b"/")
             if self._sources.ignored.get(path, {}).get(name):
                 return
         while True:
             try:
-                self.enter_from_root(path, deep=False, decide=False)
+                self.enter_from_root(path, deep=False, decide=False, names=names if path == asked else _ALL)
                 return
             except FileMoved:
                 if not path:
@@ -74,20 +80,21 @@ class Look:
             try:
                 self.enter_from_root(path, deep=deep, decide=decide)
             except FileMoved:
-                self._notes.deferred.add(path.rpartition(b"/")[0])
+                self._notes.deferred.add(spot_of(path))
 
-    def enter_from_root(self, path: bytes, *, deep: bool, decide: bool) -> None:
-        """Open and list a folder. Raises FileMoved when it is not there."""
+    def enter_from_root(self, path: bytes, *, deep: bool, decide: bool, names: Set[bytes] = _ALL) -> None:
+        """Open a folder, and list it or ask for a few names. Raises FileMoved when it is not there."""
         try:
             folder = self._root.open(path)
         except FileMoved:
             raise
         except FastestError as error:
-            self._notes.listed.add(path)
+            self._notes.looked.add(Spot(path, b""))
             self._notes.report(path, error)
             return
         with folder:
-            self._list(folder, path, deep, decide, 0)
+            if not (names and self._glance(Here(folder, path), names)):
+                self._list(folder, path, deep, decide, 0)
 
     def _enter(self, outer: Here, name: bytes, deep: bool, decide: bool, depth: int) -> None:
         path = outer.join(name)
@@ -97,7 +104,7 @@ class Look:
         try:
             folder = outer.folder.open(name)
         except FileMoved:
-            self._notes.deferred.add(outer.path)
+            self._notes.deferred.add(Spot(outer.path, name))
         except FastestError as error:
             self._notes.report(path, error)
         else:
@@ -112,22 +119,48 @@ class Look:
 
     # --- one folder ---------------------------------------------------------------------------------------------------------------
 
+    def _glance(self, here: Here, asked: Set[bytes]) -> bool:
+        """Ask for these names alone. False where the folder must be listed: it is small, a rule file is among them, or a name is
+        new and spelt another way than it was asked for (a disk that folds case).
+        """
+        if Spot(here.path, b"") in self._notes.looked:
+            return True
+        known = self._index.folder(here.path)
+        if len(asked) * SMALL_FOLDER > len(known) or not asked.isdisjoint(RULE_FILES):
+            return False
+        its = {name: known[name] for name in map(os.fsdecode, asked) if name in known}
+        try:
+            there = [os.fsdecode(name) for name in asked if here.folder.stat(name) is not None]
+            if any(name not in its for name in there) and not set(there) <= set(here.folder.names()):
+                return False
+        except FastestError:
+            return False
+        self._notes.looked.update(Spot(here.path, name) for name in asked)
+        self._glanced.add(here.path)
+        self._visit(here, there, its, deep=False, decide=False, depth=0)
+        return True
+
     def _list(self, folder: Folder, path: bytes, deep: bool, decide: bool, depth: int) -> None:
-        if path in self._notes.listed:
-            if decide:  # listed before the rule that changed was seen: the next look decides
+        whole = Spot(path, b"")
+        if whole in self._notes.looked or path in self._glanced:
+            if decide:  # looked at before the rule that changed was seen: the next look decides
                 self._sources.undecided.add(path)
-                self._notes.deferred.add(path)
+            if decide or path in self._glanced:
+                self._notes.deferred.add(whole)
             return
-        self._notes.listed.add(path)
-        here, known = Here(folder, path), self._index.folder(path)
+        self._notes.looked.add(whole)
         try:
             names = folder.names()
         except FastestError as error:
             self._notes.report(path, error)
             return
+        self._visit(Here(folder, path), names, self._index.folder(path), deep=deep, decide=decide, depth=depth)
+
+    def _visit(self, here: Here, names: list[str], known: Mapping[str, bytes], *, deep: bool, decide: bool, depth: int) -> None:
+        """Names that are there, beside the records of all that might be."""
         odd, folders, absent = self._compare(here, names, known)
         # Whoever has nothing odd, nothing absent and no noted rule file is done with this: nearly every folder.
-        if (odd or absent or self._rules.noted(path)) and self._have_rules_moved(here, odd, absent):
+        if (odd or absent or self._rules.noted(here.path)) and self._have_rules_moved(here, odd, absent):
             decide = deep = True
         expelled = self._expel(here, known, absent) if decide else set()
         for gone in absent:
@@ -158,7 +191,7 @@ class Look:
             try:
                 its = ask(name, dir_fd=fd, follow_symlinks=False)
             except FileNotFoundError:
-                self._notes.deferred.add(here.path)
+                self._notes.deferred.add(Spot(here.path, os.fsencode(name)))
                 continue
             except OSError as error:
                 self._notes.report(here.join(os.fsencode(name)), translate_os_error(error, here.path))
@@ -208,7 +241,7 @@ class Look:
         if status is None:
             return False
         if self._taker.is_being_written(here, odd.name, status):
-            self._notes.deferred.add(here.path)
+            self._notes.deferred.add(Spot(here.path, odd.name))
             return False
         if odd.record is not None:
             # Until the index has the new file each look decides again: a look that was not kept must not be the only one.

@@ -6,7 +6,7 @@ import msgspec
 
 from store.errors import FastestError
 from store.index import StatIndex, entry_of
-from store.types import Change, Digest, RelPath
+from store.types import Change, Digest, RelPath, Spot, parent_of, spot_of
 from sync.core.plan import Problem
 
 
@@ -20,10 +20,10 @@ class ScanResult(msgspec.Struct, frozen=True):
     contents: list[tuple[Digest, bytes]]
     """Small new contents; larger and many ones are in the store already."""
     problems: list[Problem]
-    deferred: frozenset[bytes]
-    """Folders to look at again soon: a file there was being written, or is too young to be trusted."""
-    listed: frozenset[bytes] | None
-    """The folders whose problems these are; None: all."""
+    deferred: frozenset[Spot]
+    """To be looked at again soon: it was being written, or is too young to be trusted."""
+    looked: frozenset[Spot] | None
+    """What the problems are about; None: everything."""
     ignored: int
     """Names met and not looked at because a rule says so."""
     rules_changed: bool
@@ -31,6 +31,10 @@ class ScanResult(msgspec.Struct, frozen=True):
     known: int
     """Paths in the index before; with `removed` the measure of a sudden emptiness (H2)."""
     removed: int
+
+    def covers(self, path: RelPath) -> bool:
+        """True when the look asked for this path, so that what was known of its problems is out of date."""
+        return self.looked is None or spot_of(path) in self.looked or Spot(parent_of(path), b"") in self.looked
 
 
 class Notes:
@@ -40,8 +44,8 @@ class Notes:
         self.changes: list[Change] = []
         self.seen: dict[RelPath, bytes | None] = {}
         self.problems: list[Problem] = []
-        self.deferred: set[bytes] = set()
-        self.listed: set[bytes] = set()
+        self.deferred: set[Spot] = set()
+        self.looked: set[Spot] = set()
         self.ignored = 0
         self.rules_changed = False
         self._index = index
@@ -65,7 +69,7 @@ class Notes:
         """All of it."""
         self.changes.sort(key=lambda change: change.path)
         return ScanResult(
-            self.changes, self.seen, contents, self.problems, frozenset(self.deferred), None if everything else frozenset(self.listed),
+            self.changes, self.seen, contents, self.problems, frozenset(self.deferred), None if everything else frozenset(self.looked),
             self.ignored, self.rules_changed, len(self._index), self._removed,
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import Final
 from store.atomic import TEMP_PREFIX, Folder, has_writer, translate_os_error
 from store.errors import FastestError, FileMoved
 from store.index import StatIndex, entry_of, make_record
-from store.types import DIR, MAX_PATH_BYTES, Change, Dir, Entry, File, Link, RelPath, is_ours, show_path
+from store.types import DIR, MAX_PATH_BYTES, Change, Dir, Entry, File, Link, RelPath, Spot, is_ours, show_path
 from sync.core.plan import Problem
 from sync.rules import RULE_FILES, FolderRules, IgnoreSource
 from sync.scan.contents import Contents, Keeper, read_still
@@ -103,7 +103,7 @@ class Taker:
         try:
             taken = self._identify(here, name, record, status)
         except FileMoved:
-            self._notes.deferred.add(here.path)
+            self._notes.deferred.add(Spot(here.path, name))
             return False
         except FastestError as error:
             self._notes.report(full, error)
@@ -141,7 +141,7 @@ class Taker:
             return DIR, make_record(DIR, status)
         if stat.S_ISLNK(mode):
             link = Link(here.folder.read_link(name))
-            return link, make_record(link, status, doubted=self._is_young(here, status))
+            return link, make_record(link, status, doubted=self._is_young(here, name, status))
         full = here.join(name)
         kind = "a FIFO" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
         self._notes.problems.append(Problem(full, "special-file", f"{show_path(full)} is {kind}; it is not carried."))
@@ -161,15 +161,15 @@ class Taker:
         if data is not None and (record is None or not record.endswith(digest)):
             self.contents.add(digest, data)
         file = File(digest, status.st_size, bool(status.st_mode & stat.S_IXUSR))
-        return file, make_record(file, status, doubted=self._is_young(here, status))
+        return file, make_record(file, status, doubted=self._is_young(here, name, status))
 
     def _is_fresh(self, status: os.stat_result) -> bool:
         """Changed so lately that somebody may still be writing."""
         return 0 <= self._sources.now_ns() - status.st_ctime_ns < QUIET_NS
 
-    def _is_young(self, here: Here, status: os.stat_result) -> bool:
-        """Too young to be trusted unread: then its folder is looked at once more."""
+    def _is_young(self, here: Here, name: bytes, status: os.stat_result) -> bool:
+        """Too young to be trusted unread: then it is looked at once more."""
         if status.st_mtime_ns < self._young_ns and status.st_ctime_ns < self._young_ns:
             return False
-        self._notes.deferred.add(here.path)
+        self._notes.deferred.add(Spot(here.path, name))
         return True

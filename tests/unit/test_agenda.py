@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 from daemon.agenda import RETRY_MAX_SECONDS, Agenda
+from store.types import Spot, spot_of
 from sync.core.settle import Pace
 
 PACE = Pace()
+LOGS = spot_of(b"app/today.log")
+LARGE = spot_of(b"large")
 
 
 def fresh() -> Agenda:
@@ -23,41 +26,41 @@ def test_the_first_look_is_at_everything_and_the_next_waits_for_its_timer() -> N
 
 def test_a_single_save_is_due_after_twenty_milliseconds() -> None:
     agenda = fresh()
-    agenda.add_dirty({b"src"}, {b"src/a"}, 101.0)
+    agenda.add_dirty({Spot(b"src", b"a")}, 101.0)
     assert agenda.take_dirty(101.010, PACE) is None
     taken = agenda.take_dirty(101.021, PACE)
-    assert taken is not None and not taken.everything and taken.folders == {b"src"}
-    assert agenda.folders == 0
+    assert taken is not None and not taken.everything and taken.spots == {Spot(b"src", b"a")}
+    assert agenda.waiting == 0
 
 
 def test_a_look_that_failed_is_still_to_be_done() -> None:
     agenda = fresh()
-    agenda.add_dirty({b"src"}, {b"src/a"}, 101.0)
+    agenda.add_dirty({Spot(b"src", b"a")}, 101.0)
     taken = agenda.take_dirty(102.0, PACE)
     assert taken is not None
     agenda.put_back(taken)
-    assert agenda.folders == 1
+    assert agenda.waiting == 1
     assert not agenda.look_due(103.0, PACE), "a look that fails must not be tried again at once, for ever"
     agenda.rushed = True
     again = agenda.take_dirty(103.0, PACE)
-    assert again is not None and again.folders == {b"src"}
+    assert again is not None and again.spots == {Spot(b"src", b"a")}
 
 
 def test_a_rush_takes_what_is_not_due_yet_but_makes_no_work() -> None:
     agenda = fresh()
     agenda.rushed = True
     assert agenda.take_dirty(100.5, PACE) is None
-    agenda.add_dirty({b""}, {b"a"}, 100.5)
+    agenda.add_dirty({spot_of(b"a")}, 100.5)
     assert agenda.take_dirty(100.5, PACE) is not None
 
 
-def test_deferred_folders_come_back_by_themselves() -> None:
+def test_what_was_deferred_comes_back_by_themselves() -> None:
     agenda = fresh()
-    agenda.add_deferred({b"logs"}, 101.0)
-    assert agenda.folders == 1
+    agenda.add_deferred({LOGS}, 101.0)
+    assert agenda.waiting == 1
     assert agenda.take_dirty(101.05, PACE) is None
     taken = agenda.take_dirty(102.0, PACE)
-    assert taken is not None and taken.folders == {b"logs"}
+    assert taken is not None and taken.spots == {LOGS}
 
 
 def test_waits_grow_and_have_a_bound() -> None:
@@ -80,19 +83,19 @@ def test_a_machine_that_slept_looks_at_everything() -> None:
 
 def test_what_failed_is_waited_for_and_never_spun_on() -> None:
     agenda = Agenda()
-    agenda.add_dirty({b""}, {b"a"}, 100.0)
+    agenda.add_dirty({spot_of(b"a")}, 100.0)
     agenda.back_off(200.0, 1)
     agenda.hush()
     assert not agenda.moved_due(200.0, PACE)
     assert agenda.next_at(PACE, stopped=True, has_owed=True) > 200.0
-    agenda.add_dirty({b""}, {b"b"}, 200.1)
+    agenda.add_dirty({spot_of(b"b")}, 200.1)
     assert agenda.moved_due(200.2, PACE), "news calls again"
 
 
 def test_what_found_no_room_is_still_to_be_done_and_tried_again() -> None:
     agenda = fresh()
-    agenda.add_troubled({b"large"}, 101.0)
-    assert agenda.folders == 1, "not settled: its bytes are not kept"
+    agenda.add_troubled({LARGE}, 101.0)
+    assert agenda.waiting == 1, "not settled: its bytes are not kept"
     assert agenda.take_dirty(102.0, PACE) is None
     taken = agenda.take_dirty(110.0, PACE)
-    assert taken is not None and taken.folders == {b"large"} and agenda.folders == 0
+    assert taken is not None and taken.spots == {LARGE} and agenda.waiting == 0

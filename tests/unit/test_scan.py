@@ -13,7 +13,7 @@ from store.atomic import Folder
 from store.database import Database
 from store.errors import Unwritable
 from store.index import INDEX, StatIndex, doubt_record, entry_of, make_record
-from store.types import DIR, Entry, Link, RelPath
+from store.types import DIR, Entry, Link, RelPath, Spot
 from sync.scan import ScanResult
 from sync.scan.contents import BULK_FILES
 from sync.scan.look import OPEN_FOLDERS
@@ -55,7 +55,7 @@ def test_a_first_look_finds_everything(replica: Replica) -> None:
     }  # fmt: skip
     assert sorted(data for _, data in result.contents) == [b"", b"#!", b"c"]
     assert replica.tree() == read_tree(replica.path)
-    assert (result.problems, result.deferred, result.listed) == ([], frozenset(), None)
+    assert (result.problems, result.deferred, result.looked) == ([], frozenset(), None)
 
 
 def test_an_unchanged_folder_has_nothing_to_tell(replica: Replica) -> None:
@@ -149,7 +149,84 @@ def test_a_dirty_look_lists_only_what_it_is_told(replica: Replica) -> None:
     (replica.path / "b" / "y").write_bytes(b"22")
     result = replica.look(b"a")
     assert list(changes_of(result)) == [b"a/x"]
-    assert result.listed == frozenset({b"a"})
+    assert result.looked == frozenset({Spot(b"a", b"")})
+    assert result.covers(RelPath(b"a/x")) and not result.covers(RelPath(b"b/y"))
+
+
+# --- a few names of a large folder ----------------------------------------------------------------------------------------------
+
+
+WIDE = {b"d/%03d" % number: b"1" for number in range(100)}
+
+
+class Counting(Folder):
+    """Counts listings."""
+
+    listings = 0
+
+    def names(self) -> list[str]:
+        Counting.listings += 1
+        return super().names()
+
+
+def glance(replica: Replica, *names: bytes) -> ScanResult:
+    """A kept look at these names of `d`; how often a folder was listed is in `Counting.listings`."""
+    Counting.listings = 0
+    with Counting.open_root(replica.path) as root:
+        return replica.settle(*(Spot(b"d", name) for name in names), root=root)
+
+
+def test_of_a_large_folder_only_the_names_told_of_are_asked(replica: Replica) -> None:
+    write_tree(replica.path, WIDE)
+    replica.settle()
+    write_tree(replica.path, {b"d/001": b"22", b"d/002": b"22"})
+    (replica.path / "d" / "003").unlink()
+    (replica.path / "d" / "004").unlink()
+    result = glance(replica, b"001", b"003", b"never")
+    assert changes_of(result) == {b"d/001": (file(b"1"), file(b"22")), b"d/003": (file(b"1"), None)}
+    assert Counting.listings == 0
+    assert result.covers(RelPath(b"d/001")) and not result.covers(RelPath(b"d/002"))
+    assert list(changes_of(replica.settle(b"d"))) == [b"d/002", b"d/004"]
+
+
+def test_a_new_name_in_a_large_folder_is_taken_as_it_is_spelt_there(replica: Replica) -> None:
+    write_tree(replica.path, WIDE | {b"d/001": b"22"})
+    replica.settle()
+    write_tree(replica.path, {b"d/new": b"3", b"d/sub/x": b"4", b"d/001": b"333"})
+    assert changes_of(glance(replica, b"new", b"sub", b"001")) == {
+        b"d/001": (file(b"22"), file(b"333")), b"d/new": (None, file(b"3")), b"d/sub": (None, DIR), b"d/sub/x": (None, file(b"4")),
+    }  # fmt: skip
+
+
+def test_a_disk_that_folds_case_gives_no_file_two_names(replica: Replica) -> None:
+    write_tree(replica.path, WIDE | {b"d/name": b"1"})
+    replica.settle()
+
+    class Folding(Folder):
+        def stat(self, name: bytes) -> os.stat_result | None:
+            return super().stat(name.lower())
+
+    with Folding.open_root(replica.path) as root:
+        (replica.path / "d" / "name").write_bytes(b"22")
+        assert changes_of(replica.settle(Spot(b"d", b"NAME"), root=root)) == {b"d/name": (file(b"1"), file(b"22"))}
+
+
+def test_a_rule_file_is_never_only_glanced_at(replica: Replica) -> None:
+    write_tree(replica.path, WIDE | {b"d/a.log": b"1"})
+    replica.settle()
+    write_tree(replica.path, {b"d/.gitignore": b"*.log\n"})
+    assert list(changes_of(glance(replica, b".gitignore"))) == [b"d/.gitignore", b"d/a.log"]
+
+
+def test_a_folder_whose_rule_is_seen_after_a_glance_is_decided_at_the_next_look(replica: Replica) -> None:
+    write_tree(replica.path, WIDE | {b"d/a.log": b"1", b"e/f/y": b"1"})
+    replica.settle()
+    write_tree(replica.path, {b".gitignore": b"*.log\n"})
+    (replica.path / "e").rename(replica.path.parent / "e")
+    result = replica.settle(Spot(b"d", b"001"), Spot(b"e/f", b"y"))  # `e/f` leads up to the root and its rule
+    assert Spot(b"d", b"") in result.deferred
+    replica.settle(*result.deferred)
+    assert replica.tree().keys() == {b".gitignore", b"d", *WIDE}
 
 
 def test_new_folders_are_looked_into_and_old_ones_are_not(replica: Replica) -> None:
@@ -214,7 +291,7 @@ def test_a_young_file_is_looked_at_once_more(replica: Replica) -> None:
     replica.ahead_ns = 0
     write_tree(replica.path, {b"d/young": b"one"})
     result = replica.settle()
-    assert result.deferred == {b"d"}
+    assert result.deferred == {Spot(b"d", b"young")}
     # The same size, inode and times: only reading can tell.
     status = (replica.path / "d" / "young").stat()
     record = replica.index.get(b"d/young")
@@ -255,7 +332,7 @@ def test_a_file_being_written_keeps_its_old_entry_until_it_is_closed(replica: Re
         writer.write(b"half")
         writer.flush()
         result = replica.settle(b"d")
-        assert (result.changes, result.deferred, result.problems) == ([], frozenset({b"d"}), [])
+        assert (result.changes, result.deferred, result.problems) == ([], frozenset({Spot(b"d", b"a"), Spot(b"d", b"new")}), [])
         writer.write(b" and half")
     assert changes_of(replica.settle(b"d")) == {b"d/a": (file(b"old"), file(b"half and half")), b"d/new": (None, file(b""))}
 
@@ -301,7 +378,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again_or_deferred(replica:
         patch.setattr(os, "pread", pread)
         result = replica.look(root=root)
     assert changes_of(result) == ({} if found is None else {b"a": (None, file(found))})
-    assert result.deferred == (frozenset() if found else {b""})
+    assert result.deferred == (frozenset() if found else {Spot(b"", b"a")})
 
 
 def test_a_read_that_came_short_is_done_again(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -519,7 +596,7 @@ def test_half_written_rules_are_not_obeyed(replica: Replica) -> None:
     replica.ahead_ns = 0
     with (replica.path / ".gitignore").open("wb") as writer:
         result = replica.settle(b"")
-        assert (result.changes, result.deferred) == ([], frozenset({b""}))
+        assert (result.changes, result.deferred) == ([], frozenset({Spot(b"", b".gitignore")}))
         writer.write(b"out/\n*.log\n")
     assert list(changes_of(replica.settle(b""))) == [b".gitignore"]
 
@@ -549,7 +626,7 @@ def test_a_rule_seen_too_late_for_a_folder_is_obeyed_at_the_next_look(replica: R
     write_tree(replica.path, {b".gitignore": b"*.log\n"})
     (replica.path / "b").rename(replica.path.parent / "b")
     result = replica.settle(b"a", b"b/c")  # `a` is listed, then `b/c` leads up to the root and its rule
-    assert b"a" in result.deferred
+    assert Spot(b"a", b"") in result.deferred
     assert b"a/x.log" in replica.tree()
     replica.settle(*result.deferred)
     assert replica.tree() == {b".gitignore": file(b"*.log\n"), b"a": DIR}

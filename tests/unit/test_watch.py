@@ -15,12 +15,17 @@ import pytest
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD
 
 from store.errors import Unwritable
+from store.types import Spot
 from sync import watch
 from sync.watch import AnySystem, Inotify, Nudge, Watcher
 from tests.trees import at, write_tree
 from tests.waiting import wait_until
 
 SOON = 5.0
+
+
+def folders_of(nudge: Nudge) -> set[bytes]:
+    return {spot.folder for spot in nudge.spots}
 
 
 class Watched:
@@ -39,8 +44,8 @@ class Watched:
 
     def fetch(self) -> Nudge:
         nudge = self.watcher.fetch()
-        self.folders |= nudge.folders
-        self.paths |= nudge.paths
+        self.folders |= folders_of(nudge)
+        self.paths |= {b"/".join(filter(None, spot)) for spot in nudge.spots}
         self.rescans += [nudge.rescan] if nudge.rescan else []
         return nudge
 
@@ -122,12 +127,12 @@ def test_a_write_is_heard_before_the_file_is_closed(watched: Watched) -> None:
         watched.wait_for(b"d")
 
 
-def test_a_burst_is_few_nudges_and_a_count_that_stops(watched: Watched) -> None:
+def test_a_burst_is_few_nudges_and_its_folder_as_a_whole(watched: Watched) -> None:
     for number in range(500):
         (watched.path / "d" / f"{number}").write_bytes(b"")
     assert watched.watcher.barrier(SOON)
     nudge = watched.watcher.fetch()
-    assert (watched.nudges, nudge.folders, len(nudge.paths)) == (1, frozenset({b"d"}), watch.PATHS_COUNTED)
+    assert (watched.nudges, nudge) == (1, Nudge(frozenset({Spot(b"d", b"")})))
     edit(watched.path / "d" / "e")
     wait_until(lambda: watched.nudges == 2, SOON, "a nudge after the fetch")
 
@@ -135,7 +140,7 @@ def test_a_burst_is_few_nudges_and_a_count_that_stops(watched: Watched) -> None:
 def test_a_single_save_is_a_single_path(watched: Watched) -> None:
     edit(watched.path / "d" / "e")
     assert watched.watcher.barrier(SOON)
-    assert watched.watcher.fetch() == Nudge(frozenset({b"d"}), frozenset({b"d/e"}))
+    assert watched.watcher.fetch() == Nudge(frozenset({Spot(b"d", b"e")}))
 
 
 def test_what_is_made_together_with_its_folders_is_never_missed(watched: Watched) -> None:
@@ -167,7 +172,7 @@ def test_a_folder_that_left_is_not_heard_any_more(watched: Watched) -> None:
     watched.settle()
     edit(gone / "b" / "c")
     assert watched.watcher.barrier(SOON)
-    assert watched.watcher.fetch().folders == frozenset()
+    assert folders_of(watched.watcher.fetch()) == set()
     gone.rename(watched.path / "back")
     watched.wait_for(b"back/b")
     watched.settle()
@@ -183,7 +188,7 @@ def test_folders_that_swap_names_are_heard_under_the_right_ones(watched: Watched
     edit(watched.path / "d" / "b" / "c")
     edit(watched.path / "a" / "e")
     assert watched.watcher.barrier(SOON)
-    assert watched.watcher.fetch().folders == frozenset({b"d/b", b"a"})
+    assert folders_of(watched.watcher.fetch()) == {b"d/b", b"a"}
 
 
 def test_a_folder_made_again_is_watched_again(watched: Watched) -> None:
@@ -202,13 +207,13 @@ def test_our_temporaries_and_gits_own_files_are_not_told(watched: Watched) -> No
         (watched.path / path).write_bytes(b"")
     (watched.path / ".git" / "refs" / "new").mkdir()
     assert watched.watcher.barrier(SOON)
-    assert watched.watcher.fetch() == Nudge(frozenset(), frozenset())
+    assert watched.watcher.fetch() == Nudge(frozenset())
 
 
 def test_a_folder_that_is_built_out_of_sight_is_heard_once_it_is_shown(watched: Watched) -> None:
     write_tree(watched.path, {b"d/.fst-tmp-1/sub/x": b"", b"d/.fst-tmp-1/y": b""})
     assert watched.watcher.barrier(SOON)
-    assert watched.watcher.fetch() == Nudge(frozenset(), frozenset())
+    assert watched.watcher.fetch() == Nudge(frozenset())
     (watched.path / "d" / ".fst-tmp-1").rename(watched.path / "d" / "shown")
     watched.wait_for(b"d", b"d/shown", b"d/shown/sub")
     watched.settle()
@@ -224,7 +229,7 @@ def test_links_and_other_disks_are_not_followed(tmp_path: Path) -> None:
     made.settle()
     edit(tmp_path / "outside" / "y")
     assert made.watcher.barrier(SOON)
-    assert made.watcher.fetch().folders == frozenset()
+    assert folders_of(made.watcher.fetch()) == set()
     made.watcher.stop()
 
 
@@ -244,7 +249,7 @@ def test_a_barrier_proves_that_all_before_it_was_heard(either: Watched) -> None:
         assert either.watcher.barrier(SOON)
         (folder / "file").write_bytes(b"")
         assert either.watcher.barrier(SOON)
-        assert b"d/%d" % number in either.watcher.fetch().folders
+        assert b"d/%d" % number in folders_of(either.watcher.fetch())
     assert not [path for path in either.path.iterdir() if path.name.startswith(".fst-tmp-")]
 
 
@@ -260,7 +265,7 @@ def test_reading_is_not_told(either: Watched) -> None:
     for path in either.path.rglob("*"):
         assert path.is_dir() or path.read_bytes() == b"1"
     assert either.watcher.barrier(SOON)
-    assert either.watcher.fetch() == Nudge(frozenset(), frozenset())
+    assert either.watcher.fetch() == Nudge(frozenset())
 
 
 def test_an_overflow_is_a_rescan_and_everything_is_watched_again(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
