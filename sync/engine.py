@@ -221,12 +221,15 @@ class Engine:
         def work(tx: Tx) -> None:
             workspaces.set_shared(tx, replica.id, row.shared_root, row.shared_full)
             workspaces.set_agreed(tx, replica.id, head.version, outgoing.root, head.epoch)
+            workspaces.set_agreed_snapshot(tx, replica.id, head.snapshot_id)
             history.mark_version(tx, replica.id, outgoing.sequence, head.version)
             snapshots.mark_shared(tx, outgoing.snapshot_ids)
 
         replica.db.write_now(work)
         self._switched = False
-        replica.row = msgspec.structs.replace(row, agreed_version=head.version, agreed_root=outgoing.root, epoch=head.epoch)
+        replica.row = msgspec.structs.replace(
+            row, agreed_version=head.version, agreed_root=outgoing.root, epoch=head.epoch, agreed_snapshot=head.snapshot_id or ""
+        )  # fmt: skip
 
     async def _send_conflicts(self, remote: Remote, unsent: list[Conflict]) -> None:
         pinned = [digest for conflict in unsent for digest in adopt.pinned_digests(conflict)]
