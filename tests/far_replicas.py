@@ -13,6 +13,7 @@ from store.snapshots import Snapshot
 from store.types import new_ulid
 from store.workspaces import Workspace
 from sync.core.wire import Head, WireWorkspace
+from sync.outgoing.steps import BOUNDS, Bounds
 from tests.clouds import EMPTY, Caller, Served, serving
 from tests.two_replicas import Seat
 
@@ -20,11 +21,11 @@ from tests.two_replicas import Seat
 class FarSide(Seat):
     """One machine at the cloud, with the verbs a supervisor would call."""
 
-    def __init__(self, folder: Path, remote: CloudRemote, workspace: WireWorkspace, replica_id: str) -> None:
+    def __init__(self, folder: Path, remote: CloudRemote, workspace: WireWorkspace, replica_id: str, bounds: Bounds) -> None:
         here = Workspace(workspace.id, workspace.project_id, "thing", workspace.name, 1, True)
         # What `fst up` makes begins at its empty head, what `fst clone` makes knows nothing.
         version = workspace.version if workspace.root == EMPTY else 0
-        super().__init__(folder, workspace=here, replica_id=replica_id, version=version, epoch=workspace.epoch)
+        super().__init__(folder, workspace=here, replica_id=replica_id, version=version, epoch=workspace.epoch, bounds=bounds)
         self.remote = remote
 
     async def snapshot(self, message: str = "") -> Snapshot:
@@ -73,11 +74,11 @@ class Meeting:
         await self._remote.add_workspace(project_id, {"id": identity, "name": identity, "base_workspace_id": base_workspace_id})
         return await self._remote.workspace(identity)
 
-    async def side(self, name: str, workspace: WireWorkspace) -> FarSide:
+    async def side(self, name: str, workspace: WireWorkspace, bounds: Bounds = BOUNDS) -> FarSide:
         """A machine with an empty folder that mirrors this workspace."""
         replica_id = new_ulid(wall_ms())
         await self._remote.add_replica(workspace.id, replica_id, await self._caller.machine(name), f"/home/me/{name}")
-        made = FarSide(self._folder / name, self._remote, workspace, replica_id)
+        made = FarSide(self._folder / name, self._remote, workspace, replica_id, bounds)
         self._stack.callback(made.close)
         return made
 

@@ -27,6 +27,7 @@ from sync.core.brake import Limits
 from sync.core.history import is_ancestor
 from sync.core.wire import Delta, Head, PushHeader, WireConflict, WireSnapshot, WireWorkspace, parse_delta
 from sync.engine import Engine, Policy
+from sync.outgoing.steps import BOUNDS, Bounds
 from sync.replica import LocalReplica
 from sync.scan import Scanner
 from sync.share import Suspect
@@ -54,6 +55,8 @@ class MemoryCloud:
         self.taken: list[WireSnapshot] = []
         self.snapshot_id: str | None = None
         self.lose_answers = 0
+        self.answers = 0
+        """So many pushes are answered before answers are lost."""
 
     def head(self) -> Head:
         return Head(WORKSPACE.id, "epoch", self.version, self.root.hex(), self.snapshot_id)
@@ -84,7 +87,9 @@ class MemoryCloud:
             if step.snapshot is not None:
                 self._take(step.snapshot)
         self.root, self.version = root, self.version + 1
-        if self.lose_answers:
+        if self.answers:
+            self.answers -= 1
+        elif self.lose_answers:
             self.lose_answers -= 1
             raise Offline("the answer was lost")
         return self.head()
@@ -145,7 +150,7 @@ class Seat:
 
     def __init__(
         self, folder: Path, suspect: Suspect | None = None, limits: Limits | None = None, *,
-        workspace: Workspace = WORKSPACE, replica_id: str = "", version: int = 1, epoch: str = "epoch",
+        workspace: Workspace = WORKSPACE, replica_id: str = "", version: int = 1, epoch: str = "epoch", bounds: Bounds = BOUNDS,
     ) -> None:  # fmt: skip
         self.root = folder / "work"
         self.root.mkdir(parents=True)
@@ -164,7 +169,7 @@ class Seat:
         self.replica = LocalReplica(self.db, self.blobs, self.clock, row.id)
         # A clock far ahead: no file is too young to be trusted, so one look is enough.
         scanner = Scanner(self.replica.index, self.replica.ignore, self.blobs, lambda: 1 << 62)
-        self.engine = Engine(self.replica, scanner, NoGit(), lambda: self.policy, _call)
+        self.engine = Engine(self.replica, scanner, NoGit(), lambda: self.policy, _call, bounds)
 
     def write(self, path: str, text: str) -> None:
         file = self.root / path
@@ -198,8 +203,10 @@ class Seat:
 class Side(Seat):
     """A machine at the cloud in memory, with the verbs a supervisor would call."""
 
-    def __init__(self, folder: Path, cloud: MemoryCloud, suspect: Suspect | None = None, limits: Limits | None = None) -> None:
-        super().__init__(folder, suspect, limits)
+    def __init__(
+        self, folder: Path, cloud: MemoryCloud, suspect: Suspect | None = None, limits: Limits | None = None, bounds: Bounds = BOUNDS
+    ) -> None:  # fmt: skip
+        super().__init__(folder, suspect, limits, bounds=bounds)
         self.cloud = cloud
 
     def look(self) -> None:
