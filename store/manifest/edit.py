@@ -29,13 +29,19 @@ def edit_manifest(root: Digest, changes: Sequence[tuple[RelPath, Entry | None]],
     The same root as a build of the result; nothing is added to the draft that this root does not need. Raises InvalidValue when the
     changes are not strictly ascending. Whether the result is a tree (P6) is for `check_tree_after`.
     """
+    asked = root, tuple(changes)
+    if asked == draft.last_edit[0]:
+        return draft.last_edit[1]
     keys = [path for path, _ in changes]
     if not all(map(lt, keys, keys[1:])):
         raise InvalidValue("changes must be sorted by path, each path once")
     if root == EMPTY_ROOT:
-        return build_manifest(((path, entry) for path, entry in changes if entry is not None), draft)
-    records = [(path, None if entry is None else record_of(path, entry)) for path, entry in changes]
-    return _Edit(draft).edit(root, records)
+        new_root = build_manifest(((path, entry) for path, entry in changes if entry is not None), draft)
+    else:
+        records = [(path, None if entry is None else record_of(path, entry)) for path, entry in changes]
+        new_root = _Edit(draft).edit(root, records)
+    draft.last_edit = asked, new_root
+    return new_root
 
 
 class _Edit:

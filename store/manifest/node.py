@@ -124,7 +124,12 @@ def sum_entries(entries: Sequence[EntryRecord]) -> Totals:
 
 def sum_children(children: Sequence[Child]) -> Totals:
     """The sums over an inner node's lines."""
-    return Totals(sum(c.files for c in children), sum(c.bytes for c in children), sum(c.entries for c in children))
+    files = size = entries = 0
+    for child in children:
+        files += child.files
+        size += child.bytes
+        entries += child.entries
+    return Totals(files, size, entries)
 
 
 EMPTY_NODE: Final = encode_leaf(())

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from store.errors import BlobMissing
 from store.manifest.node import EMPTY_NODE, EMPTY_ROOT, Node, parse_node
-from store.types import Digest, digest_of
+from store.types import Digest, Entry, RelPath, digest_of
 
 DECODED_NODES: Final = 256
 
@@ -32,6 +32,8 @@ class Draft:
     def __init__(self, below: NodeSource) -> None:
         self._below = below
         self._decoded: dict[Digest, Node] = {}
+        self.last_edit: tuple[tuple[Digest, tuple[tuple[RelPath, Entry | None], ...]], Digest] = (EMPTY_ROOT, ()), EMPTY_ROOT
+        """From where by what, and to where. It is not made twice: following a head makes one edit for the cloud's state, the shared and the full one."""
         self.new: dict[Digest, bytes] = {}
 
     def get_node(self, digest: Digest) -> bytes:
