@@ -81,6 +81,8 @@ class Engine:
         self._run = run
         self._switched = False
         self.newest_root: Digest | None = None
+        self.pushed_version = 0
+        """The last version that was this replica's own push: the cloud knows of it without being told."""
         self.ignored_files = 0
         self.apart: dict[RelPath, Apart] = {}
         """What is kept apart, as of the last verb."""
@@ -232,6 +234,7 @@ class Engine:
 
         replica.db.write_now(work)
         self._switched = False
+        self.pushed_version = head.version
         replica.row = msgspec.structs.replace(row, agreed_version=head.version, agreed_root=outgoing.root, epoch=head.epoch)
 
     async def _send_conflicts(self, remote: Remote, unsent: list[Conflict]) -> None:

@@ -33,7 +33,7 @@ class Draft:
         self._below = below
         self._decoded: dict[Digest, Node] = {}
         self.last_edit: tuple[tuple[Digest, tuple[tuple[RelPath, Entry | None], ...]], Digest] = (EMPTY_ROOT, ()), EMPTY_ROOT
-        """From where by what, and to where. It is not made twice: following a head makes one edit for the cloud's state, the shared and the full one."""
+        """From where by what, and to where; not made twice: a followed head edits the agreed, the shared and the full root alike."""
         self.new: dict[Digest, bytes] = {}
 
     def get_node(self, digest: Digest) -> bytes:
