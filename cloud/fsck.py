@@ -8,7 +8,7 @@ from cloud.records import blobs
 from store.blobs import BlobStore
 from store.database import Database, Reader
 from store.errors import BlobDamaged, BlobMissing, InvalidManifest
-from store.manifest import EMPTY_ROOT, check_manifest, node_digests, parse_node
+from store.manifest import EMPTY_ROOT, check_manifest, node_digests
 from store.types import Digest, parse_digest
 
 BLOBS_AT_ONCE = 1024
@@ -76,7 +76,7 @@ def _check_manifests(reader: Reader, store: BlobStore, user_id: str) -> Iterator
 def _check_node(reader: Reader, store: BlobStore, user_id: str, digest: Digest) -> Iterator[str]:
     if not blobs.owned_nodes(reader, user_id, [digest]):
         yield f"node {digest.hex()}: in a manifest of {user_id}, and not owned"
-    files = [record for record in parse_node(store.get_node(digest)).entries if record.hash is not None]
+    files = [record for record in store.read_node(digest).entries if record.hash is not None]
     sizes = blobs.owned_sizes(reader, user_id, (parse_digest(record.hash or "") for record in files))
     for record in files:
         if sizes.get(parse_digest(record.hash or "")) != record.size:

@@ -18,6 +18,7 @@ from daemon.remote import CloudRemote
 from daemon.remote.messages import Incoming
 from store.errors import Broken, Busy, Corrupt, FastestError, NoSpace, RootLost, Stale, TimedOut, Transient, VersionMoved
 from store.types import RelPath, show_path, spot_of
+from sync.adopt import Adopted
 from sync.core.plan import Problem
 from sync.core.settle import Pace
 from sync.core.state import Halt, Signal, Standing, State, halt_of, signal_of, step
@@ -330,7 +331,7 @@ class Supervisor:
             if incoming is None:
                 self._agenda.behind = False
             if adopted is not None:
-                self._after_pull(adopted.stale, adopted.problems)
+                self._after_pull(adopted)
         self._begin_applying()
         await self._retry_owed()
 
@@ -338,10 +339,10 @@ class Supervisor:
         if self._standing.state is State.PLANNING:
             self._signal(Signal.DONE)
 
-    def _after_pull(self, stale: tuple[RelPath, ...], problems: dict[RelPath, str]) -> None:
-        self._agenda.unpushed = True
-        now = self._clock.steady()
-        if problems:
+    def _after_pull(self, adopted: Adopted) -> None:
+        row, now, stale = self.engine.replica.row, self._clock.steady(), adopted.stale
+        self._agenda.unpushed |= adopted.clashes > 0 or row.shared_root != row.agreed_root
+        if adopted.problems:
             self._agenda.owed_at = now + OWED_SECONDS
         if stale:
             self._agenda.add_dirty({spot_of(path) for path in stale}, now)

@@ -60,7 +60,8 @@ class Upkeep:
         version = supervisor.engine.replica.row.agreed_version
         if self._versions.get(supervisor.replica_id) != version:
             self._versions[supervisor.replica_id] = version
-            self._daemon.link.stirred.set()
+            if version != supervisor.engine.pushed_version:
+                self._daemon.link.stirred.set()
         self.tell()
 
     def tell(self) -> None:
@@ -90,8 +91,9 @@ class Upkeep:
             if self._daemon.clock.steady() >= thin_at:
                 thin_at = self._daemon.clock.steady() + THIN_SECONDS
                 await asyncio.to_thread(self._thin_logs)
-            if self._daemon.clock.steady() >= trim_at and await asyncio.to_thread(give_back_memory):
+            if self._daemon.clock.steady() >= trim_at:
                 trim_at = self._daemon.clock.steady() + TRIM_SECONDS
+                await asyncio.to_thread(give_back_memory)
             waits = [thin_at - self._daemon.clock.steady()] + [(due_ms - now_ms) / 1000 for due_ms in self._due_ms.values()]
             self._wake.clear()
             try:
@@ -151,16 +153,14 @@ def share_heaps() -> None:
         return
 
 
-def give_back_memory() -> bool:
-    """After much work the C library keeps freed pages: hand them back to the system. True when that was worth a try."""
+def give_back_memory() -> None:
+    """After much work the C library keeps freed pages: hand them back to the system."""
     try:
         resident_bytes = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
-        if resident_bytes < TRIM_BYTES:
-            return False
-        ctypes.CDLL(None).malloc_trim(0)
+        if resident_bytes >= TRIM_BYTES:
+            ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError):
-        return False
-    return True
+        return
 
 
 def is_authored_here(log: list[LogEntry], root: Digest) -> bool:

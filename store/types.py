@@ -24,6 +24,7 @@ _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}\Z")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _SHORT_NAMES = re.compile(rb"(git|fst)~[0-9]+\Z")
 _OURS = (b".git", b".fst")
+_CONTROLS = bytes(range(32)) + b"\x7f"
 
 
 def digest_of(data: bytes | bytearray | memoryview) -> Digest:
@@ -62,10 +63,10 @@ def is_ours(name: bytes) -> bool:
     """
     if name in _OURS:
         return True
-    # Every folded spelling of a four-letter name holds one of these; nearly all names leave here.
-    lowered = name.lower()
-    if lowered[:4] not in _OURS and b"~" not in name and name.isascii():
-        return False
+    # Nearly all names leave here: ASCII has one spelling, but for its case, control characters and what may follow.
+    if b"~" not in name and name.isascii():
+        lowered = name.lower()
+        return lowered[:4] in _OURS and not lowered[4:].translate(None, _CONTROLS).split(b":", 1)[0].rstrip(b". ")
     text = name.decode("utf-8", "surrogateescape")
     kept = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) not in ("Cf", "Cc", "Mn"))
     folded = kept.casefold().split(":", 1)[0].rstrip(". ")

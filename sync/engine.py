@@ -6,7 +6,7 @@ Blocking work (disk, store) runs in `run`, one call at a time; only the remote i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
-from typing import Final, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
 
@@ -32,6 +32,7 @@ from sync.share import SECRET, Suspect, derive_shared
 
 PUSH_TRIES: Final = 3
 ACTOR: Final = "watch"
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -60,7 +61,7 @@ class Engine:
         scanner: Scanner,
         git: Git,
         policy: Callable[[], Policy],
-        run: Callable[..., Awaitable[T]],
+        run: Callable[..., Awaitable[Any]],
         bounds: Bounds = BOUNDS,
     ) -> None:
         self.replica = replica
@@ -71,9 +72,16 @@ class Engine:
         self._bounds = bounds
         self._switched = False
         self.newest_root: Digest | None = None
+        self.pushed_version = 0
+        """The last version that was this replica's own push: the cloud knows of it without being told."""
         self.ignored_files = 0
         self.apart: dict[RelPath, Apart] = {}
         """What is kept apart, as of the last verb."""
+
+    async def _in_thread(self, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """Blocking work, in its turn."""
+        result: T = await self._run(work, *args, **options)
+        return result
 
     @property
     def has_root(self) -> bool:
@@ -84,7 +92,7 @@ class Engine:
 
     async def look(self, dirty: Collection[Spot] | None) -> ScanResult:
         """Look at the dirty spots again (None: everything) and keep what is settled. Raises RootLost."""
-        return await self._run(self._look, dirty)  # type: ignore[return-value]
+        return await self._in_thread(self._look, dirty)
 
     def _look(self, dirty: Collection[Spot] | None) -> ScanResult:
         head = self._git.head()
@@ -142,14 +150,14 @@ class Engine:
 
         Raises VersionMoved (pull first), BrakeHeld, EpochChanged.
         """
-        ready: Ready = await self._run(self._make_ready)  # type: ignore[assignment]
+        ready: Ready = await self._in_thread(self._make_ready)
         head = None
         while ready.outgoing is not None:
             head = await self._send(remote, ready.outgoing, ready.frames)
             await self._run(self._confirm, ready.outgoing, head)
             if ready.outgoing.is_whole:
                 break
-            ready = await self._run(self._load)  # type: ignore[assignment]
+            ready = await self._in_thread(self._load)
         if ready.unsent:
             await self._send_conflicts(remote, ready.unsent)
         return head
@@ -205,6 +213,7 @@ class Engine:
 
         replica.db.write_now(work)
         self._switched = False
+        self.pushed_version = head.version
         replica.row = msgspec.structs.replace(
             row, agreed_version=head.version, agreed_root=outgoing.root, epoch=head.epoch, agreed_snapshot=head.snapshot_id or ""
         )  # fmt: skip
@@ -232,18 +241,19 @@ class Engine:
         if head.version == row.agreed_version and head.root == row.agreed_root.hex():
             await self._learn(remote, incoming)
             return None
-        received: Received | None = await self._run(self._receive, incoming)  # type: ignore[assignment]
+        received, wanted = await self._in_thread(self._receive, incoming)
         if received is None:
             received = await self._receive_nodes(remote, incoming)
+            wanted = await self._in_thread(self._wanted, received)
         self.newest_root = received.root
-        wanted: list[Digest] = await self._run(self._wanted, received)  # type: ignore[assignment]
         if wanted:
             await transfer.fetch_blobs(remote, self.replica.blobs, wanted)
         on_apply()
-        return await self._run(self._adopt, received)  # type: ignore[return-value]
+        return await self._in_thread(self._adopt, received)
 
-    def _receive(self, incoming: CatchUp) -> Received | None:
-        return adopt.receive(self.replica, incoming, decode_contents(incoming))
+    def _receive(self, incoming: CatchUp) -> tuple[Received | None, list[Digest]]:
+        received = adopt.receive(self.replica, incoming, decode_contents(incoming))
+        return received, [] if received is None else self._wanted(received)
 
     def _adopt(self, received: Received) -> Adopted:
         if self._git.is_at_work():
@@ -293,7 +303,7 @@ class Engine:
 
     async def verb(self, verb: Callable[..., T], *args: object, **options: object) -> T:
         """Something a person asked for, in the replica's turn."""
-        return await self._run(lambda: verb(self.replica, *args, **options))  # type: ignore[return-value]
+        return await self._in_thread(lambda: verb(self.replica, *args, **options))
 
     async def recover(self) -> None:
         """Finish or forget what a crash left: temporaries are kept by digest and swept, torn paths are read again."""

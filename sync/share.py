@@ -48,6 +48,8 @@ def derive_shared(replica: Replica, apart: Mapping[RelPath, Apart], draft: Draft
         edits[change.path] = change.new
         if change.path in apart:
             drop.append(change.path)
+    if replica.shared_root == replica.shared_full and not put:
+        return Shared(replica.full_root, put, drop)  # nothing is kept apart: the two are one tree
     root = edit_manifest(replica.shared_root, sorted(edits.items()), draft)
     return Shared(root, put, drop)
 

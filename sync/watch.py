@@ -234,10 +234,10 @@ class Inotify:
             if not folder and mask & self.GONE_SELF:
                 self._lose_root()
             return
-        if is_ours(event.name):
-            return
         if event.name.startswith(TEMP_PREFIX):
             self._watcher.note(folder, event.name)  # a cookie; a folder being built is watched once it is shown
+            return
+        if is_ours(event.name):
             return
         if mask & self.IS_FOLDER and mask & (self.CREATE | self.DELETE | self.MOVED_FROM | self.MOVED_TO):
             path = _join(folder, event.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping
 
-from store.manifest import Draft, MemoryNodes, NodeSource, build_manifest
+from store.manifest import Draft, MemoryNodes, Node, NodeSource, build_manifest
 from store.types import DIR, Digest, Entry, File, Link, RelPath
 
 
@@ -46,3 +46,7 @@ class CountingNodes:
     def get_node(self, digest: Digest) -> bytes:
         self.reads.append(digest)
         return self._below.get_node(digest)
+
+    def read_node(self, digest: Digest) -> Node:
+        self.reads.append(digest)
+        return self._below.read_node(digest)

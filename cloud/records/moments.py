@@ -16,7 +16,7 @@ def text_of(ms: int) -> str:
     """`2026-11-22T09:30:00.123Z`. Raises InvalidValue outside the years 1970 to 9999."""
     if not 0 <= ms <= MAX_MS:
         raise InvalidValue(f"not a time in milliseconds: {ms}")
-    return (_START + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}Z"
+    return (_START + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def ms_of(text: str) -> int:

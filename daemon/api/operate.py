@@ -13,7 +13,7 @@ from aiohttp import web
 from daemon.api.shapes import read_body
 from store import conflicts, history, journal, snapshots, workspaces
 from store.errors import FastestError
-from store.manifest import check_manifest, node_digests, parse_node
+from store.manifest import check_manifest, node_digests
 from store.types import Digest, parse_digest, show_path
 from sync.transfer import fetch_blobs
 
@@ -92,7 +92,7 @@ def file_digests(daemon: Daemon, root: Digest, seen: set[Digest]) -> set[Digest]
     """The content of every file under this root, without the nodes in `seen` (which grows)."""
     found: set[Digest] = set()
     for digest in node_digests(root, daemon.blobs, seen):
-        for record in parse_node(daemon.blobs.get_node(digest)).entries:
+        for record in daemon.blobs.read_node(digest).entries:
             if record.hash is not None:
                 found.add(parse_digest(record.hash))
     return found

@@ -17,35 +17,37 @@ from store.types import Digest, digest_of
 FRAME_CACHE_BYTES: Final = 8 * 1024 * 1024
 
 K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 T = TypeVar("T")
 
 
-class Cache(Generic[K]):
-    """The byte strings used last, up to a bound in bytes; one larger than an eighth of it is not kept."""
+class Cache(Generic[K, V]):
+    """What was used last, up to a bound in bytes; what is larger than an eighth of it is not kept."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._kept: OrderedDict[K, bytes] = OrderedDict()
+        self._kept: OrderedDict[K, tuple[V, int]] = OrderedDict()
         self._bytes = 0
 
-    def get(self, key: K) -> bytes | None:
-        """The bytes, or None."""
+    def get(self, key: K) -> V | None:
+        """What is kept, or None."""
         with self._lock:
-            data = self._kept.get(key)
-            if data is not None:
-                self._kept.move_to_end(key)
-            return data
+            found = self._kept.get(key)
+            if found is None:
+                return None
+            self._kept.move_to_end(key)
+            return found[0]
 
-    def put(self, key: K, data: bytes) -> None:
-        """Keep these bytes for a while; one key always has the same."""
+    def put(self, key: K, value: V, size: int) -> None:
+        """Keep this for a while, reckoned as so many bytes; one key always has the same."""
         with self._lock:
-            if key in self._kept or len(data) > self._max_bytes // 8:
+            if key in self._kept or size > self._max_bytes // 8:
                 return
-            self._kept[key] = data
-            self._bytes += len(data)
+            self._kept[key] = value, size
+            self._bytes += size
             while self._bytes > self._max_bytes:
-                self._bytes -= len(self._kept.popitem(last=False)[1])
+                self._bytes -= self._kept.popitem(last=False)[1][1]
 
     def clear(self) -> None:
         """Keep nothing."""
@@ -60,7 +62,7 @@ class BlobReader:
     def __init__(self, catalog: Catalog, segments: Segments) -> None:
         self._catalog = catalog
         self._segments = segments
-        self._raw: Cache[tuple[int, int]] = Cache(FRAME_CACHE_BYTES)
+        self._raw: Cache[tuple[int, int], bytes] = Cache(FRAME_CACHE_BYTES)
 
     def forget(self) -> None:
         """Read from the disk again what was read before."""
@@ -143,7 +145,7 @@ class BlobReader:
                 raw = frame_raw(self.frame(digest, place))
             except InvalidReply as error:
                 raise damaged(digest) from error
-            self._raw.put((place.segment, place.at), raw)
+            self._raw.put((place.segment, place.at), raw, len(raw))
         return raw if len(raw) == place.size else raw[place.start : place.start + place.size]
 
     def _recipe(self, digest: Digest, place: Place) -> Recipe:

@@ -8,7 +8,6 @@ from typing import Final
 
 from store.errors import InvalidManifest, InvalidValue
 from store.manifest.build import cut_entries, ends_node, grow
-from store.manifest.cursor import loader
 from store.manifest.entry import MAX_SIZE_BYTES, listed_of
 from store.manifest.node import EMPTY_ROOT, MAX_ITEMS, MIN_ITEMS, Child, Node, child_of, digest_in, encode_node, parse_node, totals_of
 from store.manifest.source import NodeSource
@@ -57,7 +56,7 @@ def check_tree_after(root: Digest, changes: Iterable[tuple[RelPath, Entry | None
 
     A path that is there has a folder for a parent; nothing is below a path that is no folder.
     """
-    cursor = open_cursor(root, loader(nodes))
+    cursor = open_cursor(root, nodes.read_node)
     folders = {b""}
     for path, entry in changes:
         parent = parent_of(path)

@@ -6,16 +6,10 @@ from bisect import bisect_right
 from collections.abc import Callable
 
 from store.errors import InvalidManifest
-from store.manifest.node import Child, Node, digest_in, parse_node
-from store.manifest.source import NodeSource
+from store.manifest.node import Child, Node, digest_in
 from store.types import Digest
 
 Load = Callable[[Digest], Node]
-
-
-def loader(nodes: NodeSource) -> Load:
-    """Reads and decodes nodes."""
-    return lambda digest: parse_node(nodes.get_node(digest))
 
 
 def load_child(parent: Node, at: int, load: Load) -> Node:

@@ -6,10 +6,11 @@ else the one that stands before a node opens it, the larger one first. As equal 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from store.errors import InvalidManifest
-from store.manifest.cursor import Load, load_child, loader
+from store.manifest.cursor import Load, load_child
 from store.manifest.entry import EntryRecord, listed_of
 from store.manifest.node import Child, Node
 from store.manifest.source import NodeSource
@@ -20,8 +21,7 @@ def diff_manifests(old: Digest, new: Digest, nodes: NodeSource) -> Iterator[Chan
     """The changes from one manifest to the other, by path; streamed. Raises BlobMissing, InvalidManifest."""
     if old == new:
         return
-    load = loader(nodes)
-    left, right = _Side(load(old), load), _Side(load(new), load)
+    left, right = _Side(nodes.read_node(old), nodes.read_node), _Side(nodes.read_node(new), nodes.read_node)
     while left.here and right.here:
         if left.key < right.key:
             yield from left.leave(removed=True)
@@ -34,8 +34,12 @@ def diff_manifests(old: Digest, new: Digest, nodes: NodeSource) -> Iterator[Chan
                     right.open()
                     continue
                 yield _change(left.key, left.line, right.line)
-            left.step()
-            right.step()
+                left.step()
+                right.step()
+            else:
+                count = left.count_equal(right)
+                left.step(count)
+                right.step(count)
         elif left.level > right.level:
             left.open()
         else:
@@ -55,9 +59,19 @@ class _Side:
         self.here = True
         self._stand(root, 0)
 
-    def step(self) -> None:
-        """Past the line."""
-        self._stand(self._node, self._at + 1)
+    def step(self, count: int = 1) -> None:
+        """Past the line, or past so many of this node."""
+        self._stand(self._node, self._at + count)
+
+    def count_equal(self, other: _Side) -> int:
+        """How many lines from here on are the same on the other side, as far as both nodes go."""
+        mine, its = islice(self._lines, self._at, None), islice(other._lines, other._at, None)
+        count = 0
+        for one, two in zip(mine, its, strict=False):
+            if one != two:
+                break
+            count += 1
+        return count
 
     def open(self) -> None:
         """To the first line of the node that the line stands for."""
@@ -79,8 +93,8 @@ class _Side:
                 return
             node, at = self._above.pop()
         self._node, self._at = node, at
-        self.level, self.key = node.level, node.keys[at]
-        self.line: EntryRecord | Child = node.children[at] if node.level else node.entries[at]
+        self._lines: Sequence[EntryRecord | Child] = node.children if node.level else node.entries
+        self.level, self.key, self.line = node.level, node.keys[at], self._lines[at]
 
 
 def _change(path: bytes, old: EntryRecord | Child | None, new: EntryRecord | Child | None) -> Change:

@@ -20,7 +20,6 @@ from store.manifest.source import Draft
 from store.types import Digest, Entry, RelPath, digest_of
 
 T = TypeVar("T", EntryRecord, Child)
-CACHED_NODES = 256
 _key = itemgetter(0)
 
 
@@ -30,25 +29,30 @@ def edit_manifest(root: Digest, changes: Sequence[tuple[RelPath, Entry | None]],
     The same root as a build of the result; nothing is added to the draft that this root does not need. Raises InvalidValue when the
     changes are not strictly ascending. Whether the result is a tree (P6) is for `check_tree_after`.
     """
+    asked = root, tuple(changes)
+    if asked == draft.last_edit[0]:
+        return draft.last_edit[1]
     keys = [path for path, _ in changes]
     if not all(map(lt, keys, keys[1:])):
         raise InvalidValue("changes must be sorted by path, each path once")
     if root == EMPTY_ROOT:
-        return build_manifest(((path, entry) for path, entry in changes if entry is not None), draft)
-    records = [(path, None if entry is None else record_of(path, entry)) for path, entry in changes]
-    return _Edit(draft).edit(root, records)
+        new_root = build_manifest(((path, entry) for path, entry in changes if entry is not None), draft)
+    else:
+        records = [(path, None if entry is None else record_of(path, entry)) for path, entry in changes]
+        new_root = _Edit(draft).edit(root, records)
+    draft.last_edit = asked, new_root
+    return new_root
 
 
 class _Edit:
-    """One edit: the nodes it made so far, and the inner nodes it read, which each level's pass needs again."""
+    """One edit, and the nodes it made so far."""
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
         self._made: dict[Digest, bytes] = {}
-        self._read: dict[Digest, Node] = {}
 
     def edit(self, root: Digest, records: Sequence[tuple[bytes, EntryRecord | None]]) -> Digest:
-        top = self._load(root)
+        top = self._draft.read_node(root)
         new_root = self._edit_leaf(top, records) if top.level == 0 else self._edit_levels(top, records)
         if new_root == root or new_root is None:
             return root
@@ -63,9 +67,10 @@ class _Edit:
         return grow(0, iter(leaves + cutter.flush()), self._keep)
 
     def _edit_levels(self, top: Node, records: Sequence[tuple[bytes, EntryRecord | None]]) -> Digest | None:
-        changes = self._recut(Cursor(top, 0, self._load), leaf_cutter(self._keep), _entries, records)
+        read = self._draft.read_node
+        changes = self._recut(Cursor(top, 0, read), leaf_cutter(self._keep), _entries, records)
         for level in range(1, top.level):
-            changes = self._recut(Cursor(top, level, self._load), inner_cutter(level, self._keep), _children, changes)
+            changes = self._recut(Cursor(top, level, read), inner_cutter(level, self._keep), _children, changes)
         if not changes:
             return None
         _, children = _mix(top.keys, top.children, changes)
@@ -116,22 +121,12 @@ class _Edit:
     def _shrink(self, root: Digest) -> Digest:
         """Down from an only child to where the tree branches; what is passed was made for nothing."""
         while True:
-            node = parse_node(self._made.get(root) or self._draft.get_node(root))
+            made = self._made.get(root)
+            node = self._draft.read_node(root) if made is None else parse_node(made)
             if len(node.children) != 1:
                 return root
             self._made.pop(root, None)
             root = digest_in(node.children[0])
-
-    def _load(self, digest: Digest) -> Node:
-        known = self._read.get(digest)
-        if known is not None:
-            return known
-        node = parse_node(self._draft.get_node(digest))
-        if node.level:
-            if len(self._read) == CACHED_NODES:
-                self._read.clear()
-            self._read[digest] = node
-        return node
 
     def _keep(self, data: bytes) -> Digest:
         digest = digest_of(data)

@@ -5,22 +5,21 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from store.manifest.cursor import Cursor, Load, loader
+from store.manifest.cursor import Cursor, Load
 from store.manifest.entry import listed_of
-from store.manifest.node import Totals, digest_in, parse_node, totals_of
+from store.manifest.node import Totals, digest_in, totals_of
 from store.manifest.source import NodeSource
 from store.types import Digest, Entry, RelPath
 
 
 def find_entry(root: Digest, path: bytes, nodes: NodeSource) -> Entry | None:
     """The entry at a path, None where there is nothing."""
-    load = loader(nodes)
-    return entry_at(open_cursor(root, load), path)
+    return entry_at(open_cursor(root, nodes.read_node), path)
 
 
 def walk_manifest(root: Digest, nodes: NodeSource, under: bytes = b"") -> Iterator[tuple[RelPath, Entry]]:
     """All entries by path, streamed; `under` keeps to that path and what is below it."""
-    cursor = open_cursor(root, loader(nodes))
+    cursor = open_cursor(root, nodes.read_node)
     if not under:
         yield from _entries_between(cursor, b"", None)
         return
@@ -33,7 +32,7 @@ def walk_manifest(root: Digest, nodes: NodeSource, under: bytes = b"") -> Iterat
 
 def list_folder(root: Digest, folder: bytes, nodes: NodeSource) -> Iterator[tuple[RelPath, Entry]]:
     """A folder's direct children by path (`b""`: the root's); jumps over what is deeper."""
-    cursor = open_cursor(root, loader(nodes))
+    cursor = open_cursor(root, nodes.read_node)
     key, end = (folder + b"/", folder + b"0") if folder else (b"", None)
     start = len(key)
     while (found := seek_key(cursor, key)) is not None and (end is None or found < end):
@@ -47,7 +46,7 @@ def list_folder(root: Digest, folder: bytes, nodes: NodeSource) -> Iterator[tupl
 
 def manifest_totals(root: Digest, nodes: NodeSource) -> Totals:
     """Files, their bytes and entries of the whole manifest, from the root node alone."""
-    return totals_of(parse_node(nodes.get_node(root)))
+    return totals_of(nodes.read_node(root))
 
 
 def node_digests(root: Digest, nodes: NodeSource, seen: set[Digest]) -> Iterator[Digest]:
@@ -60,7 +59,7 @@ def node_digests(root: Digest, nodes: NodeSource, seen: set[Digest]) -> Iterator
         seen.add(digest)
         yield digest
         if not is_leaf:
-            node = parse_node(nodes.get_node(digest))
+            node = nodes.read_node(digest)
             waiting += [(digest_in(child), node.level == 1) for child in reversed(node.children)]
 
 

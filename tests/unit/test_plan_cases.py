@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from store.manifest import NodeSource, node_digests
+from store.manifest import Node, NodeSource, node_digests
 from store.types import Digest, Entry, File, RelPath
 from sync.core.plan import ADD_ADD, EDIT_EDIT, FILE_FOLDER, NAME_COLLISION, Action, Clash, Fold, plan
 from tests.alphabet import FILES, N, entry, manifest, new_draft, path, show_tree, tree
@@ -290,6 +290,10 @@ class CountedNodes:
     def get_node(self, digest: Digest) -> bytes:
         self.reads += 1
         return self.below.get_node(digest)
+
+    def read_node(self, digest: Digest) -> Node:
+        self.reads += 1
+        return self.below.read_node(digest)
 
 
 @pytest.mark.parametrize("fold", [None, bytes.lower])

@@ -25,12 +25,12 @@ def store(tmp_path: Path) -> Iterator[BlobStore]:
 
 
 def test_a_cache_keeps_what_was_used_last_within_its_bound() -> None:
-    cache: Cache[int] = Cache(8000)
+    cache: Cache[int, str] = Cache(8000)
     for key in range(9):
-        cache.put(key, bytes(1000))
-        assert cache.get(0) == bytes(1000)
+        cache.put(key, "kept", 1000)
+        assert cache.get(0) == "kept"
     assert [key for key in range(9) if cache.get(key)] == [0, 2, 3, 4, 5, 6, 7, 8]
-    cache.put(10, bytes(1001))
+    cache.put(10, "large", 1001)
     assert cache.get(10) is None
 
 

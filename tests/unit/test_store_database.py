@@ -12,6 +12,7 @@ import pytest
 
 from store.database import BATCH_WORKS, Component, Database, Migration, Tx
 from store.errors import Conflicting, NewerStore, NoSpace, StoreDamaged, Unwritable
+from tests.waiting import wait_until
 
 NOTES = Component("notes", (Migration(1, "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)"),))
 NOTES_2 = Component("notes", (*NOTES.migrations, Migration(2, "ALTER TABLE notes ADD COLUMN tag TEXT; UPDATE notes SET tag = 'old'")))
@@ -86,6 +87,37 @@ def test_wrong_sql_stays_our_own_mistake(db: Database) -> None:
 def test_a_work_that_writes_through_the_database_is_refused(db: Database) -> None:
     with pytest.raises(AssertionError):
         db.write_now(lambda tx: db.write(lambda inner: None))
+
+
+def test_works_come_in_the_order_they_were_given_whether_waited_for_or_not(tmp_path: Path) -> None:
+    db = Database.open(tmp_path / "store.db", [NOTES])
+    for number in range(200):
+        unawaited = [db.write(partial(keep, text=f"{number} {part}")) for part in range(number % 3)]
+        db.write_now(partial(keep, text=f"{number} last"))
+        assert all(future.done() for future in unawaited)
+    assert texts(db) == [f"{number} {part}" for number in range(200) for part in (*range(number % 3), "last")]
+    db.close()
+
+
+def test_a_queued_work_waits_for_one_that_runs_in_its_callers_thread(tmp_path: Path) -> None:
+    db = Database.open(tmp_path / "store.db", [NOTES])
+    started, go = threading.Event(), threading.Event()
+
+    def wait(tx: Tx) -> str:
+        started.set()
+        go.wait(5)
+        return keep(tx, "first")
+
+    waiting = threading.Thread(target=db.write_now, args=(wait,))
+    waiting.start()
+    started.wait(5)
+    queued = db.write(lambda tx: keep(tx, "second"))
+    wait_until(db._queue.empty, 5, "the writer has taken it")
+    go.set()
+    assert queued.result(5) == "second"
+    waiting.join()
+    assert texts(db) == ["first", "second"]
+    db.close()
 
 
 def test_a_work_may_read_what_was_committed_before(db: Database) -> None:
