@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import logging
 import os
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ from store.history import LogEntry
 from store.manifest import diff_manifests
 from store.snapshots import Snapshot
 from store.types import Digest, File
+from sync.adopt import SYNC_ACTOR
 from sync.core.autosnapshot import snapshot_due_ms
 from sync.replica import LocalReplica
 
@@ -34,6 +36,7 @@ CALM_MS: Final = 2_000
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
 THIN_STATES: Final = 1_000_000
+AUTHORED_STATES: Final = 1_000
 
 
 class Upkeep:
@@ -120,6 +123,9 @@ class Upkeep:
         newest = snapshots.list_snapshots(self._daemon.db.read(), replica.row.workspace_id, newest=1)
         if not newest:
             return None
+        log = history.list_log(self._daemon.db.read(), replica.id, newest=AUTHORED_STATES)
+        if not is_authored_here(log, newest[0][1]):
+            return None
         changes = diff_manifests(newest[0][1], replica.row.full_root, self._daemon.blobs)
         return snapshot_due_ms(changes, newest[0][0].created_ms, self._daemon.clock.now_ms(), _changed_bytes)
 
@@ -155,6 +161,16 @@ def give_back_memory() -> None:
             ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError):
         return
+
+
+def is_authored_here(log: list[LogEntry], root: Digest) -> bool:
+    """Whether something since the state `root` was made here, and not only followed: who made a change takes its snapshot (SNAP-7).
+
+    Else each mirror would take one of the same state, and the lines would have to be merged. Without `root` in the log, newest first,
+    the newest state alone tells.
+    """
+    since = list(takewhile(lambda entry: entry.full_root != root, log))
+    return any(entry.actor != SYNC_ACTOR for entry in (since if len(since) < len(log) else since[:1]))
 
 
 def surplus_states(entries: list[LogEntry], now_ms: int) -> list[int]:

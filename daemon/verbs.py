@@ -18,12 +18,13 @@ from store.errors import Conflicting, EpochChanged, InvalidValue, NotFound, Root
 from store.history import Act
 from store.index import is_folder
 from store.manifest import EMPTY_ROOT, Draft, diff_manifests, edit_manifest, entry_of, find_entry, walk_manifest
-from store.snapshots import Snapshot, make_snapshot
+from store.snapshots import Snapshot
 from store.types import DIR, Digest, Dir, Entry, File, RelPath, digest_of, new_ulid, parent_of, show_path
 from sync import adopt
 from sync.core.merge import merge_marked
 from sync.replica import LocalReplica
 from sync.rules import IgnoreSource
+from sync.snapshot import last_snapshot, next_snapshot
 
 BOTH_SUFFIX: Final = b".ours"
 ACTOR: Final = "cli"
@@ -37,20 +38,16 @@ class Author(msgspec.Struct, frozen=True):
     agent: str = ""
 
 
-def take_snapshot(
-    replica: LocalReplica, message: str, author: Author, *, source: str = "cli", parents: tuple[str, ...] | None = None
-) -> Snapshot | None:
-    """The shared state as a point in the DAG; None when the newest one is this state already. The shared root must be current."""
+def take_snapshot(replica: LocalReplica, message: str, author: Author, *, source: str = "cli") -> Snapshot | None:
+    """The shared state as a point in the DAG; None when the last one is this state already. The shared root must be current."""
     reader, row = replica.db.read(), replica.row
-    workspace = workspaces.get_workspace(reader, row.workspace_id)
-    newest = snapshots.list_snapshots(reader, row.workspace_id, newest=1)
-    if newest and newest[0][0].manifest_hash == row.shared_root and newest[0][1] == row.full_root and parents is None:
+    last = last_snapshot(reader, row)
+    found = None if last is None else snapshots.find_snapshot(reader, last)
+    if found is not None and (found[0].manifest_hash, found[1]) == (row.shared_root, row.full_root):
         return None
-    if parents is None:
-        parents = (newest[0][0].id,) if newest else ()
-    snapshot = make_snapshot(
-        project_id=workspace.project_id, workspace_id=workspace.id, manifest_hash=row.shared_root, parents=parents, source=source,
-        message=message, author_name=author.name, author_email=author.email, agent=author.agent, created_ms=replica.clock.now_ms(),
+    snapshot = next_snapshot(
+        reader, replica, row.shared_root, () if last is None else (last,), source=source, message=message,
+        author_name=author.name, author_email=author.email, agent=author.agent,
     )  # fmt: skip
 
     def work(tx: Tx) -> None:

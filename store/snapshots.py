@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from store.database import Component, Migration, Reader, Tx
 from store.errors import InvalidValue, NotFound
-from store.types import Digest, encode_ulid
+from store.types import Digest, encode_ulid, ulid_ms
 
 SNAPSHOTS: Final = Component(
     "snapshots",
@@ -26,9 +27,12 @@ SNAPSHOTS: Final = Component(
             CREATE INDEX snapshots_workspace ON snapshots (workspace_id, id);
             """,
         ),
+        # Every pull and push asks for these, and nearly always there are none.
+        Migration(2, "CREATE INDEX snapshots_unshared ON snapshots (workspace_id, id) WHERE shared = 0"),
     ),
 )
 
+PREFIX: Final = "snap-"
 SOURCES: Final = frozenset({"cli", "web", "system", "import"})
 
 
@@ -58,10 +62,15 @@ def make_snapshot(
     ordered = tuple(sorted(set(parents)))
     fields = (project_id, manifest_hash.hex(), list(ordered), author_name, author_email, message, agent, created_ms)
     tail = hashlib.sha256(msgspec.json.encode(fields)).digest()[:10]
-    identity = f"snap-{encode_ulid(created_ms, tail)}"
+    identity = PREFIX + encode_ulid(created_ms, tail)
     return Snapshot(
         identity, project_id, workspace_id, manifest_hash, ordered, source, message, author_name, author_email, agent, created_ms
     )  # fmt: skip
+
+
+def time_after(now_ms: int, snapshot_ids: Iterable[str]) -> int:
+    """The time for a snapshot that must sort behind these: now, unless another clock is ahead of this one. Raises InvalidValue."""
+    return max(now_ms, *(ulid_ms(one.removeprefix(PREFIX)) + 1 for one in snapshot_ids), 0)
 
 
 def check_snapshot(snapshot: Snapshot) -> None:
@@ -91,7 +100,7 @@ _SELECT: Final = (
 
 def get_snapshot(reader: Reader, snapshot_id: str) -> tuple[Snapshot, Digest]:
     """A snapshot and its full root here. Accepts a unique prefix of at least 8 characters. Raises NotFound."""
-    if not snapshot_id.startswith("snap-") or len(snapshot_id) < 8:
+    if not snapshot_id.startswith(PREFIX) or len(snapshot_id) < 8:
         raise NotFound(f"no snapshot {snapshot_id}", "`fst log` lists the snapshots.")
     rows = list(
         reader.execute(
@@ -103,6 +112,12 @@ def get_snapshot(reader: Reader, snapshot_id: str) -> tuple[Snapshot, Digest]:
         problem = "no snapshot" if not rows else "more than one snapshot begins with"
         raise NotFound(f"{problem} {snapshot_id}", "`fst log` lists the snapshots.")
     return _parse(rows[0]), Digest(rows[0][-1])
+
+
+def find_snapshot(reader: Reader, snapshot_id: str) -> tuple[Snapshot, Digest] | None:
+    """The snapshot of exactly this id and its full root here; None for one that this machine was never told of."""
+    row = reader.one(_SELECT + "WHERE id = $1", (snapshot_id,))
+    return None if row is None else (_parse(row), Digest(row[-1]))
 
 
 def list_snapshots(reader: Reader, workspace_id: str, *, newest: int) -> list[tuple[Snapshot, Digest]]:
@@ -123,7 +138,20 @@ def unshared_snapshots(reader: Reader, workspace_id: str) -> list[Snapshot]:
     return [_parse(row) for row in rows]
 
 
-def mark_shared(tx: Tx, snapshot_ids: list[str]) -> None:
+def newest_unshared(reader: Reader, workspace_id: str) -> Snapshot | None:
+    """The last of those that the cloud does not have yet."""
+    row = reader.one(_SELECT + "WHERE workspace_id = $1 AND shared = 0 ORDER BY id DESC LIMIT 1", (workspace_id,))
+    return None if row is None else _parse(row)
+
+
+def parents_from(reader: Reader, workspace_id: str, snapshot_id: str) -> dict[str, tuple[str, ...]]:
+    """The snapshots whose ids are not before this one, each with its parents; a parent that is not among them stands with none."""
+    rows = reader.execute("SELECT id, parents FROM snapshots WHERE workspace_id = $1 AND id >= $2", (workspace_id, snapshot_id))
+    found = {str(row[0]): tuple(str(row[1]).split()) for row in rows}
+    return dict.fromkeys((parent for parents in found.values() for parent in parents), ()) | found
+
+
+def mark_shared(tx: Tx, snapshot_ids: Iterable[str]) -> None:
     """The cloud has these."""
     tx.execute_many("UPDATE snapshots SET shared = 1 WHERE id = $1", ((snapshot_id,) for snapshot_id in snapshot_ids))
 

@@ -154,6 +154,14 @@ def encode_ulid(now_ms: int, tail: bytes) -> str:
     return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
+def ulid_ms(text: str) -> int:
+    """The UTC milliseconds that a ULID begins with. Raises InvalidValue."""
+    number = 0
+    for letter in parse_ulid(text)[:10]:
+        number = number << 5 | _CROCKFORD.index(letter)
+    return number
+
+
 def parse_ulid(text: str) -> str:
     """The text itself when it is a ULID. Raises InvalidValue."""
     if not _ULID.match(text):

@@ -41,6 +41,7 @@ WORKSPACES: Final = Component(
             ) WITHOUT ROWID;
             """,
         ),
+        Migration(2, "ALTER TABLE replicas ADD COLUMN agreed_snapshot TEXT NOT NULL DEFAULT ''"),
     ),
 )
 
@@ -74,6 +75,8 @@ class Replica(msgspec.Struct, frozen=True):
     paused_until_ms: int = 0
     allowed: str = ""
     git_head: str = ""
+    agreed_snapshot: str = ""
+    """The snapshot that the head had then; empty when it had none, or was never seen."""
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -91,7 +94,7 @@ class Apart(msgspec.Struct, frozen=True):
 
 _SELECT_REPLICA: Final = (
     "SELECT id, workspace_id, root, root_dev, root_ino, full_root, shared_root, shared_full, agreed_version, agreed_root, epoch,"
-    " sequence, paused_until_ms, allowed, git_head FROM replicas "
+    " sequence, paused_until_ms, allowed, git_head, agreed_snapshot FROM replicas "
 )
 
 
@@ -147,8 +150,8 @@ def add_replica(tx: Tx, replica: Replica) -> None:
     values = tuple(getattr(replica, name) for name in Replica.__struct_fields__)
     tx.execute(
         "INSERT INTO replicas (id, workspace_id, root, root_dev, root_ino, full_root, shared_root, shared_full, agreed_version,"
-        " agreed_root, epoch, sequence, paused_until_ms, allowed, git_head)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+        " agreed_root, epoch, sequence, paused_until_ms, allowed, git_head, agreed_snapshot)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
         values,
     )
 
@@ -180,6 +183,11 @@ def set_shared(tx: Tx, replica_id: str, shared_root: Digest, shared_full: Digest
 def set_agreed(tx: Tx, replica_id: str, version: int, root: Digest, epoch: str) -> None:
     """What this replica and the cloud now share (J2: only when every step is on disk)."""
     tx.execute("UPDATE replicas SET agreed_version = $1, agreed_root = $2, epoch = $3 WHERE id = $4", (version, root, epoch, replica_id))
+
+
+def set_agreed_snapshot(tx: Tx, replica_id: str, snapshot_id: str | None) -> None:
+    """The newest snapshot that the head had when it was agreed on."""
+    tx.execute("UPDATE replicas SET agreed_snapshot = $1 WHERE id = $2", (snapshot_id or "", replica_id))
 
 
 def set_root_identity(tx: Tx, replica_id: str, identity: tuple[int, int]) -> None:

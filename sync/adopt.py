@@ -33,6 +33,7 @@ from sync.ports import CatchUp
 from sync.replica import LocalReplica
 from sync.rules import carried_rules
 from sync.share import SECRET, owe
+from sync.snapshot import merge_lines
 
 SYNC_ACTOR: Final = "sync"
 RESCUED: Final = "rescued"
@@ -179,9 +180,12 @@ def _finish(
         workspaces.set_apart(tx, replica.id, owed, [])
         if not stale:
             workspaces.set_agreed(tx, replica.id, received.head.version, received.root, received.head.epoch)
+            workspaces.set_agreed_snapshot(tx, replica.id, received.head.snapshot_id)
             journal.finish(tx, replica.id)
         conflicts.drop_conflicts(tx, undecided)
         keep_learned(tx, received.snapshots, received.conflicts)
+        if not stale:
+            merge_lines(tx, replica, received.head.snapshot_id, shared_root, full_root)
 
     replica.commit(changes=sorted(done.items()), seen=applied.seen, contents=(), actor=SYNC_ACTOR, draft=draft, also=also)
     replica.reload()
@@ -189,9 +193,10 @@ def _finish(
 
 
 def keep_learned(tx: Tx, known: Sequence[Snapshot], records: Sequence[Conflict]) -> None:
-    """Snapshots and conflict records that the cloud told of."""
+    """Snapshots and conflict records that the cloud told of; some may be ours, from a push whose answer was lost."""
     for snapshot in known:
         snapshots.add_snapshot(tx, snapshot, snapshot.manifest_hash, shared=True)
+    snapshots.mark_shared(tx, [snapshot.id for snapshot in known])
     for record in records:
         conflicts.put_conflict(tx, record, sent=True)
 

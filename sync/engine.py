@@ -5,7 +5,7 @@ Blocking work (disk, store) runs in `run`, one call at a time; only the remote i
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
@@ -16,19 +16,20 @@ from store.blobs.frames import decode_frame, is_recipe
 from store.conflicts import Conflict
 from store.database import Tx
 from store.errors import BlobMissing, BlobsMissing, BrakeHeld, Busy, InvalidReply
-from store.manifest import EMPTY_ROOT, Draft, diff_manifests, manifest_totals
-from store.types import Change, Digest, Entry, File, RelPath, Spot, parse_digest
+from store.manifest import EMPTY_ROOT, diff_manifests, manifest_totals
+from store.types import Digest, RelPath, Spot, parse_digest
 from store.workspaces import Apart
 from sync import adopt, transfer
 from sync.adopt import Adopted, Received
 from sync.core.brake import Direction, Limits, count_losses, weigh
-from sync.core.wire import PUSH_INLINE_BYTES, Head, PushHeader, PushStep, pack_delta
+from sync.core.wire import Head
+from sync.outgoing import Outgoing, prepare
+from sync.outgoing.steps import BOUNDS, Bounds, note_files
 from sync.ports import CatchUp, Git, Remote
 from sync.replica import LocalReplica
 from sync.scan import Scanner, ScanResult
 from sync.share import SECRET, Suspect, derive_shared
 
-INLINE_BLOBS: Final = 256
 PUSH_TRIES: Final = 3
 ACTOR: Final = "watch"
 P = ParamSpec("P")
@@ -41,18 +42,6 @@ class Policy(msgspec.Struct, frozen=True):
     limits: Limits
     suspect: Suspect | None
     boot_id: str
-
-
-class Outgoing(msgspec.Struct, frozen=True):
-    """One push: from what is agreed to the newest shared state, through the snapshots in between."""
-
-    header: PushHeader
-    deltas: list[bytes]
-    digests: list[Digest]
-    inline: bool
-    root: Digest
-    sequence: int
-    snapshot_ids: list[str]
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -73,12 +62,14 @@ class Engine:
         git: Git,
         policy: Callable[[], Policy],
         run: Callable[..., Awaitable[Any]],
+        bounds: Bounds = BOUNDS,
     ) -> None:
         self.replica = replica
         self._scanner = scanner
         self._git = git
         self._policy = policy
         self._run = run
+        self._bounds = bounds
         self._switched = False
         self.newest_root: Digest | None = None
         self.pushed_version = 0
@@ -155,63 +146,48 @@ class Engine:
     # --- push -------------------------------------------------------------------------------------------------------------------
 
     async def push(self, remote: Remote) -> Head | None:
-        """Send what differs from agreed under one compare-and-swap. None: there was nothing to send.
+        """Send what differs from agreed, by one compare-and-swap for each push it takes. None: there was nothing to send.
 
         Raises VersionMoved (pull first), BrakeHeld, EpochChanged.
         """
         ready: Ready = await self._in_thread(self._make_ready)
         head = None
-        if ready.outgoing is not None:
+        while ready.outgoing is not None:
             head = await self._send(remote, ready.outgoing, ready.frames)
             await self._run(self._confirm, ready.outgoing, head)
+            if ready.outgoing.is_whole:
+                break
+            ready = await self._in_thread(self._load)
         if ready.unsent:
             await self._send_conflicts(remote, ready.unsent)
         return head
 
     def _make_ready(self) -> Ready:
         self._share()
-        outgoing = self._prepare()
-        frames = list(self.replica.blobs.frames_for(outgoing.digests)) if outgoing is not None and outgoing.inline else []
+        # Of a change that takes several pushes the brake weighs the whole: its last part may only take away.
+        self._check_brake()
+        return self._load()
+
+    def _load(self) -> Ready:
+        outgoing = prepare(self.replica, self._bounds)
+        frames = list(self.replica.blobs.frames_for(list(outgoing.sizes))) if outgoing is not None and outgoing.inline else []
         return Ready(outgoing, frames, conflicts.unsent_conflicts(self.replica.db.read(), self.replica.row.workspace_id))
 
     async def _send(self, remote: Remote, outgoing: Outgoing, frames: list[bytes]) -> Head:
         if not outgoing.inline:
-            await transfer.send_blobs(remote, self.replica.blobs, outgoing.digests)
+            await transfer.send_blobs(remote, self.replica.blobs, list(outgoing.sizes))
         for _ in range(PUSH_TRIES):
             try:
                 return await remote.push(self.replica.row.workspace_id, outgoing.header, outgoing.deltas, frames)
             except BlobsMissing as error:
                 listed = error.details.get("digests")
-                absent = listed if isinstance(listed, list) and listed else outgoing.digests
+                absent = listed if isinstance(listed, list) and listed else list(outgoing.sizes)
                 await transfer.send_blobs(remote, self.replica.blobs, absent)
         raise BlobMissing("the cloud keeps asking for blobs that were sent")
 
-    def _prepare(self) -> Outgoing | None:
-        replica, row = self.replica, self.replica.row
-        reader = replica.db.read()
-        unshared = snapshots.unshared_snapshots(reader, row.workspace_id)
-        if row.shared_root == row.agreed_root and not unshared:
-            return None
-        draft = replica.draft()
-        self._check_brake(draft)
-        steps: list[PushStep] = []
-        deltas: list[bytes] = []
-        digests: dict[Digest, int] = {}
-        before = row.agreed_root
-        for root, snapshot in [(snapshot.manifest_hash, snapshot) for snapshot in unshared] + [(row.shared_root, None)]:
-            if snapshot is None and root == before and steps:
-                continue
-            sections = list(pack_delta(_collect(diff_manifests(before, root, draft), digests)))
-            steps.append(PushStep(root.hex(), len(sections), None if snapshot is None else adopt.wire_snapshot(snapshot)))
-            deltas += sections
-            before = root
-        header = PushHeader(row.epoch, row.agreed_version, row.agreed_root.hex(), row.id, steps)
-        inline = len(digests) <= INLINE_BLOBS and sum(digests.values()) <= PUSH_INLINE_BYTES
-        return Outgoing(header, deltas, list(digests), inline, before, row.sequence, [snapshot.id for snapshot in unshared])
-
-    def _check_brake(self, draft: Draft) -> None:
-        row = self.replica.row
-        if row.agreed_root == EMPTY_ROOT or row.shared_root.hex() in row.allowed:
+    def _check_brake(self) -> None:
+        row, draft = self.replica.row, self.replica.draft()
+        if row.agreed_root in (EMPTY_ROOT, row.shared_root) or row.shared_root.hex() in row.allowed:
             return
         losses = count_losses((change.old, change.new) for change in diff_manifests(row.agreed_root, row.shared_root, draft))
         before, after = (manifest_totals(root, draft).files for root in (row.agreed_root, row.shared_root))
@@ -228,14 +204,19 @@ class Engine:
 
         def work(tx: Tx) -> None:
             workspaces.set_shared(tx, replica.id, row.shared_root, row.shared_full)
+            replica.blobs.put_nodes(tx, outgoing.nodes)
             workspaces.set_agreed(tx, replica.id, head.version, outgoing.root, head.epoch)
-            history.mark_version(tx, replica.id, outgoing.sequence, head.version)
+            workspaces.set_agreed_snapshot(tx, replica.id, head.snapshot_id)
+            if outgoing.is_whole:
+                history.mark_version(tx, replica.id, outgoing.sequence, head.version)
             snapshots.mark_shared(tx, outgoing.snapshot_ids)
 
         replica.db.write_now(work)
         self._switched = False
         self.pushed_version = head.version
-        replica.row = msgspec.structs.replace(row, agreed_version=head.version, agreed_root=outgoing.root, epoch=head.epoch)
+        replica.row = msgspec.structs.replace(
+            row, agreed_version=head.version, agreed_root=outgoing.root, epoch=head.epoch, agreed_snapshot=head.snapshot_id or ""
+        )  # fmt: skip
 
     async def _send_conflicts(self, remote: Remote, unsent: list[Conflict]) -> None:
         pinned = [digest for conflict in unsent for digest in adopt.pinned_digests(conflict)]
@@ -292,7 +273,7 @@ class Engine:
 
     def _wanted(self, received: Received) -> list[Digest]:
         found: dict[Digest, int] = {}
-        for _ in _collect(diff_manifests(self.replica.row.agreed_root, received.root, received.draft), found):
+        for _ in note_files(diff_manifests(self.replica.row.agreed_root, received.root, received.draft), found):
             pass
         for conflict in received.conflicts:
             if conflict.is_open:
@@ -350,11 +331,3 @@ def decode_contents(incoming: CatchUp) -> dict[Digest, bytes]:
         if not is_recipe(frame):
             contents.update(decode_frame(frame))
     return contents
-
-
-def _collect(changes: Iterator[Change], found: dict[Digest, int]) -> Iterator[tuple[RelPath, Entry | None]]:
-    """Pass changes on as a delta, noting the digests of new files and their sizes."""
-    for change in changes:
-        if isinstance(change.new, File):
-            found[change.new.digest] = change.new.size
-        yield change.path, change.new

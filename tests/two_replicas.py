@@ -9,20 +9,25 @@ from typing import Any
 
 import msgspec
 
+from daemon import verbs
 from daemon.app import COMPONENTS
+from daemon.verbs import Author
 from store import workspaces
 from store.atomic import Folder
 from store.blobs import BlobStore
 from store.blobs.frames import decode_frame, encode_frame
 from store.database import Database
-from store.errors import BlobsMissing, VersionMoved
+from store.errors import BlobsMissing, Offline, VersionMoved
 from store.manifest import EMPTY_ROOT, MemoryNodes, diff_manifests, edit_manifest
 from store.manifest.source import Draft
+from store.snapshots import Snapshot, list_snapshots
 from store.types import Digest, File, RelPath, digest_of, new_ulid, parse_digest
 from store.workspaces import Replica, Workspace
 from sync.core.brake import Limits
+from sync.core.history import is_ancestor
 from sync.core.wire import Delta, Head, PushHeader, WireConflict, WireSnapshot, WireWorkspace, parse_delta
 from sync.engine import Engine, Policy
+from sync.outgoing.steps import BOUNDS, Bounds
 from sync.replica import LocalReplica
 from sync.scan import Scanner
 from sync.share import Suspect
@@ -48,10 +53,13 @@ class MemoryCloud:
         self.root, self.version = EMPTY_ROOT, 1
         self.records: dict[str, WireConflict] = {}
         self.taken: list[WireSnapshot] = []
+        self.snapshot_id: str | None = None
         self.lose_answers = 0
+        self.answers = 0
+        """So many pushes are answered before answers are lost."""
 
     def head(self) -> Head:
-        return Head(WORKSPACE.id, "epoch", self.version, self.root.hex())
+        return Head(WORKSPACE.id, "epoch", self.version, self.root.hex(), self.snapshot_id)
 
     async def workspace(self, workspace_id: str) -> WireWorkspace:
         return WireWorkspace(WORKSPACE.id, WORKSPACE.project_id, "main", self.version, self.root.hex(), "epoch")
@@ -76,9 +84,24 @@ class MemoryCloud:
             assert root == parse_digest(step.root)
             for data in draft.new.values():
                 self.nodes_kept.put(data)
-            self.taken += [step.snapshot] if step.snapshot is not None else []
+            if step.snapshot is not None:
+                self._take(step.snapshot)
         self.root, self.version = root, self.version + 1
+        if self.answers:
+            self.answers -= 1
+        elif self.lose_answers:
+            self.lose_answers -= 1
+            raise Offline("the answer was lost")
         return self.head()
+
+    def _take(self, snapshot: WireSnapshot) -> None:
+        """Parents first, and the head's snapshot only goes forward."""
+        parents = {one.id: one.parents for one in self.taken} | {snapshot.id: snapshot.parents}
+        assert parents.keys() >= set(snapshot.parents)
+        if snapshot.id not in {one.id for one in self.taken}:
+            self.taken.append(snapshot)
+        if self.snapshot_id is None or is_ancestor(self.snapshot_id, snapshot.id, parents):
+            self.snapshot_id = snapshot.id
 
     async def missing(self, digests: Sequence[Digest]) -> set[Digest]:
         return {digest for digest in digests if digest not in self.blobs}
@@ -122,13 +145,15 @@ class NoGit:
         return b"", b""
 
 
-class Side:
-    """One machine: a folder, a store, an engine, and the verbs a supervisor would call."""
+class Seat:
+    """One machine: a folder, a store and an engine."""
 
-    def __init__(self, folder: Path, cloud: MemoryCloud, suspect: Suspect | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self, folder: Path, suspect: Suspect | None = None, limits: Limits | None = None, *,
+        workspace: Workspace = WORKSPACE, replica_id: str = "", version: int = 1, epoch: str = "epoch", bounds: Bounds = BOUNDS,
+    ) -> None:  # fmt: skip
         self.root = folder / "work"
         self.root.mkdir(parents=True)
-        self.cloud = cloud
         self.db = Database.open(folder / "store.db", COMPONENTS, threaded=False)
         self.blobs = BlobStore(self.db, folder / "segments")
         self.policy = Policy(limits or Limits(), suspect, "boot")
@@ -136,22 +161,62 @@ class Side:
         with Folder.open_root(self.root) as opened:
             dev, ino = opened.identity()
         row = Replica(
-            new_ulid(2), WORKSPACE.id, bytes(self.root), dev, ino, EMPTY_ROOT, EMPTY_ROOT, EMPTY_ROOT, 1, EMPTY_ROOT, "epoch", 0
+            replica_id or new_ulid(2), workspace.id, bytes(self.root), dev, ino, EMPTY_ROOT, EMPTY_ROOT, EMPTY_ROOT, version, EMPTY_ROOT,
+            epoch, 0,
         )  # fmt: skip
-        self.db.write_now(lambda tx: workspaces.add_workspace(tx, WORKSPACE))
+        self.db.write_now(lambda tx: workspaces.add_workspace(tx, workspace))
         self.db.write_now(lambda tx: workspaces.add_replica(tx, row))
         self.replica = LocalReplica(self.db, self.blobs, self.clock, row.id)
         # A clock far ahead: no file is too young to be trusted, so one look is enough.
         scanner = Scanner(self.replica.index, self.replica.ignore, self.blobs, lambda: 1 << 62)
-        self.engine = Engine(self.replica, scanner, NoGit(), lambda: self.policy, _call)
+        self.engine = Engine(self.replica, scanner, NoGit(), lambda: self.policy, _call, bounds)
 
     def write(self, path: str, text: str) -> None:
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
 
+    def tree(self) -> dict[str, str]:
+        return {str(file.relative_to(self.root)): file.read_text() for file in sorted(self.root.rglob("*")) if file.is_file()}
+
+    def kept(self, text: str) -> bool:
+        return self.blobs.has(digest_of(text.encode()))
+
+    def take_snapshot(self, message: str = "") -> Snapshot:
+        """Of the shared state, which is up to date."""
+        taken = verbs.take_snapshot(self.replica, message, Author())
+        assert taken is not None
+        return taken
+
+    def snapshots(self) -> list[Snapshot]:
+        """Newest first."""
+        return [snapshot for snapshot, _ in list_snapshots(self.db.read(), self.replica.row.workspace_id, newest=1000)]
+
+    def merges(self) -> list[Snapshot]:
+        return [snapshot for snapshot in self.snapshots() if len(snapshot.parents) > 1]
+
+    def close(self) -> None:
+        self.blobs.close()
+        self.db.close()
+
+
+class Side(Seat):
+    """A machine at the cloud in memory, with the verbs a supervisor would call."""
+
+    def __init__(
+        self, folder: Path, cloud: MemoryCloud, suspect: Suspect | None = None, limits: Limits | None = None, bounds: Bounds = BOUNDS
+    ) -> None:  # fmt: skip
+        super().__init__(folder, suspect, limits, bounds=bounds)
+        self.cloud = cloud
+
     def look(self) -> None:
         run(self.engine.look(None))
+
+    def snapshot(self, message: str = "") -> Snapshot:
+        """Look, and take one."""
+        self.look()
+        run(self.engine.share())
+        return self.take_snapshot(message)
 
     def push(self) -> None:
         run(self.engine.push(self.cloud))
@@ -170,16 +235,6 @@ class Side:
             except VersionMoved:
                 continue
         raise AssertionError("the head kept moving")
-
-    def tree(self) -> dict[str, str]:
-        return {str(file.relative_to(self.root)): file.read_text() for file in sorted(self.root.rglob("*")) if file.is_file()}
-
-    def kept(self, text: str) -> bool:
-        return self.blobs.has(digest_of(text.encode()))
-
-    def close(self) -> None:
-        self.blobs.close()
-        self.db.close()
 
 
 async def _call(work: Callable[..., Any], *args: Any) -> Any:

@@ -11,7 +11,7 @@ from cloud.records.workspaces import HeadMove, Workspace
 from store.database import Tx
 from store.errors import Conflicting, InvalidValue, NotFound
 from store.manifest import EMPTY_ROOT
-from store.snapshots import make_snapshot
+from store.snapshots import make_snapshot, time_after
 from store.types import parse_digest
 from sync.core.wire import Head, NewWorkspace, WireSnapshot
 
@@ -94,10 +94,11 @@ def _start_from_head(tx: Tx, cloud: Cloud, account: Account, project_id: str, as
         return Start(root, last)
     if last is None and root == EMPTY_ROOT.hex():
         return Start(root, None)
+    parents = () if last is None else (last,)
     taken = make_snapshot(
-        project_id=project_id, workspace_id=source.id, manifest_hash=parse_digest(root), parents=() if last is None else (last,),
+        project_id=project_id, workspace_id=source.id, manifest_hash=parse_digest(root), parents=parents,
         source="system", message=f"Before the fork {asked.name}", author_name=account.name or "", author_email=account.email, agent="",
-        created_ms=cloud.now_ms(),
+        created_ms=time_after(cloud.now_ms(), parents),
     )  # fmt: skip
     wire = WireSnapshot(
         taken.id, taken.project_id, taken.workspace_id, root, list(taken.parents), taken.source, taken.message, taken.author_name,

@@ -13,6 +13,8 @@ from daemon import verbs
 from daemon.api.shapes import asked_path, change_document, count_kinds, path_bytes, path_document, path_within, paths_within, read_body
 from daemon.verbs import Author
 from store import history, snapshots
+from store.blobs import BlobStore
+from store.database import Reader
 from store.errors import BlobMissing, InvalidValue, NotFound
 from store.history import LogEntry
 from store.manifest import EMPTY_ROOT, diff_manifests, find_entry, manifest_totals
@@ -100,9 +102,20 @@ async def show_snapshot(daemon: Daemon, request: web.Request) -> Any:
 def _show_document(daemon: Daemon, supervisor: Supervisor, name: str) -> Any:
     reader = daemon.db.read()
     snapshot, root = snapshots.get_snapshot(reader, name)
-    before = snapshots.get_snapshot(reader, snapshot.parents[-1])[1] if snapshot.parents else EMPTY_ROOT
+    before = root_before(reader, daemon.blobs, snapshot)
     changes = [change_document(change) for change in diff_manifests(before, root, daemon.blobs)]
     return {"schema": 1, "snapshot": snapshot_document(daemon, snapshot, root, before), "changes": changes}
+
+
+def root_before(reader: Reader, blobs: BlobStore, snapshot: Snapshot) -> Digest:
+    """What a snapshot's changes are shown against: the newest parent whose manifest is here, else nothing.
+
+    A merge has another machine's line behind it, and a fork its origin's: their manifests may never have been needed here.
+    """
+    parents = [snapshots.find_snapshot(reader, parent) for parent in reversed(snapshot.parents)]
+    roots = [found[1] for found in parents if found is not None]
+    lacking = blobs.lacking_nodes(roots)
+    return next((root for root in roots if root not in lacking), EMPTY_ROOT)
 
 
 async def file_history(daemon: Daemon, request: web.Request) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +91,25 @@ def test_an_overlap_is_told_and_settled_on_both(make_pair: Callable[..., Pair], 
         everywhere = b"".join((pair.b.root / path).read_bytes() for path, seen in look(pair.b.root).items() if seen.kind == "file")
         assert b"ten, by a\n" in everywhere and b"ten, by b\n" in everywhere
     assert pair.b.has_content(digest(by_a)) and pair.b.has_content(digest(by_b)), "resolving forgets neither text"
+    pair.check()
+
+
+def test_snapshots_of_both_are_continued_by_one(make_pair: Callable[..., Pair]) -> None:
+    pair = make_pair(fill=fill)
+    pair.cloud.stop()
+    for machine in pair.machines:
+        (machine.root / f"by {machine.name}").write_text(f"{machine.name}\n")
+        machine.must("snapshot", "-m", f"of {machine.name}")
+    pair.cloud.start()
+    pair.converge(90)
+    logs = [json.loads(machine.must("log", "--json").text)["snapshots"] for machine in pair.machines]
+    assert [one["id"] for one in logs[0]] == [one["id"] for one in logs[1]]
+    merge, *others = logs[0]
+    assert {one["message"] for one in others if one["id"] in merge["parents"]} == {"of a", "of b"}
+    for machine in pair.machines:
+        drawn = machine.must("log", "--graph").text.splitlines()
+        assert drawn[0].startswith("*  ") and drawn[1] == "|-\\" and "|-/" in drawn
+        assert "A  by " in machine.must("show", merge["id"]).text
     pair.check()
 
 

@@ -115,6 +115,18 @@ async def test_a_fork_takes_the_head_and_a_snapshot_of_it_first(tmp_path: Path) 
 
 
 @in_loop
+async def test_the_snapshot_before_a_fork_sorts_behind_its_parent_whatever_the_clocks_say(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud", now_ms=lambda: 10**12) as served:
+        ada = served.user()
+        line = await ada.line()
+        await line.push({"a": b"1"}, message="by a clock far ahead of the cloud's")
+        kept = line.head.snapshot_id
+        await line.push({"a": b"2"})
+        fork = await ada.post(f"/v1/projects/{line.project_id}/workspaces", {"name": "fork", "base_workspace_id": line.workspace_id})
+        assert kept is not None and fork["workspace"]["base_snapshot_id"] > kept
+
+
+@in_loop
 async def test_a_fork_of_nothing_needs_no_snapshot(tmp_path: Path) -> None:
     async with serving(tmp_path / "cloud") as served:
         ada = served.user()

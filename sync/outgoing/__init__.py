@@ -1,0 +1,54 @@
+"""What one push carries: from what is agreed to the newest shared state, through the snapshots in between.
+
+A push is one version. What is over the cloud's bounds for one (about a million changes) is several, each to a root that is a tree.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from store import snapshots
+from store.types import Digest
+from sync import adopt
+from sync.core.wire import PUSH_INLINE_BYTES, PushHeader
+from sync.outgoing.steps import Bounds, Steps
+from sync.replica import LocalReplica
+
+INLINE_BLOBS: Final = 256
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """One push. `nodes` are those of `root` that are not kept here yet: they come with a root in mid-way."""
+
+    header: PushHeader
+    deltas: list[bytes]
+    sizes: dict[Digest, int]
+    inline: bool
+    root: Digest
+    nodes: dict[Digest, bytes]
+    is_whole: bool
+    """`root` is the shared root of the state `sequence`; else more pushes follow."""
+    sequence: int
+    snapshot_ids: list[str]
+
+
+def prepare(replica: LocalReplica, bounds: Bounds) -> Outgoing | None:
+    """The next push; None when there is nothing to send. Raises BlobMissing, InvalidManifest."""
+    row = replica.row
+    unshared = snapshots.unshared_snapshots(replica.db.read(), row.workspace_id)
+    if row.shared_root == row.agreed_root and not unshared:
+        return None
+    draft = replica.draft()
+    steps = Steps(row.agreed_root, draft, bounds, replica.blobs.lacking_nodes)
+    sent: list[str] = []
+    for snapshot in unshared:
+        if not steps.lead_to(snapshot.manifest_hash, adopt.wire_snapshot(snapshot)):
+            break
+        sent.append(snapshot.id)
+    is_whole = len(sent) == len(unshared) and (steps.root == row.shared_root or steps.lead_to(row.shared_root))
+    header = PushHeader(row.epoch, row.agreed_version, row.agreed_root.hex(), row.id, steps.steps)
+    inline = len(steps.sizes) <= INLINE_BLOBS and sum(steps.sizes.values()) <= PUSH_INLINE_BYTES
+    nodes = {} if is_whole else draft.new
+    return Outgoing(header, steps.deltas, steps.sizes, inline, steps.root, nodes, is_whole, row.sequence, sent)
