@@ -96,7 +96,7 @@ class Daemon:
     def start_replica(self, replica_id: str) -> Supervisor:
         """One more task: recover, watch, look, follow."""
         replica = LocalReplica(self.db, self.blobs, self.clock, replica_id)
-        scanner = Scanner(replica.index, replica.ignore, self.blobs, time.time_ns)
+        scanner = Scanner(replica.index, replica.ignore, self.blobs, time.time_ns, progress=replica.progress)
         git = GitFolder(replica.row.root, os.environ)
         engine = Engine(replica, scanner, git, self._policy, asyncio.to_thread)
         supervisor = Supervisor(

@@ -23,6 +23,7 @@ from store.workspaces import Replica, Workspace
 from sync.core.brake import Limits
 from sync.core.wire import Delta, Head, PushHeader, WireConflict, WireSnapshot, WireWorkspace, parse_delta
 from sync.engine import Engine, Policy
+from sync.progress import Count, Phase, Progress
 from sync.replica import LocalReplica
 from sync.scan import Scanner
 from sync.share import Suspect
@@ -122,6 +123,22 @@ class NoGit:
         return b"", b""
 
 
+class NotedProgress(Progress):
+    """Remembers every count that was begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[Count] = []
+
+    def begin(self, phase: Phase, total: int | None = None) -> None:
+        super().begin(phase, total)
+        self.begun.append(self.now)
+
+    def all_of(self, phase: Phase) -> list[tuple[int, int | None]]:
+        """How far each count of this phase came, and of how much."""
+        return [(count.done, count.total) for count in self.begun if count.phase is phase]
+
+
 class Side:
     """One machine: a folder, a store, an engine, and the verbs a supervisor would call."""
 
@@ -141,8 +158,9 @@ class Side:
         self.db.write_now(lambda tx: workspaces.add_workspace(tx, WORKSPACE))
         self.db.write_now(lambda tx: workspaces.add_replica(tx, row))
         self.replica = LocalReplica(self.db, self.blobs, self.clock, row.id)
+        self.replica.progress = self.progress = NotedProgress()
         # A clock far ahead: no file is too young to be trusted, so one look is enough.
-        scanner = Scanner(self.replica.index, self.replica.ignore, self.blobs, lambda: 1 << 62)
+        scanner = Scanner(self.replica.index, self.replica.ignore, self.blobs, lambda: 1 << 62, progress=self.progress)
         self.engine = Engine(self.replica, scanner, NoGit(), lambda: self.policy, _call)
 
     def write(self, path: str, text: str) -> None:

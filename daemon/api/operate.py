@@ -15,6 +15,7 @@ from store import conflicts, history, journal, snapshots, workspaces
 from store.errors import FastestError
 from store.manifest import check_manifest, node_digests
 from store.types import Digest, parse_digest, show_path
+from sync.progress import Progress
 from sync.transfer import fetch_blobs
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ async def _check(daemon: Daemon, body: FsckBody) -> AsyncIterator[dict[str, Any]
     repaired = 0
     if lacking and body.repair and daemon.link.remote is not None:
         try:
-            await fetch_blobs(daemon.link.remote, daemon.blobs, sorted(lacking))
+            await fetch_blobs(daemon.link.remote, daemon.blobs, dict.fromkeys(sorted(lacking), 0), Progress())
             repaired, lacking, problems = len(lacking), set(), list(broken)
         except FastestError as error:
             problems.append(f"not repaired: {error.message}")
