@@ -12,10 +12,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import uvloop
@@ -53,6 +53,7 @@ from sync.replica import LocalReplica
 from sync.scan import Scanner
 
 log = logging.getLogger(f"fastest.{__name__}")
+T = TypeVar("T")
 
 VERSION: Final = "0.1.0"
 COMPONENTS: Final = (BLOBS, WORKSPACES, HISTORY, SNAPSHOTS, CONFLICTS, JOURNAL, INDEX)
@@ -90,13 +91,26 @@ class Daemon:
         )
         self.upkeep = Upkeep(self)
         self.stopping = asyncio.Event()
+        self._works: set[asyncio.Task[Any]] = set()
+
+    def start_work(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Something that goes on to its end even when whoever asked for it has hung up."""
+        task = asyncio.create_task(work)
+        self._works.add(task)
+        task.add_done_callback(self._end_work)
+        return task
+
+    def _end_work(self, task: asyncio.Task[Any]) -> None:
+        self._works.discard(task)
+        if not task.cancelled():
+            task.exception()  # asked for here, so that one nobody waited for is no complaint of the loop's
 
     # --- replicas ---------------------------------------------------------------------------------------------------------------
 
     def start_replica(self, replica_id: str) -> Supervisor:
         """One more task: recover, watch, look, follow."""
         replica = LocalReplica(self.db, self.blobs, self.clock, replica_id)
-        scanner = Scanner(replica.index, replica.ignore, self.blobs, time.time_ns)
+        scanner = Scanner(replica.index, replica.ignore, self.blobs, time.time_ns, progress=replica.progress)
         git = GitFolder(replica.row.root, os.environ)
         engine = Engine(replica, scanner, git, self._policy, asyncio.to_thread)
         supervisor = Supervisor(

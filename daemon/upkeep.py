@@ -69,14 +69,14 @@ class Upkeep:
         for listener in self._listeners:
             listener.set()
 
-    async def changed(self, timeout_seconds: float) -> None:
-        """Wait until `tell`, or for so long."""
+    async def changed(self, timeout_seconds: float) -> bool:
+        """Wait until `tell`, or for so long. True when it was told."""
         listener = asyncio.Event()
         self._listeners.add(listener)
         try:
-            await asyncio.wait_for(listener.wait(), timeout_seconds)
+            return await asyncio.wait_for(listener.wait(), timeout_seconds)
         except TimeoutError:
-            return
+            return False
         finally:
             self._listeners.discard(listener)
 

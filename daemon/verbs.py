@@ -113,7 +113,8 @@ def undo(replica: LocalReplica, *, dry_run: bool) -> tuple[int, Act]:
 
 
 def _bring(replica: LocalReplica, target: Digest, base: Digest, verb: str) -> Act:
-    adopted, act = adopt.restore(replica, target, base, verb, ACTOR)
+    with replica.progress:
+        adopted, act = adopt.restore(replica, target, base, verb, ACTOR)
     if adopted.stale:
         raise Conflicting(
             f"{show_path(adopted.stale[0])} changed while it was being restored", "Try again; `fst undo` reverses what was done."

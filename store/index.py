@@ -119,6 +119,10 @@ class StatIndex:
         """How many paths it knows."""
         return self._count
 
+    def count_files(self) -> int:
+        """How many of them are no folders."""
+        return sum(not is_folder(record) for names in self._folders.values() for record in names.values())
+
     def get(self, path: bytes) -> bytes | None:
         """A path's record."""
         folder, _, name = path.rpartition(b"/")

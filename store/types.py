@@ -6,6 +6,7 @@ import hashlib
 import re
 import secrets
 import unicodedata
+from collections.abc import Callable
 from typing import NamedTuple, NewType
 
 import msgspec
@@ -16,6 +17,8 @@ Digest = NewType("Digest", bytes)
 """32 bytes: a SHA-256."""
 RelPath = NewType("RelPath", bytes)
 """`/`-separated, relative, made only by `parse_path` (or taken from something that was)."""
+Heard = Callable[[int], object]
+"""Is told, now and then during a long work, how much more of it is done."""
 
 MAX_PATH_BYTES = 4096
 MAX_NAME_BYTES = 255
@@ -25,6 +28,10 @@ _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _SHORT_NAMES = re.compile(rb"(git|fst)~[0-9]+\Z")
 _OURS = (b".git", b".fst")
 _CONTROLS = bytes(range(32)) + b"\x7f"
+
+
+def unheard(amount: int) -> None:
+    """A Heard for works that nobody waits for."""
 
 
 def digest_of(data: bytes | bytearray | memoryview) -> Digest:

@@ -30,6 +30,7 @@ from sync.core.merge import MAX_TEXT_BYTES, merge_text
 from sync.core.plan import Action, Clash, Plan, plan
 from sync.core.wire import Head, WireConflict, WireSnapshot
 from sync.ports import CatchUp
+from sync.progress import Phase
 from sync.replica import LocalReplica
 from sync.rules import carried_rules
 from sync.share import SECRET, owe
@@ -85,6 +86,7 @@ def received_of(replica: LocalReplica, incoming: CatchUp, root: Digest, draft: D
 def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apart], limits: Limits, boot_id: str) -> Adopted:
     """Make the folder follow the head. The shared root must be current. Raises BrakeHeld, RootLost, BlobMissing."""
     made: dict[Digest, bytes] = dict(received.contents)
+    replica.progress.begin(Phase.PLANNING)
     decided = plan(
         replica.row.agreed_root, replica.row.shared_root, received.root, received.draft,
         join=_joiner(replica, made), untracked=carried_rules(received.root, received.draft, _content_reader(replica, made)),
@@ -128,8 +130,12 @@ def _begin(replica: LocalReplica, received: Received, made: Mapping[Digest, byte
 def _carry_out(replica: LocalReplica, steps: Sequence[Action]) -> Applied:
     if not steps:
         return Applied.nothing()
+    replica.progress.begin(Phase.APPLYING, len(steps))
     with replica.open_root() as root:
-        applied = apply_plan(steps, root, replica.blobs, replica.index, keep=lambda data: keep_bytes(replica, data), ignore=replica.ignore)
+        applied = apply_plan(
+            steps, root, replica.blobs, replica.index, keep=lambda data: keep_bytes(replica, data), ignore=replica.ignore,
+            progress=replica.progress,
+        )  # fmt: skip
     pin_rescued(replica, applied.rescued)
     return applied
 
@@ -251,11 +257,11 @@ def _settle_owed(tx: Tx, replica: LocalReplica, settled: list[RelPath], full_roo
         workspaces.set_shared(tx, replica.id, replica.row.shared_root, full_root)
 
 
-def pinned_digests(conflict: Conflict) -> list[Digest]:
-    """The contents that a record keeps alive."""
+def pinned_sizes(conflict: Conflict) -> dict[Digest, int]:
+    """The contents that a record keeps alive, and how large each is."""
     sides = (conflict.base, conflict.ours, conflict.theirs)
     entries = [entry_of(record)[1] for record in sides if record is not None]
-    return [entry.digest for entry in entries if isinstance(entry, File)]
+    return {entry.digest: entry.size for entry in entries if isinstance(entry, File)}
 
 
 def learned_of(replica: LocalReplica, incoming: CatchUp) -> tuple[list[Snapshot], list[Conflict]]:

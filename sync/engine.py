@@ -5,7 +5,7 @@ Blocking work (disk, store) runs in `run`, one call at a time; only the remote i
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
@@ -26,6 +26,7 @@ from sync.core.wire import Head
 from sync.outgoing import Outgoing, prepare
 from sync.outgoing.steps import BOUNDS, Bounds, note_files
 from sync.ports import CatchUp, Git, Remote
+from sync.progress import Phase, Progress
 from sync.replica import LocalReplica
 from sync.scan import Scanner, ScanResult
 from sync.share import SECRET, Suspect, derive_shared
@@ -88,17 +89,24 @@ class Engine:
         """The root is there, and the one that was attached."""
         return self.replica.has_root
 
+    @property
+    def progress(self) -> Progress:
+        """How far the verb is that runs now."""
+        return self.replica.progress
+
     # --- look -------------------------------------------------------------------------------------------------------------------
 
     async def look(self, dirty: Collection[Spot] | None) -> ScanResult:
         """Look at the dirty spots again (None: everything) and keep what is settled. Raises RootLost."""
-        return await self._in_thread(self._look, dirty)
+        with self.progress:
+            return await self._in_thread(self._look, dirty)
 
     def _look(self, dirty: Collection[Spot] | None) -> ScanResult:
         head = self._git.head()
         self._switched = self._switched or (bool(self.replica.row.git_head) and head != self.replica.row.git_head)
         if dirty is None:
             self.replica.ignore.set_outside(*self._git.excludes())
+        self.progress.begin(Phase.LOOKING, self.replica.index.count_files() if dirty is None else None)
         with self.replica.open_root() as root:
             result = self._scanner.scan(root, dirty)
         if head != self.replica.row.git_head:
@@ -117,7 +125,8 @@ class Engine:
 
     async def share(self) -> None:
         """Bring the shared root up to date with the full one."""
-        await self._run(self._share)
+        with self.progress:
+            await self._run(self._share)
 
     def _share(self) -> None:
         replica = self.replica
@@ -126,7 +135,9 @@ class Engine:
         if replica.row.shared_full == replica.row.full_root and (suspect is not None or not held):
             return
         draft = replica.draft()
-        shared = derive_shared(replica.row, self.apart, draft, suspect)
+        is_first = replica.row.shared_full == EMPTY_ROOT
+        self.progress.begin(Phase.CHECKING, manifest_totals(replica.row.full_root, draft).files if is_first else None)
+        shared = derive_shared(replica.row, self.apart, draft, suspect, self.progress)
         full_root = replica.row.full_root
 
         def work(tx: Tx) -> None:
@@ -150,17 +161,18 @@ class Engine:
 
         Raises VersionMoved (pull first), BrakeHeld, EpochChanged.
         """
-        ready: Ready = await self._in_thread(self._make_ready)
-        head = None
-        while ready.outgoing is not None:
-            head = await self._send(remote, ready.outgoing, ready.frames)
-            await self._run(self._confirm, ready.outgoing, head)
-            if ready.outgoing.is_whole:
-                break
-            ready = await self._in_thread(self._load)
-        if ready.unsent:
-            await self._send_conflicts(remote, ready.unsent)
-        return head
+        with self.progress:
+            ready: Ready = await self._in_thread(self._make_ready)
+            head = None
+            while ready.outgoing is not None:
+                head = await self._send(remote, ready.outgoing, ready.frames)
+                await self._run(self._confirm, ready.outgoing, head)
+                if ready.outgoing.is_whole:
+                    break
+                ready = await self._in_thread(self._load)
+            if ready.unsent:
+                await self._send_conflicts(remote, ready.unsent)
+            return head
 
     def _make_ready(self) -> Ready:
         self._share()
@@ -169,20 +181,23 @@ class Engine:
         return self._load()
 
     def _load(self) -> Ready:
+        self.progress.begin(Phase.PREPARING)
         outgoing = prepare(self.replica, self._bounds)
         frames = list(self.replica.blobs.frames_for(list(outgoing.sizes))) if outgoing is not None and outgoing.inline else []
         return Ready(outgoing, frames, conflicts.unsent_conflicts(self.replica.db.read(), self.replica.row.workspace_id))
 
     async def _send(self, remote: Remote, outgoing: Outgoing, frames: list[bytes]) -> Head:
         if not outgoing.inline:
-            await transfer.send_blobs(remote, self.replica.blobs, list(outgoing.sizes))
+            await transfer.send_blobs(remote, self.replica.blobs, outgoing.sizes, self.progress)
         for _ in range(PUSH_TRIES):
+            self.progress.begin(Phase.ASKING)
             try:
                 return await remote.push(self.replica.row.workspace_id, outgoing.header, outgoing.deltas, frames)
             except BlobsMissing as error:
                 listed = error.details.get("digests")
-                absent = listed if isinstance(listed, list) and listed else list(outgoing.sizes)
-                await transfer.send_blobs(remote, self.replica.blobs, absent)
+                absent = listed if isinstance(listed, list) and listed else outgoing.sizes
+                sizes = {digest: outgoing.sizes.get(digest, 0) for digest in absent}
+                await transfer.send_blobs(remote, self.replica.blobs, sizes, self.progress)
         raise BlobMissing("the cloud keeps asking for blobs that were sent")
 
     def _check_brake(self) -> None:
@@ -219,8 +234,7 @@ class Engine:
         )  # fmt: skip
 
     async def _send_conflicts(self, remote: Remote, unsent: list[Conflict]) -> None:
-        pinned = [digest for conflict in unsent for digest in adopt.pinned_digests(conflict)]
-        await transfer.send_blobs(remote, self.replica.blobs, list(dict.fromkeys(pinned)))
+        await transfer.send_blobs(remote, self.replica.blobs, _pinned(unsent), self.progress)
         await remote.send_conflicts(self.replica.row.workspace_id, [adopt.wire_conflict(conflict) for conflict in unsent])
         sent = [conflict.id for conflict in unsent]
         await self._run(lambda: self.replica.db.write_now(lambda tx: conflicts.mark_sent(tx, sent)))
@@ -232,7 +246,12 @@ class Engine:
 
         Raises BrakeHeld, RootLost, Busy while git is at work.
         """
+        with self.progress:
+            return await self._pull(remote, incoming, on_apply)
+
+    async def _pull(self, remote: Remote, incoming: CatchUp | None, on_apply: Callable[[], None]) -> Adopted | None:
         row = self.replica.row
+        self.progress.begin(Phase.ASKING)
         if incoming is None or incoming.head is None or incoming.parent_root != row.agreed_root:
             incoming = await remote.catch_up(row.workspace_id, row.agreed_version, row.agreed_root)
         head = incoming.head
@@ -241,19 +260,20 @@ class Engine:
         if head.version == row.agreed_version and head.root == row.agreed_root.hex():
             await self._learn(remote, incoming)
             return None
+        self.progress.begin(Phase.ENTRIES)
         received, wanted = await self._in_thread(self._receive, incoming)
         if received is None:
             received = await self._receive_nodes(remote, incoming)
             wanted = await self._in_thread(self._wanted, received)
         self.newest_root = received.root
         if wanted:
-            await transfer.fetch_blobs(remote, self.replica.blobs, wanted)
+            await transfer.fetch_blobs(remote, self.replica.blobs, wanted, self.progress)
         on_apply()
         return await self._in_thread(self._adopt, received)
 
-    def _receive(self, incoming: CatchUp) -> tuple[Received | None, list[Digest]]:
+    def _receive(self, incoming: CatchUp) -> tuple[Received | None, dict[Digest, int]]:
         received = adopt.receive(self.replica, incoming, decode_contents(incoming))
-        return received, [] if received is None else self._wanted(received)
+        return received, {} if received is None else self._wanted(received)
 
     def _adopt(self, received: Received) -> Adopted:
         if self._git.is_at_work():
@@ -268,34 +288,32 @@ class Engine:
         if incoming.head is None:
             raise InvalidReply("the cloud's answer names no head")
         root = parse_digest(incoming.head.root)
-        await transfer.fetch_manifest(remote, self.replica.blobs, self.replica.row.workspace_id, root)
+        await transfer.fetch_manifest(remote, self.replica.blobs, self.replica.row.workspace_id, root, self.progress)
         return adopt.received_of(self.replica, incoming, root, self.replica.draft(), decode_contents(incoming))
 
-    def _wanted(self, received: Received) -> list[Digest]:
+    def _wanted(self, received: Received) -> dict[Digest, int]:
         found: dict[Digest, int] = {}
         for _ in note_files(diff_manifests(self.replica.row.agreed_root, received.root, received.draft), found):
             pass
-        for conflict in received.conflicts:
-            if conflict.is_open:
-                found.update(dict.fromkeys(adopt.pinned_digests(conflict), 0))
+        found |= _pinned(conflict for conflict in received.conflicts if conflict.is_open)
         lacking = self.replica.blobs.lacking(digest for digest in found if digest not in received.contents)
-        return [digest for digest in found if digest in lacking]
+        return {digest: size for digest, size in found.items() if digest in lacking}
 
     async def _learn(self, remote: Remote, incoming: CatchUp) -> None:
         """Snapshots and conflict records without a move of the head; the texts of open records come along."""
         if not (incoming.snapshots or incoming.conflicts):
             return
         known, records = adopt.learned_of(self.replica, incoming)
-        pinned = [digest for record in records if record.is_open for digest in adopt.pinned_digests(record)]
-        if pinned:
-            await transfer.fetch_blobs(remote, self.replica.blobs, pinned)
+        if pinned := _pinned(record for record in records if record.is_open):
+            await transfer.fetch_blobs(remote, self.replica.blobs, pinned, self.progress)
         await self._run(lambda: self.replica.db.write_now(lambda tx: adopt.keep_learned(tx, known, records)))
 
     # --- what else ----------------------------------------------------------------------------------------------------------------
 
     async def retry_owed(self) -> None:
         """Try again what the folder refused."""
-        await self._run(self._retry_owed)
+        with self.progress:
+            await self._run(self._retry_owed)
 
     def _retry_owed(self) -> None:
         adopt.retry_owed(self.replica)
@@ -307,7 +325,9 @@ class Engine:
 
     async def recover(self) -> None:
         """Finish or forget what a crash left: temporaries are kept by digest and swept, torn paths are read again."""
-        await self._run(self._recover)
+        with self.progress:
+            self.progress.begin(Phase.PREPARING)
+            await self._run(self._recover)
 
     def _recover(self) -> None:
         replica = self.replica
@@ -331,3 +351,8 @@ def decode_contents(incoming: CatchUp) -> dict[Digest, bytes]:
         if not is_recipe(frame):
             contents.update(decode_frame(frame))
     return contents
+
+
+def _pinned(records: Iterable[Conflict]) -> dict[Digest, int]:
+    """What these keep alive, with sizes."""
+    return {digest: size for record in records for digest, size in adopt.pinned_sizes(record).items()}

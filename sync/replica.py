@@ -18,6 +18,7 @@ from store.manifest import Draft, edit_manifest
 from store.types import Digest, Entry, RelPath, show_path
 from store.workspaces import Replica
 from sync.ports import Clock
+from sync.progress import Phase, Progress
 from sync.rules import IgnoreSource
 
 Also = Callable[[Tx, Digest], None]
@@ -31,6 +32,7 @@ class LocalReplica:
         self.blobs = blobs
         self.clock = clock
         self.ignore = IgnoreSource()
+        self.progress = Progress()
         self.row: Replica = workspaces.get_replica(db.read(), replica_id)
         self.index = StatIndex.load(db.read(), replica_id)
 
@@ -76,6 +78,7 @@ class LocalReplica:
 
         `also` may write more in the same transaction. The stat index in memory follows only after the commit.
         """
+        self.progress.begin(Phase.KEEPING)
         draft = draft or self.draft()
         full_root = edit_manifest(self.row.full_root, changes, draft) if changes else self.row.full_root
         moved = full_root != self.row.full_root

@@ -13,6 +13,7 @@ import msgspec
 from store.manifest import Draft, diff_manifests, edit_manifest, find_entry
 from store.types import Digest, Entry, File, RelPath
 from store.workspaces import Apart, Replica
+from sync.progress import Progress
 
 SECRET: Final = "secret"
 OWED: Final = "owed"
@@ -30,7 +31,7 @@ class Shared(msgspec.Struct, frozen=True):
     drop: list[RelPath]
 
 
-def derive_shared(replica: Replica, apart: Mapping[RelPath, Apart], draft: Draft, suspect: Suspect | None) -> Shared:
+def derive_shared(replica: Replica, apart: Mapping[RelPath, Apart], draft: Draft, suspect: Suspect | None, progress: Progress) -> Shared:
     """From what changed since `shared_full`. `suspect` is None when nothing is held back: then earlier held files go along."""
     edits: dict[RelPath, Entry | None] = {}
     put: dict[RelPath, Apart] = {}
@@ -41,7 +42,10 @@ def derive_shared(replica: Replica, apart: Mapping[RelPath, Apart], draft: Draft
                 drop.append(path)
                 edits[path] = find_entry(replica.full_root, path, draft)
     for change in diff_manifests(replica.shared_full, replica.full_root, draft):
-        reason = suspect(change.path, change.new) if suspect is not None and isinstance(change.new, File) else None
+        reason = None
+        if suspect is not None and isinstance(change.new, File):
+            reason = suspect(change.path, change.new)
+            progress.add()
         if reason is not None:
             put[change.path] = Apart(change.path, SECRET, reason)
             continue

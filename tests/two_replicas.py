@@ -28,6 +28,7 @@ from sync.core.history import is_ancestor
 from sync.core.wire import Delta, Head, PushHeader, WireConflict, WireSnapshot, WireWorkspace, parse_delta
 from sync.engine import Engine, Policy
 from sync.outgoing.steps import BOUNDS, Bounds
+from sync.progress import Count, Phase, Progress
 from sync.replica import LocalReplica
 from sync.scan import Scanner
 from sync.share import Suspect
@@ -145,6 +146,22 @@ class NoGit:
         return b"", b""
 
 
+class NotedProgress(Progress):
+    """Remembers every count that was begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[Count] = []
+
+    def begin(self, phase: Phase, total: int | None = None) -> None:
+        super().begin(phase, total)
+        self.begun.append(self.now)
+
+    def all_of(self, phase: Phase) -> list[tuple[int, int | None]]:
+        """How far each count of this phase came, and of how much."""
+        return [(count.done, count.total) for count in self.begun if count.phase is phase]
+
+
 class Seat:
     """One machine: a folder, a store and an engine."""
 
@@ -167,8 +184,9 @@ class Seat:
         self.db.write_now(lambda tx: workspaces.add_workspace(tx, workspace))
         self.db.write_now(lambda tx: workspaces.add_replica(tx, row))
         self.replica = LocalReplica(self.db, self.blobs, self.clock, row.id)
+        self.replica.progress = self.progress = NotedProgress()
         # A clock far ahead: no file is too young to be trusted, so one look is enough.
-        scanner = Scanner(self.replica.index, self.replica.ignore, self.blobs, lambda: 1 << 62)
+        scanner = Scanner(self.replica.index, self.replica.ignore, self.blobs, lambda: 1 << 62, progress=self.progress)
         self.engine = Engine(self.replica, scanner, NoGit(), lambda: self.policy, _call, bounds)
 
     def write(self, path: str, text: str) -> None:

@@ -124,6 +124,8 @@ async def _envelope(request: web.Request, handler: Callable[[web.Request], Await
     except web.HTTPException as error:
         found = InvalidValue(f"{request.method} {request.path}: {error.reason}")
         return json_answer(error_document(found), status=error.status)
+    except ConnectionResetError:
+        return web.Response()  # who asked has hung up: no mistake of anybody's, and nobody is there to be answered
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         return json_answer(error_document(InvalidValue(f"the request's body cannot be read: {error}")), status=400)
 

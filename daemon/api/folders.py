@@ -25,6 +25,7 @@ from daemon.api.attach import (
     make_workspace,
     real_root,
 )
+from daemon.api.progress import TELL_SECONDS, Teller, follow_work
 from daemon.api.shapes import asked_path, path_bytes, path_document, path_within, read_body
 from daemon.git import GitFolder
 from store import snapshots, workspaces
@@ -36,6 +37,7 @@ from store.types import Digest, File, new_ulid, show_path
 from store.workspaces import Workspace
 from sync.core.secrets import name_reason
 from sync.core.state import State
+from sync.progress import Phase, Progress
 from sync.replica import LocalReplica
 from sync.rules import IgnoreSource
 from sync.scan import Scanner
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
     from daemon.app import Daemon
     from daemon.supervisor import Supervisor
 
-PROGRESS_SECONDS: Final = 0.1
 PAUSE_FOREVER_MS: Final = 1 << 52
 REBUILT: Final = frozenset({b"node_modules", b".venv", b"venv", b"target", b"__pycache__"})
 LARGE_FILES: Final = 1000
@@ -81,7 +82,10 @@ async def bring_up(daemon: Daemon, request: web.Request) -> AsyncIterator[dict[s
 
 async def _follow_up(daemon: Daemon, workspace: Workspace, root: bytes, attached: Attached | None) -> AsyncIterator[dict[str, Any]]:
     if attached is None:
-        yield {"result": await asyncio.to_thread(_preview_document, workspace, root)}
+        progress = Progress()
+        work = daemon.start_work(asyncio.to_thread(_preview_document, workspace, root, progress))
+        async for line in follow_work(work, progress, daemon.clock.steady):
+            yield line
         return
     supervisor = daemon.supervisors.get(attached.replica.id) or daemon.start_replica(attached.replica.id)
     async for line in _watch(daemon, supervisor, lambda: supervisor.has_looked):
@@ -89,10 +93,11 @@ async def _follow_up(daemon: Daemon, workspace: Workspace, root: bytes, attached
     yield {"result": await asyncio.to_thread(_up_document, daemon, supervisor, workspace, attached.created)}
 
 
-def _preview_document(workspace: Workspace, root: bytes) -> dict[str, Any]:
+def _preview_document(workspace: Workspace, root: bytes, progress: Progress) -> dict[str, Any]:
     """What `up` would do: nothing is kept, and secrets are told by their names alone."""
+    progress.begin(Phase.LOOKING)
     with Folder.open_root(root) as folder:
-        found = Scanner(StatIndex(), IgnoreSource(), Nowhere(), time.time_ns).scan(folder)
+        found = Scanner(StatIndex(), IgnoreSource(), Nowhere(), time.time_ns, progress=progress).scan(folder)
     files = [(change.path, change.new) for change in found.changes if isinstance(change.new, File)]
     held = [(path, reason) for path, _ in files if (reason := name_reason(path)) is not None]
     return {
@@ -187,16 +192,14 @@ async def _follow_clone(
 
 async def _watch(daemon: Daemon, supervisor: Supervisor, holds: Any) -> AsyncIterator[dict[str, Any]]:
     """Progress lines until it holds; what makes it halt is raised."""
-    told = None
+    teller = Teller(supervisor.engine.progress, daemon.clock.steady)
     while not holds():
         error = supervisor.last_error
         if error is not None and (supervisor.state in (State.HALTED, State.WAITING) or isinstance(error, Broken)):
             raise error
-        progress = {"phase": str(supervisor.state), "done": 0, "total": 0}
-        if progress != told:
-            told = progress
-            yield {"progress": progress}
-        await daemon.upkeep.changed(PROGRESS_SECONDS)
+        for line in teller.lines():
+            yield line
+        await daemon.upkeep.changed(TELL_SECONDS)
 
 
 class PathBody(msgspec.Struct):
@@ -209,10 +212,14 @@ class PathBody(msgspec.Struct):
     for_s: float | None = None
 
 
-async def sync_now(daemon: Daemon, request: web.Request) -> Any:
+async def sync_now(daemon: Daemon, request: web.Request) -> AsyncIterator[dict[str, Any]]:
     """One whole cycle now."""
     body = await read_body(request, PathBody)
     supervisor = daemon.find(path_bytes(body.path, body.path_b64))
+    return follow_work(daemon.start_work(_reconcile(supervisor, body)), supervisor.engine.progress, daemon.clock.steady)
+
+
+async def _reconcile(supervisor: Supervisor, body: PathBody) -> dict[str, Any]:
     if not body.dry_run:
         await supervisor.reconcile(rescan=body.rescan)
     row = supervisor.engine.replica.row

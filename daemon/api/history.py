@@ -20,6 +20,7 @@ from store.history import LogEntry
 from store.manifest import EMPTY_ROOT, diff_manifests, find_entry, manifest_totals
 from store.snapshots import Snapshot
 from store.types import Change, Digest, Entry, File, RelPath, parse_digest, show_path
+from sync.progress import Progress
 from sync.replica import LocalReplica
 from sync.transfer import fetch_blobs
 
@@ -193,7 +194,7 @@ async def stream_content(daemon: Daemon, request: web.Request) -> web.StreamResp
         if daemon.link.remote is None:
             raise NotFound(f"no kept content {digest.hex()}", "It may be in the cloud, which is not connected.")
         try:
-            await fetch_blobs(daemon.link.remote, daemon.blobs, [digest])
+            await fetch_blobs(daemon.link.remote, daemon.blobs, {digest: 0}, Progress())
         except (BlobMissing, NotFound):
             raise NotFound(f"no kept content {digest.hex()}", "Neither this machine nor its cloud account keeps it.") from None
     response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})

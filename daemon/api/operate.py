@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aiohttp import web
 
+from daemon.api.progress import follow_work
 from daemon.api.shapes import read_body
 from store import conflicts, history, journal, snapshots, workspaces
+from store.blobs import Problem
 from store.errors import FastestError
 from store.manifest import check_manifest, node_digests
 from store.types import Digest, parse_digest, show_path
+from sync.progress import Phase, Progress
 from sync.transfer import fetch_blobs
 
 if TYPE_CHECKING:
@@ -34,43 +37,49 @@ class FsckBody(msgspec.Struct):
 async def check_store(daemon: Daemon, request: web.Request) -> AsyncIterator[dict[str, Any]]:
     """Read every byte back; `repair` fetches what is damaged or missing from the cloud."""
     body = await read_body(request, FsckBody)
-    return _check(daemon, body)
+    progress = Progress()
+    return follow_work(daemon.start_work(_check(daemon, body, progress)), progress, daemon.clock.steady)
 
 
-async def _check(daemon: Daemon, body: FsckBody) -> AsyncIterator[dict[str, Any]]:
-    yield {"progress": {"phase": "reading every blob", "done": 0, "total": 0}}
-    found = await asyncio.to_thread(lambda: list(daemon.blobs.verify()))
+async def _check(daemon: Daemon, body: FsckBody, progress: Progress) -> dict[str, Any]:
+    found = await asyncio.to_thread(_read_back, daemon, progress)
     if body.repair:
         # What cannot be read is lacking from now on, and can be fetched.
         await asyncio.to_thread(daemon.blobs.forget_damaged, [one.digest for one in found if one.digest is not None])
     problems = [one.message for one in found]
-    yield {"progress": {"phase": "checking every manifest", "done": 0, "total": 0}}
-    wanted, broken = await asyncio.to_thread(_check_manifests, daemon)
+    wanted, broken = await asyncio.to_thread(_check_manifests, daemon, progress)
     problems += broken
     lacking = await asyncio.to_thread(daemon.blobs.lacking, wanted)
     repaired = 0
     if lacking and body.repair and daemon.link.remote is not None:
         try:
-            await fetch_blobs(daemon.link.remote, daemon.blobs, sorted(lacking))
+            await fetch_blobs(daemon.link.remote, daemon.blobs, {digest: wanted[digest] for digest in sorted(lacking)}, progress)
             repaired, lacking, problems = len(lacking), set(), list(broken)
         except FastestError as error:
             problems.append(f"not repaired: {error.message}")
     problems += [f"blob {digest.hex()} is named by a kept state and is not here" for digest in sorted(lacking)]
-    result = {"schema": 1, "clean": not problems, "blobs": len(wanted), "repaired": repaired, "problems": problems[:SHOWN_PROBLEMS]}
-    yield {"result": result}
+    return {"schema": 1, "clean": not problems, "blobs": len(wanted), "repaired": repaired, "problems": problems[:SHOWN_PROBLEMS]}
 
 
-def _check_manifests(daemon: Daemon) -> tuple[set[Digest], list[str]]:
-    """The content every kept state names, and what is wrong with their manifests."""
-    wanted: set[Digest] = set()
+def _read_back(daemon: Daemon, progress: Progress) -> list[Problem]:
+    progress.begin(Phase.READING, daemon.blobs.bytes_to_read())
+    return list(daemon.blobs.verify(progress.add))
+
+
+def _check_manifests(daemon: Daemon, progress: Progress) -> tuple[dict[Digest, int], list[str]]:
+    """The content every kept state names with its size, and what is wrong with their manifests."""
+    wanted: dict[Digest, int] = {}
     broken: list[str] = []
     seen: set[Digest] = set()
-    for root in sorted(kept_roots(daemon)):
+    roots = sorted(kept_roots(daemon))
+    progress.begin(Phase.TRACING, len(roots))
+    for root in roots:
         try:
             check_manifest(root, daemon.blobs)
-            wanted |= file_digests(daemon, root, seen)
+            wanted |= file_sizes(daemon, root, seen)
         except FastestError as error:
             broken.append(f"manifest {root.hex()}: {error.message}")
+        progress.add()
     return wanted, broken
 
 
@@ -88,13 +97,13 @@ def kept_roots(daemon: Daemon) -> set[Digest]:
     return roots | (learned - daemon.blobs.lacking_nodes(learned))
 
 
-def file_digests(daemon: Daemon, root: Digest, seen: set[Digest]) -> set[Digest]:
-    """The content of every file under this root, without the nodes in `seen` (which grows)."""
-    found: set[Digest] = set()
+def file_sizes(daemon: Daemon, root: Digest, seen: set[Digest]) -> dict[Digest, int]:
+    """The content of every file under this root with its size, without the nodes in `seen` (which grows)."""
+    found: dict[Digest, int] = {}
     for digest in node_digests(root, daemon.blobs, seen):
         for record in daemon.blobs.read_node(digest).entries:
             if record.hash is not None:
-                found.add(parse_digest(record.hash))
+                found[parse_digest(record.hash)] = record.size or 0
     return found
 
 
@@ -104,21 +113,27 @@ class GcBody(msgspec.Struct):
     dry_run: bool = False
 
 
-async def collect_garbage(daemon: Daemon, request: web.Request) -> Any:
+async def collect_garbage(daemon: Daemon, request: web.Request) -> AsyncIterator[dict[str, Any]]:
     """Let go of what no kept state names."""
     body = await read_body(request, GcBody)
-    return await asyncio.to_thread(_collect, daemon, body.dry_run)
+    progress = Progress()
+    work = daemon.start_work(asyncio.to_thread(_collect, daemon, body.dry_run, progress))
+    return follow_work(work, progress, daemon.clock.steady)
 
 
-def _collect(daemon: Daemon, dry_run: bool) -> Any:
+def _collect(daemon: Daemon, dry_run: bool, progress: Progress) -> dict[str, Any]:
     era = daemon.blobs.begin_sweep()
     nodes: set[Digest] = set()
     blobs = conflicts.conflict_digests(daemon.db.read())
-    for root in kept_roots(daemon):
-        blobs |= file_digests(daemon, root, nodes)
+    roots = kept_roots(daemon)
+    progress.begin(Phase.NAMING, len(roots))
+    for root in roots:
+        blobs.update(file_sizes(daemon, root, nodes))
+        progress.add()
     plan = daemon.blobs.plan_sweep(era, blobs, nodes)
     if not dry_run:
-        plan.execute()
+        progress.begin(Phase.REMOVING, plan.blobs + plan.nodes)
+        plan.execute(progress.add)
     return {"schema": 1, "blobs": plan.blobs, "nodes": plan.nodes, "bytes": plan.bytes, "dry_run": dry_run}
 
 

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aiohttp import web
 
+from daemon.api.progress import progress_document
 from daemon.api.shapes import asked_path, path_bytes, path_document, read_body
 from store import conflicts, snapshots, workspaces
 from store.errors import Busy, InvalidValue, Offline, Stale, TimedOut, Unwritable
 from store.manifest import manifest_totals
 from store.types import show_path
+from sync.progress import Phase
 from sync.share import SECRET
 
 if TYPE_CHECKING:
     from daemon.app import Daemon
     from daemon.supervisor import Supervisor
 
-EVENT_SECONDS: Final = 15.0
+EVENT_SECONDS: Final = 15
 ASK_SECONDS: Final = 0.1
 
 
@@ -73,6 +75,9 @@ def _workspace_document(daemon: Daemon, supervisor: Supervisor) -> dict[str, Any
         "held_back": [{**path_document(one.path), "reason": one.reason} for one in apart.values() if one.kind == SECRET],
         "replica": row.id,
     }  # fmt: skip
+    moving = supervisor.engine.progress.now
+    if moving.phase is not Phase.REST:
+        document["progress"] = progress_document(moving)
     halt = supervisor.halt
     if halt is not None:
         document["halt"] = {"code": halt.code, "message": halt.message, "hint": halt.hint}
@@ -138,8 +143,16 @@ async def stream_events(daemon: Daemon, request: web.Request) -> web.StreamRespo
         if data != last:
             number, last = number + 1, data
             await response.write(b"id: %d\nevent: status\ndata: %s\n\n" % (number, data))
-        await daemon.upkeep.changed(EVENT_SECONDS)
+        await wait_for_news(daemon)
     return response
+
+
+async def wait_for_news(daemon: Daemon) -> None:
+    """Until something was told of, or a work has gone on for a second; for EVENT_SECONDS at most."""
+    for _ in range(EVENT_SECONDS):
+        is_told = await daemon.upkeep.changed(1.0)
+        if is_told or any(one.engine.progress.now.phase is not Phase.REST for one in daemon.supervisors.values()):
+            return
 
 
 async def list_workspaces(daemon: Daemon, request: web.Request) -> Any:

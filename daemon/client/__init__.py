@@ -47,7 +47,7 @@ class Client:
             return reply.document()
 
     def stream(self, route: str, body: Document) -> Iterator[Document]:
-        """A long work: `{"progress": {phase, done, total}}` any number of times, last `{"result": ...}`."""
+        """A long work: `{"progress": {phase, done, total, unit}}` any number of times, last `{"result": ...}`."""
         with self._send("POST", route, body, STREAM_IDLE_SECONDS) as reply:
             if reply.status >= 400:
                 reply.document()
@@ -81,9 +81,9 @@ class Client:
         """Re-read everything kept; result {clean, blobs, repaired, problems: [sentence]}."""
         return self.stream("fsck", {"repair": repair, "cloud": cloud})
 
-    def gc(self, *, dry_run: bool) -> Document:
-        """Let go of what nothing names any more: {blobs, nodes, bytes}."""
-        return self.post("gc", {"dry_run": dry_run}, seconds=STREAM_IDLE_SECONDS)
+    def gc(self, *, dry_run: bool) -> Iterator[Document]:
+        """Let go of what nothing names any more; result {blobs, nodes, bytes}."""
+        return self.stream("gc", {"dry_run": dry_run})
 
     def events(self) -> Iterator[Event]:
         """Server-sent events until the daemon goes: a `status` with the document of `status` whenever that changed."""
@@ -192,9 +192,9 @@ class Client:
         """{workspaces: [ids], undo}; no path: every workspace."""
         return self.post("resume", {**({} if path is None else path_field(path)), "dry_run": dry_run})
 
-    def sync(self, path: str, *, rescan: bool) -> Document:
-        """Reconcile now and wait for it: {version, settled, uploaded}."""
-        return self.post("sync", {**path_field(path), "rescan": rescan}, seconds=STREAM_IDLE_SECONDS)
+    def sync(self, path: str, *, rescan: bool) -> Iterator[Document]:
+        """Reconcile now and wait for it; result {version, settled, uploaded}."""
+        return self.stream("sync", {**path_field(path), "rescan": rescan})
 
     def explain_ignore(self, path: str, file: str) -> Document:
         """{path, ignored, rule, travels, carried}."""

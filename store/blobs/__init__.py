@@ -20,11 +20,11 @@ from store.blobs.reading import BlobReader, Cache, missing
 from store.blobs.rebuild import rebuild_index
 from store.blobs.segments import SEGMENT_MAX, Segments
 from store.blobs.sweep import Housekeeper, SweepPlan
-from store.blobs.verify import Problem, find_problems, forget_damaged
+from store.blobs.verify import Problem, bytes_to_read, find_problems, forget_damaged
 from store.database import Database, Tx
 from store.errors import BlobDamaged, BlobMissing
 from store.manifest.node import EMPTY_NODE, EMPTY_ROOT, Node, parse_node
-from store.types import Digest
+from store.types import Digest, Heard, unheard
 
 __all__ = ["BLOBS", "CHUNKED_MIN", "INLINE_MAX", "BlobStore", "Bulk", "Problem", "Recipe", "SweepPlan"]
 
@@ -158,10 +158,14 @@ class BlobStore:
         """How many bytes `compact` could move."""
         return sum(int(row[0]) for row in self.db.read().execute("SELECT size FROM blobs WHERE data IS NOT NULL"))
 
-    def verify(self) -> Iterator[Problem]:
-        """Read everything back; what is not as it was written, as it is found."""
+    def verify(self, heard: Heard = unheard) -> Iterator[Problem]:
+        """Read everything back; what is not as it was written, as it is found. `heard`: bytes, of `bytes_to_read`."""
         with self._house.lock:
-            yield from find_problems(self._catalog, self._segments, self._reader)
+            yield from find_problems(self._catalog, self._segments, self._reader, heard)
+
+    def bytes_to_read(self) -> int:
+        """How many bytes `verify` reads."""
+        return bytes_to_read(self._catalog)
 
     def forget_damaged(self, digests: Iterable[Digest]) -> set[Digest]:
         """Drop those of these blobs and nodes that cannot be read, so that they are lacking and can be fetched or put again."""

@@ -22,7 +22,7 @@ from store.blobs.reading import BlobReader
 from store.blobs.segments import Segments
 from store.database import Tx, array_of
 from store.errors import BlobDamaged, BlobMissing, InvalidReply, Stale
-from store.types import Digest, digest_of
+from store.types import Digest, Heard, digest_of, unheard
 
 ROWS_AT_ONCE: Final = 4096
 """Rows deleted in one transaction, so that others need not wait long for theirs."""
@@ -59,9 +59,9 @@ class SweepPlan:
         """How many manifest nodes would go."""
         return len(self.dead_nodes)
 
-    def execute(self) -> None:
-        """Remove it, but for what was asked about since. Raises Stale when another sweep came between."""
-        self.house.execute(self)
+    def execute(self, heard: Heard = unheard) -> None:
+        """Remove it, but for what was asked about since. Raises Stale when another sweep came between. `heard`: `blobs` and `nodes`."""
+        self.house.execute(self, heard)
 
 
 class Housekeeper:
@@ -94,17 +94,17 @@ class Housekeeper:
         nodes = [digest for (digest,) in read.execute("SELECT hash FROM nodes WHERE era < $1", (era,)) if digest not in keep_nodes]
         return SweepPlan(self, era, recipes, blobs, nodes, size)
 
-    def execute(self, plan: SweepPlan) -> None:
+    def execute(self, plan: SweepPlan, heard: Heard) -> None:
         """Rows first, recipes before chunks; then frames and files."""
         with self.lock:
             if plan.era != self._catalog.era:
                 raise Stale("another sweep came between this plan and its execution", "Plan again.")
-            gone = set(self._delete("blobs", plan.era, plan.dead_recipes))
+            gone = set(self._delete("blobs", plan.era, plan.dead_recipes, heard))
             asked_about = [digest for digest in plan.dead_recipes if digest not in gone]
             spared = {chunk for digest in asked_about if self._catalog.place(digest) for chunk in self._chunks_of(digest)}
-            for _ in self._delete("blobs", plan.era, (digest for digest in plan.dead_blobs if digest not in spared)):
+            for _ in self._delete("blobs", plan.era, (digest for digest in plan.dead_blobs if digest not in spared), heard):
                 pass
-            for _ in self._delete("nodes", plan.era, plan.dead_nodes):
+            for _ in self._delete("nodes", plan.era, plan.dead_nodes, heard):
                 pass
             self._catalog.end_era()
             self._db.write_now(lambda tx: tx.execute(_UNUSED_FRAMES) and None)
@@ -130,7 +130,7 @@ class Housekeeper:
         recipe = self._reader.recipe(digest)
         return {chunk for chunk, _ in recipe.chunks} if recipe else set()
 
-    def _delete(self, table: str, era: int, digests: Iterable[Digest]) -> Iterator[Digest]:
+    def _delete(self, table: str, era: int, digests: Iterable[Digest], heard: Heard) -> Iterator[Digest]:
         """Those deleted; one that was stored or asked about meanwhile carries a newer era and stays."""
         sql = f"DELETE FROM {table} WHERE hash IN (SELECT value FROM carray($1)) AND era < $2 RETURNING hash"
         rest = iter(digests)
@@ -140,6 +140,7 @@ class Housekeeper:
                 return [digest for (digest,) in tx.execute(sql, (array_of(batch), era))]
 
             yield from self._db.write_now(work)
+            heard(len(batch))
 
     def _copy_live(self) -> None:
         """Copy what is live of mostly dead segments into others; not of one that a writer is at work on."""

@@ -11,7 +11,13 @@ from store.blobs.reading import BlobReader
 from store.blobs.segments import Segments
 from store.database import Tx, array_of
 from store.errors import BlobDamaged, BlobMissing, InvalidReply, Unwritable
-from store.types import Digest, digest_of
+from store.types import Digest, Heard, digest_of
+
+_STORED = """
+    SELECT (SELECT coalesce(sum(length(data)), 0) FROM blobs) + (SELECT coalesce(sum(length(data)), 0) FROM nodes)
+        + (SELECT coalesce(sum(length), 0) FROM frames)
+        + (SELECT coalesce(sum(size), 0) FROM blobs WHERE frame IS NOT NULL AND start IS NULL)
+"""
 
 
 class Problem(NamedTuple):
@@ -24,15 +30,20 @@ class Problem(NamedTuple):
         return self.message
 
 
-def find_problems(catalog: Catalog, segments: Segments, reader: BlobReader) -> Iterator[Problem]:
-    """All that is wrong, as it is found; nothing is changed."""
+def bytes_to_read(catalog: Catalog) -> int:
+    """How many bytes `find_problems` reads: each row and frame once, and each chunked blob once more, put together."""
+    return sum(int(row[0]) for row in catalog.db.read().execute(_STORED))
+
+
+def find_problems(catalog: Catalog, segments: Segments, reader: BlobReader, heard: Heard) -> Iterator[Problem]:
+    """All that is wrong, as it is found; nothing is changed. `heard` is told of bytes that were read."""
     for (line,) in catalog.db.read().execute("PRAGMA integrity_check"):
         if line != "ok":
             yield Problem(f"database: {line}")
-    yield from _check_inline(catalog)
-    yield from _check_nodes(catalog)
-    yield from _check_frames(catalog, segments)
-    yield from _check_recipes(catalog, reader)
+    yield from _check_inline(catalog, heard)
+    yield from _check_nodes(catalog, heard)
+    yield from _check_frames(catalog, segments, heard)
+    yield from _check_recipes(catalog, reader, heard)
     known = {number for (number,) in catalog.db.read().execute("SELECT id FROM segments")}
     for number in segments.on_disk():
         if number not in known:
@@ -63,21 +74,23 @@ def forget_damaged(catalog: Catalog, reader: BlobReader, digests: Iterable[Diges
     return {*blobs, *nodes}
 
 
-def _check_inline(catalog: Catalog) -> Iterator[Problem]:
+def _check_inline(catalog: Catalog, heard: Heard) -> Iterator[Problem]:
     for digest, size, data in catalog.db.read().execute("SELECT hash, size, data FROM blobs WHERE data IS NOT NULL"):
         if len(data) != size or digest_of(data) != digest:
             yield Problem(f"blob {digest.hex()}: damaged in the database", digest)
+        heard(len(data))
 
 
-def _check_nodes(catalog: Catalog) -> Iterator[Problem]:
+def _check_nodes(catalog: Catalog, heard: Heard) -> Iterator[Problem]:
     for digest, packed in catalog.db.read().execute("SELECT hash, data FROM nodes"):
         try:
             check_node_row(digest, packed)
         except BlobDamaged:
             yield Problem(f"node {digest.hex()}: damaged in the database", digest)
+        heard(len(packed))
 
 
-def _check_frames(catalog: Catalog, segments: Segments) -> Iterator[Problem]:
+def _check_frames(catalog: Catalog, segments: Segments, heard: Heard) -> Iterator[Problem]:
     """Each frame once, in the order of the disk, with the blobs whose rows point into it."""
     read = catalog.db.read()
     for frame_id, number, start, length in list(read.execute("SELECT id, segment, start, length FROM frames ORDER BY segment, start")):
@@ -89,15 +102,16 @@ def _check_frames(catalog: Catalog, segments: Segments) -> Iterator[Problem]:
         for row in read.execute("SELECT hash, size, start FROM blobs WHERE frame = $1", (frame_id,)):
             if row not in sound:
                 yield Problem(f"blob {row[0].hex()}: damaged in segment {number}, byte {start}", row[0])
+        heard(length)
     for (digest,) in read.execute("SELECT hash FROM blobs WHERE data IS NULL AND (frame IS NULL OR frame NOT IN (SELECT id FROM frames))"):
         yield Problem(f"blob {digest.hex()}: its frame is not in the index", digest)
 
 
-def _check_recipes(catalog: Catalog, reader: BlobReader) -> Iterator[Problem]:
+def _check_recipes(catalog: Catalog, reader: BlobReader, heard: Heard) -> Iterator[Problem]:
     """That the chunks are here and make the whole; a recipe that cannot be read was named with its frame."""
     for (digest,) in list(catalog.db.read().execute("SELECT hash FROM blobs WHERE frame IS NOT NULL AND start IS NULL")):
         try:
-            for _ in reader.stream(digest):
-                pass
+            for piece in reader.stream(digest):
+                heard(len(piece))
         except (BlobDamaged, BlobMissing, Unwritable) as error:
             yield Problem(f"blob {digest.hex()}: cannot be put together: {error.message}", digest)

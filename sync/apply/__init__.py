@@ -22,6 +22,7 @@ from store.index import StatIndex
 from sync.apply.run import Applied, Run
 from sync.apply.site import Blobs, Keep
 from sync.core.plan import Action
+from sync.progress import Progress
 from sync.rules import IgnoreSource
 
 __all__ = ["Applied", "Blobs", "Keep", "apply_plan"]
@@ -31,14 +32,15 @@ FEW_STEPS: Final = 100
 
 
 def apply_plan(
-    steps: Sequence[Action], root: Folder, blobs: Blobs, index: StatIndex, *, keep: Keep, ignore: IgnoreSource | None = None
-) -> Applied:
+    steps: Sequence[Action], root: Folder, blobs: Blobs, index: StatIndex, *, keep: Keep, ignore: IgnoreSource | None = None,
+    progress: Progress | None = None,
+) -> Applied:  # fmt: skip
     """Carry out steps in their order. What was done is durable on return.
 
     `ignore` tells ignored leftovers in a folder that is to go from new files: the first are a problem, the second make it stale.
     """
     few = len(steps) <= FEW_STEPS
-    run = Run(root, blobs, index, keep, ignore, durable=few)
+    run = Run(root, blobs, index, keep, ignore, progress or Progress(), durable=few)
     try:
         if few:
             for step in steps:

@@ -17,6 +17,7 @@ from store.index import make_record
 from store.types import DIR, Dir, Entry, File, Link, RelPath, parent_of
 from sync.apply.site import Blobs, checked
 from sync.core.plan import Action
+from sync.progress import Progress
 
 GRAIN_NS: Final = 20_000_000
 """A file this much older than the moment its folder was shown has a time that no later write can give it again."""
@@ -48,7 +49,7 @@ def find_new_folders(steps: Sequence[Action]) -> dict[RelPath, list[Action]]:
     return found
 
 
-def build_folder(outer: Folder, top: RelPath, steps: Iterable[Action], blobs: Blobs) -> Built:
+def build_folder(outer: Folder, top: RelPath, steps: Iterable[Action], blobs: Blobs, progress: Progress) -> Built:
     """Make a new folder and what is in it under a temporary name in `outer`. Raises what stands in the way of all of it."""
     temp = outer.make_temp_dir(top.rpartition(b"/")[2]).name
     built = Built(temp, [], {})
@@ -65,6 +66,7 @@ def build_folder(outer: Folder, top: RelPath, steps: Iterable[Action], blobs: Bl
                 built.made.append((step, *_make(here, step.path.rpartition(b"/")[2], step.become, blobs)))
             except FastestError as error:
                 built.problems[step.path] = built.problems.get(folder, error.message)
+            progress.add()
     return built
 
 

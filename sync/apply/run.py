@@ -17,6 +17,7 @@ from store.types import DIR, Digest, Dir, Entry, File, Link, RelPath, is_ours, p
 from sync.apply.build import GRAIN_NS, Built, build_folder, find_new_folders, remove_built
 from sync.apply.site import Blobs, Held, Keep, Site
 from sync.core.plan import Action
+from sync.progress import Progress
 from sync.rules import IgnoreSource
 
 WAITING_FILES: Final = 16
@@ -57,13 +58,17 @@ class _Displaced(NamedTuple):
 class Run:
     """One plan being carried out."""
 
-    def __init__(self, root: Folder, blobs: Blobs, index: StatIndex, keep: Keep, ignore: IgnoreSource | None, *, durable: bool) -> None:
+    def __init__(
+        self, root: Folder, blobs: Blobs, index: StatIndex, keep: Keep, ignore: IgnoreSource | None, progress: Progress,
+        *, durable: bool,
+    ) -> None:  # fmt: skip
         self.applied = Applied.nothing()
         self._root = root
         self._blobs = blobs
         self._index = index
         self._keep = keep
         self._ignore = ignore
+        self._progress = progress
         self._durable = durable
         self._site: Site | None = None
         self._waiting: list[_Displaced] = []
@@ -72,6 +77,10 @@ class Run:
 
     def carry_out(self, step: Action) -> None:
         """One step; whatever comes of it is noted."""
+        self._try(step)
+        self._progress.add()
+
+    def _try(self, step: Action) -> None:
         folder, _, name = step.path.rpartition(b"/")
         try:
             site = self._enter(RelPath(folder))
@@ -96,6 +105,7 @@ class Run:
         for step in steps:
             if step.path in built:
                 self._show(step, folders[step.path], built[step.path])
+                self._progress.add()
             elif step.path not in inside:
                 self.carry_out(step)
 
@@ -135,7 +145,7 @@ class Run:
     def _build(self, top: RelPath, steps: list[Action]) -> Built | None:
         """None when it cannot be built ahead; what is in the way is then met step by step."""
         try:
-            return build_folder(self._enter(parent_of(top)).folder, top, steps, self._blobs)
+            return build_folder(self._enter(parent_of(top)).folder, top, steps, self._blobs, self._progress)
         except FastestError:
             return None
 
@@ -150,7 +160,7 @@ class Run:
                 raise
         except FastestError:
             for step in (top, *steps):
-                self.carry_out(step)
+                self._try(step)
             return
         status = site.folder.stat(name)
         self._done(site, top, site.record_dir(name))

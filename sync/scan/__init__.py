@@ -20,6 +20,7 @@ from store.atomic import Folder
 from store.index import StatIndex
 from store.types import Digest, Spot
 from sync.core.plan import Problem
+from sync.progress import Progress
 from sync.rules import IgnoreSource
 from sync.scan.contents import Keeper
 from sync.scan.look import Look
@@ -43,8 +44,11 @@ def _by_folder(spots: Collection[Spot]) -> dict[bytes, set[bytes]]:
 class Scanner:
     """Looks at one replica's folder, again and again. Used by one thread at a time."""
 
-    def __init__(self, index: StatIndex, ignore: IgnoreSource, keeper: Keeper, now_ns: Callable[[], int], racy_ns: int = RACY_NS) -> None:
-        self._sources = Sources(index, ignore, {}, keeper, now_ns, racy_ns, set())
+    def __init__(
+        self, index: StatIndex, ignore: IgnoreSource, keeper: Keeper, now_ns: Callable[[], int], racy_ns: int = RACY_NS,
+        progress: Progress | None = None,
+    ) -> None:  # fmt: skip
+        self._sources = Sources(index, ignore, {}, keeper, now_ns, racy_ns, set(), progress or Progress())
 
     def scan(self, root: Folder, dirty: Collection[Spot] | None = None) -> ScanResult:
         """Look at these spots, and at new folders below them; None: everything. Raises NoSpace, Unwritable from the store."""

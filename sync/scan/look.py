@@ -159,6 +159,7 @@ class Look:
     def _visit(self, here: Here, names: list[str], known: Mapping[str, bytes], *, deep: bool, decide: bool, depth: int) -> None:
         """Names that are there, beside the records of all that might be."""
         odd, folders, absent = self._compare(here, names, known)
+        self._sources.progress.add(len(names) - len(odd) - len(folders))
         # Whoever has nothing odd, nothing absent and no noted rule file is done with this: nearly every folder.
         if (odd or absent or self._rules.noted(here.path)) and self._have_rules_moved(here, odd, absent):
             decide = deep = True

@@ -14,6 +14,7 @@ from store.errors import FastestError, FileMoved
 from store.index import StatIndex, entry_of, make_record
 from store.types import DIR, MAX_PATH_BYTES, Change, Dir, Entry, File, Link, RelPath, Spot, is_ours, show_path
 from sync.core.plan import Problem
+from sync.progress import Progress
 from sync.rules import RULE_FILES, FolderRules, IgnoreSource
 from sync.scan.contents import Contents, Keeper, read_still
 from sync.scan.notes import Notes
@@ -33,6 +34,8 @@ class Sources:
     racy_ns: int
     undecided: set[bytes]
     """Folders where carried names are still to be asked about after a rule changed."""
+    progress: Progress
+    """Told of files once they were looked at."""
 
 
 class Here:
@@ -117,7 +120,10 @@ class Taker:
         self._notes.seen[full] = seen_as
         if entry != old:
             self._notes.changes.append(Change(full, old, entry))
-        return isinstance(entry, Dir)
+        if isinstance(entry, Dir):
+            return True
+        self._sources.progress.add()
+        return False
 
     def is_being_written(self, here: Here, name: bytes, status: os.stat_result) -> bool:
         """True for a file that changed lately and is open for writing."""

@@ -197,6 +197,28 @@ def test_readers_are_not_disturbed_by_a_sweep(store: BlobStore) -> None:
 # --- damage --------------------------------------------------------------------------------------------------------------------
 
 
+def test_every_byte_that_is_read_back_is_told_of(store: BlobStore, tmp_path: Path) -> None:
+    keep(store, texts(300))
+    keep_inline(store, texts(20, seed=1)[4:])
+    keep_file(store, tmp_path / "file", large(6_000_000))
+    store.db.write_now(lambda tx: store.put_nodes(tx, dict([named(b"node")])))
+    heard: list[int] = []
+    assert list(store.verify(heard.append)) == []
+    assert sum(heard) == store.bytes_to_read() > 12_000_000, "a chunked blob's bytes are read as chunks, and once more as a whole"
+    assert max(heard) < 1_000_000, "in many steps"
+
+
+def test_every_blob_and_node_that_goes_is_told_of(store: BlobStore, tmp_path: Path) -> None:
+    keep(store, texts(50))
+    keep_file(store, tmp_path / "file", large(6_000_000))
+    store.db.write_now(lambda tx: store.put_nodes(tx, dict([named(b"node")])))
+    age(store)
+    plan = store.plan_sweep(store.begin_sweep(), set(), set())
+    heard: list[int] = []
+    plan.execute(heard.append)
+    assert sum(heard) == plan.blobs + plan.nodes > 60
+
+
 def flip(path: Path, at: int) -> None:
     data = bytearray(path.read_bytes())
     data[at] ^= 1

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from daemon.cli.progress import LINE_SECONDS, Bars, Lines, follow
+from daemon.cli.progress import BAR_WIDTH, LINE_SECONDS, Bars, Lines, follow
 from daemon.cli.render.graph import graph_lines
 from daemon.cli.render.history import log_line
 from daemon.cli.render.standing import duration_text
-from daemon.cli.render.text import Ink, age_text, count_text, length_of, path_text, plain, size_text, table, time_text, wants_colour
+from daemon.cli.render.text import (
+    Ink,
+    age_text,
+    amount_text,
+    count_text,
+    length_of,
+    path_text,
+    phase_text,
+    plain,
+    size_text,
+    table,
+    time_text,
+    wants_colour,
+)
 from daemon.cli.verbs.standing import Duration
 
 DAY_MS = 86_400_000
@@ -161,6 +175,25 @@ def test_the_message_stands_on_one_line() -> None:
 # --- progress ---
 
 
+@pytest.mark.parametrize(
+    ("done", "total", "unit", "text"),
+    [
+        (0, None, "files", ""),
+        (0, None, "", ""),
+        (5, 7, "", ""),
+        (0, 4000, "files", "0 of 4,000 files"),
+        (1, None, "files", "1 file"),
+        (1, 1, "files", "1 of 1 file"),
+        (1200, None, "changes", "1,200 changes"),
+        (0, 12_000_000, "bytes", "0 B of 12.0 MB"),
+        (3_400_000, None, "bytes", "3.4 MB"),
+    ],
+)
+def test_amounts(done: int, total: int | None, unit: str, text: str) -> None:
+    assert amount_text(done, total, unit) == text
+    assert phase_text("so\nfar", done, total, unit) == (f"so\\nfar: {text}" if text else "so\\nfar ...")
+
+
 class Watch:
     """A clock that stands until it is told."""
 
@@ -176,9 +209,9 @@ def test_a_line_each_ten_seconds() -> None:
     lines = Lines(out, watch)
     for done in range(25):
         watch.seconds += 1
-        lines.update("upload", done * 100, 4000 if done < 15 else None)
+        lines.update("sending", done * 100_000, 4_000_000 if done < 15 else None, "bytes")
     assert LINE_SECONDS == 10
-    assert out.getvalue() == "upload: 900 of 4,000\nupload: 1,900\n"
+    assert out.getvalue() == "sending: 900.0 kB of 4.0 MB\nsending: 1.9 MB\n"
 
 
 class Terminal(io.StringIO):
@@ -192,13 +225,35 @@ def test_short_work_draws_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     out, watch = Terminal(), Watch()
     bars = Bars(out, watch)
-    bars.update("scan", 1, 2)
+    bars.update("scan", 1, 2, "files")
     assert out.getvalue() == ""
     watch.seconds += 1
-    bars.update("scan", 1, 2)
-    bars.update("scan", 2, 2)
+    bars.update("scan", 1, 2, "files")
+    bars.update("scan", 2, 2, "files")
     bars.close()
     assert "scan" in out.getvalue()
+
+
+def drawn(out: Terminal) -> list[str]:
+    """Every line that was ever drawn, the newest last, without colour."""
+    plainly = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
+    return [line.strip() for line in re.split(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]+", plainly) if line.strip()]
+
+
+def test_a_phase_that_comes_again_moves_down_and_the_others_are_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    out, watch = Terminal(), Watch()
+    bars = Bars(out, watch)
+    watch.seconds += 1
+    for phase, done in (("looking", 3), ("fetching", 0), ("looking", 1), ("looking", 2)):
+        bars.update(phase, done, 4, "files")
+    bars.close()
+    last = [line.split(maxsplit=3) for line in drawn(out)[-4:]]
+    assert [line[0] for line in last] == ["fetching", "looking"] * 2, "two lines, drawn twice"
+    assert last[2][1] == "━" * BAR_WIDTH, "it is over, so its bar is full"
+    assert last[3][3] == "2 of 4 files"
+    assert max(len(line) for line in drawn(out)) <= 80
 
 
 class Heard:
@@ -207,8 +262,8 @@ class Heard:
     def __init__(self) -> None:
         self.heard: list[Any] = []
 
-    def update(self, phase: str, done: int, total: int | None) -> None:
-        self.heard.append((phase, done, total))
+    def update(self, phase: str, done: int, total: int | None, unit: str) -> None:
+        self.heard.append((phase, done, total, unit))
 
     def close(self) -> None:
         self.heard.append("closed")
@@ -217,10 +272,10 @@ class Heard:
 def test_the_result_is_returned_and_the_bars_closed() -> None:
     heard = Heard()
     told: Iterator[dict[str, Any]] = iter(
-        [{"progress": {"phase": "a", "done": 1, "total": 0}}, {"progress": {"phase": "b"}}, {"result": {"files": 2}}]
+        [{"progress": {"phase": "a", "done": 1, "total": 0, "unit": "files"}}, {"progress": {"phase": "b"}}, {"result": {"files": 2}}]
     )
     assert follow(told, heard) == {"files": 2}
-    assert heard.heard == [("a", 1, None), ("b", 0, None), "closed"]
+    assert heard.heard == [("a", 1, None, "files"), ("b", 0, None, ""), "closed"]
 
 
 def test_bars_are_closed_when_the_work_fails() -> None:

@@ -107,6 +107,19 @@ def test_why_the_cloud_is_away_is_told() -> None:
     assert lines(document).splitlines()[-1] == "  the keyring does not answer"
 
 
+@pytest.mark.parametrize(
+    ("moving", "line"),
+    [
+        ({"phase": "sending", "done": 1_000_000, "total": 4_000_000, "unit": "bytes"}, "  now        sending: 1.0 MB of 4.0 MB"),
+        ({"phase": "looking", "done": 12_345, "total": None, "unit": "files"}, "  now        looking: 12,345 files"),
+        ({"phase": "planning", "done": 0, "total": None, "unit": ""}, "  now        planning ..."),
+    ],
+)
+def test_what_goes_on_now_is_told_with_how_far_it_is(moving: dict[str, Any], line: str) -> None:
+    assert line in lines(status_of(workspace(settled=False, progress=moving))).splitlines()
+    assert "  now " not in lines(status_of(workspace()))
+
+
 def test_many_lines_are_summed_up() -> None:
     said = lines(status_of(workspace(problems=[{"path": f"p{at}", "message": "x"} for at in range(25)])))
     assert "p19" in said and "p20" not in said and "and 5 more" in said

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.cli.render.text import Ink, count_text, length_of, listed, path_text, plain, size_text
+from daemon.cli.render.text import Ink, count_text, length_of, listed, path_text, phase_text, plain, size_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def workspace_lines(workspace: Document, cloud: str, ink: Ink) -> Iterator[str]:
     """One workspace: the word, where, how much, how far, and what waits for whom."""
     name = ink.strong(f"{plain(workspace.get('project', '?'))}/{plain(workspace.get('name', '?'))}")
     yield f"{name}  {state_word(workspace, cloud, ink)}"
+    if now := workspace.get("progress"):
+        yield f"  now        {phase_text(str(now.get('phase')), now.get('done') or 0, now.get('total'), str(now.get('unit') or ''))}"
     yield f"  folder     {path_text(workspace)}"
     yield f"  files      {workspace.get('files', 0):,}, {size_text(workspace.get('bytes', 0))}"
     snapshot = workspace.get("snapshot")

@@ -99,6 +99,21 @@ def size_text(size_bytes: int) -> str:
     return f"{size:.1f} {unit}"
 
 
+def amount_text(done: int, total: int | None, unit: str) -> str:
+    """`1,200 of 4,000 files`, `3.4 MB of 12.0 MB`, `1,200 files`; nothing where nothing is counted."""
+    if not unit or not (done or total):
+        return ""
+    if unit == "bytes":
+        return size_text(done) + (f" of {size_text(total)}" if total else "")
+    return f"{done:,}" + (f" of {total:,}" if total else "") + f" {unit.removesuffix('s') if (total or done) == 1 else unit}"
+
+
+def phase_text(phase: str, done: int, total: int | None, unit: str) -> str:
+    """`sending: 1.2 MB of 4.0 MB`, `planning ...`."""
+    amount = amount_text(done, total, unit)
+    return f"{plain(phase)}: {amount}" if amount else f"{plain(phase)} ..."
+
+
 def time_text(time_ms: int | None) -> str:
     """A moment in local time: `2026-03-01 14:05:09`."""
     return "-" if time_ms is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_ms / 1000))

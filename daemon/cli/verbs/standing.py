@@ -11,6 +11,7 @@ from typing import Final
 
 import click
 
+from daemon.cli.progress import follow, reporter_for
 from daemon.cli.quick import ask_status
 from daemon.cli.render.places import machine_lines, workspace_lines
 from daemon.cli.render.standing import approve_lines, pause_lines, resume_lines, sync_lines, wait_lines
@@ -111,7 +112,7 @@ def machines(session: Session) -> int:
 @click.option("--rescan", is_flag=True, help="Look at the whole folder again first.")
 def sync(session: Session, path: str | None, rescan: bool) -> int:
     """Look, pull and push now, and wait for it."""
-    answer = session.client.sync(session.place(path), rescan=rescan)
+    answer = follow(session.client.sync(session.place(path), rescan=rescan), reporter_for(session))
     session.show(answer, sync_lines(answer, session.ink))
     return 0
 

@@ -69,7 +69,7 @@ def gc(session: Session, dry_run: bool) -> int:
 
     What a version, a snapshot or a conflict names stays. There is no undo for this one.
     """
-    answer = session.client.gc(dry_run=dry_run)
+    answer = follow(session.client.gc(dry_run=dry_run), reporter_for(session))
     session.show(answer, gc_lines(answer, dry_run=dry_run))
     return 0
 
