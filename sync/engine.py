@@ -17,14 +17,14 @@ from store.conflicts import Conflict
 from store.database import Tx
 from store.errors import BlobMissing, BlobsMissing, BrakeHeld, Busy, InvalidReply
 from store.manifest import EMPTY_ROOT, diff_manifests, manifest_totals
-from store.types import Digest, RelPath, Spot, parse_digest
+from store.types import Digest, File, RelPath, Spot, parse_digest
 from store.workspaces import Apart
 from sync import adopt, transfer
 from sync.adopt import Adopted, Received
 from sync.core.brake import Direction, Limits, count_losses, weigh
 from sync.core.wire import Head
 from sync.outgoing import Outgoing, prepare
-from sync.outgoing.steps import BOUNDS, Bounds, note_files
+from sync.outgoing.steps import BOUNDS, Bounds
 from sync.ports import CatchUp, Git, Remote
 from sync.progress import Phase, Progress
 from sync.replica import LocalReplica
@@ -137,7 +137,7 @@ class Engine:
         draft = replica.draft()
         is_first = replica.row.shared_full == EMPTY_ROOT
         self.progress.begin(Phase.CHECKING, manifest_totals(replica.row.full_root, draft).files if is_first else None)
-        shared = derive_shared(replica.row, self.apart, draft, suspect, self.progress)
+        shared = derive_shared(replica, self.apart, draft, suspect)
         full_root = replica.row.full_root
 
         def work(tx: Tx) -> None:
@@ -204,7 +204,8 @@ class Engine:
         row, draft = self.replica.row, self.replica.draft()
         if row.agreed_root in (EMPTY_ROOT, row.shared_root) or row.shared_root.hex() in row.allowed:
             return
-        losses = count_losses((change.old, change.new) for change in diff_manifests(row.agreed_root, row.shared_root, draft))
+        changes = self.replica.changes_between(row.agreed_root, row.shared_root, draft)
+        losses = count_losses((change.old, change.new) for change in changes)
         before, after = (manifest_totals(root, draft).files for root in (row.agreed_root, row.shared_root))
         policy = self._policy()
         brake = weigh(losses, Direction.OUT, before=before, after=after, limits=policy.limits, switching=self._switched)
@@ -264,7 +265,7 @@ class Engine:
         received, wanted = await self._in_thread(self._receive, incoming)
         if received is None:
             received = await self._receive_nodes(remote, incoming)
-            wanted = await self._in_thread(self._wanted, received)
+            wanted = await self._in_thread(self._wanted, received, self._files_in(received))
         self.newest_root = received.root
         if wanted:
             await transfer.fetch_blobs(remote, self.replica.blobs, wanted, self.progress)
@@ -273,7 +274,9 @@ class Engine:
 
     def _receive(self, incoming: CatchUp) -> tuple[Received | None, dict[Digest, int]]:
         received = adopt.receive(self.replica, incoming, decode_contents(incoming))
-        return received, {} if received is None else self._wanted(received)
+        if received is None or incoming.delta is None:
+            return None, {}
+        return received, self._wanted(received, {entry.digest: entry.size for _, entry in incoming.delta if isinstance(entry, File)})
 
     def _adopt(self, received: Received) -> Adopted:
         if self._git.is_at_work():
@@ -291,10 +294,11 @@ class Engine:
         await transfer.fetch_manifest(remote, self.replica.blobs, self.replica.row.workspace_id, root, self.progress)
         return adopt.received_of(self.replica, incoming, root, self.replica.draft(), decode_contents(incoming))
 
-    def _wanted(self, received: Received) -> dict[Digest, int]:
-        found: dict[Digest, int] = {}
-        for _ in note_files(diff_manifests(self.replica.row.agreed_root, received.root, received.draft), found):
-            pass
+    def _files_in(self, received: Received) -> dict[Digest, int]:
+        changes = diff_manifests(self.replica.row.agreed_root, received.root, received.draft)
+        return {change.new.digest: change.new.size for change in changes if isinstance(change.new, File)}
+
+    def _wanted(self, received: Received, found: dict[Digest, int]) -> dict[Digest, int]:
         found |= _pinned(conflict for conflict in received.conflicts if conflict.is_open)
         lacking = self.replica.blobs.lacking(digest for digest in found if digest not in received.contents)
         return {digest: size for digest, size in found.items() if digest in lacking}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, islice
+from typing import Final
 
 import msgspec
 
@@ -14,14 +16,16 @@ from store.database import Database, Tx
 from store.errors import RootLost
 from store.history import LogEntry
 from store.index import StatIndex
-from store.manifest import Draft, edit_manifest
-from store.types import Digest, Entry, RelPath, show_path
+from store.manifest import EMPTY_ROOT, Draft, diff_manifests, edit_manifest
+from store.types import Change, Digest, Entry, RelPath, show_path
 from store.workspaces import Replica
 from sync.ports import Clock
 from sync.progress import Phase, Progress
 from sync.rules import IgnoreSource
 
 Also = Callable[[Tx, Digest], None]
+KNOWN_CHANGES: Final = 4_096
+"""Changes between two roots that are remembered, at most."""
 
 
 class LocalReplica:
@@ -33,6 +37,7 @@ class LocalReplica:
         self.clock = clock
         self.ignore = IgnoreSource()
         self.progress = Progress()
+        self._known: tuple[tuple[Digest, Digest], list[Change]] = (EMPTY_ROOT, EMPTY_ROOT), []
         self.row: Replica = workspaces.get_replica(db.read(), replica_id)
         self.index = StatIndex.load(db.read(), replica_id)
 
@@ -44,6 +49,16 @@ class LocalReplica:
     def reload(self) -> None:
         """Read the row again after a write that went past `commit`."""
         self.row = workspaces.get_replica(self.db.read(), self.row.id)
+
+    def changes_between(self, old: Digest, new: Digest, draft: Draft) -> Iterable[Change]:
+        """What differs, by path. A few changes are remembered: sharing, weighing and sending one save ask for the same ones."""
+        if self._known[0] != (old, new):
+            changes = diff_manifests(old, new, draft)
+            first = list(islice(changes, KNOWN_CHANGES))
+            if len(first) == KNOWN_CHANGES:
+                return chain(first, changes)
+            self._known = (old, new), first
+        return self._known[1]
 
     def draft(self) -> Draft:
         """New nodes are drafted here and kept with the state that names them."""

@@ -10,10 +10,10 @@ from typing import Final
 
 import msgspec
 
-from store.manifest import Draft, diff_manifests, edit_manifest, find_entry
+from store.manifest import Draft, edit_manifest, find_entry
 from store.types import Digest, Entry, File, RelPath
-from store.workspaces import Apart, Replica
-from sync.progress import Progress
+from store.workspaces import Apart
+from sync.replica import LocalReplica
 
 SECRET: Final = "secret"
 OWED: Final = "owed"
@@ -31,30 +31,33 @@ class Shared(msgspec.Struct, frozen=True):
     drop: list[RelPath]
 
 
-def derive_shared(replica: Replica, apart: Mapping[RelPath, Apart], draft: Draft, suspect: Suspect | None, progress: Progress) -> Shared:
+def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: Draft, suspect: Suspect | None) -> Shared:
     """From what changed since `shared_full`. `suspect` is None when nothing is held back: then earlier held files go along."""
+    row, are_equal = replica.row, replica.row.shared_root == replica.row.shared_full
+    if are_equal and suspect is None and not apart:
+        return Shared(row.full_root, {}, [])
     edits: dict[RelPath, Entry | None] = {}
     put: dict[RelPath, Apart] = {}
     drop: list[RelPath] = []
     if suspect is None:
-        for path, row in apart.items():
-            if row.kind == SECRET:
+        for path, kept in apart.items():
+            if kept.kind == SECRET:
                 drop.append(path)
-                edits[path] = find_entry(replica.full_root, path, draft)
-    for change in diff_manifests(replica.shared_full, replica.full_root, draft):
+                edits[path] = find_entry(row.full_root, path, draft)
+    for change in replica.changes_between(row.shared_full, row.full_root, draft):
         reason = None
         if suspect is not None and isinstance(change.new, File):
             reason = suspect(change.path, change.new)
-            progress.add()
+            replica.progress.add()
         if reason is not None:
             put[change.path] = Apart(change.path, SECRET, reason)
             continue
         edits[change.path] = change.new
         if change.path in apart:
             drop.append(change.path)
-    if replica.shared_root == replica.shared_full and not put:
-        return Shared(replica.full_root, put, drop)  # nothing is kept apart: the two are one tree
-    root = edit_manifest(replica.shared_root, sorted(edits.items()), draft)
+    if are_equal and not put:
+        return Shared(row.full_root, put, drop)
+    root = edit_manifest(row.shared_root, sorted(edits.items()), draft)
     return Shared(root, put, drop)
 
 

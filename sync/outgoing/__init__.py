@@ -16,7 +16,8 @@ from sync.core.wire import PUSH_INLINE_BYTES, PushHeader
 from sync.outgoing.steps import Bounds, Steps
 from sync.replica import LocalReplica
 
-INLINE_BLOBS: Final = 256
+INLINE_BLOBS: Final = 1_000
+"""A burst of this many small files is one request, and one transaction of the cloud."""
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -41,7 +42,7 @@ def prepare(replica: LocalReplica, bounds: Bounds) -> Outgoing | None:
     if row.shared_root == row.agreed_root and not unshared:
         return None
     draft = replica.draft()
-    steps = Steps(row.agreed_root, draft, bounds, replica.blobs.lacking_nodes)
+    steps = Steps(row.agreed_root, draft, bounds, replica.blobs.lacking_nodes, replica.changes_between)
     sent: list[str] = []
     for snapshot in unshared:
         if not steps.lead_to(snapshot.manifest_hash, adopt.wire_snapshot(snapshot)):

@@ -38,7 +38,10 @@ BOUNDS: Final = Bounds()
 class Steps:
     """One push as it grows, from a root to `root`. What is still to come when it is full begins another push there."""
 
-    def __init__(self, root: Digest, draft: Draft, bounds: Bounds, lacking: Callable[[Collection[Digest]], set[Digest]]) -> None:
+    def __init__(
+        self, root: Digest, draft: Draft, bounds: Bounds, lacking: Callable[[Collection[Digest]], set[Digest]],
+        between: Callable[[Digest, Digest, Draft], Iterable[Change]] = diff_manifests,
+    ) -> None:  # fmt: skip
         """`lacking` says which nodes are not kept: only those stay in the draft, so that a large step is not in memory twice."""
         self.root = root
         self.steps: list[PushStep] = []
@@ -48,6 +51,7 @@ class Steps:
         self._draft = draft
         self._bounds = bounds
         self._lacking = lacking
+        self._between = between
         self._delta_bytes = 0
 
     def lead_to(self, goal: Digest, snapshot: WireSnapshot | None = None) -> bool:
@@ -67,7 +71,7 @@ class Steps:
 
     def _pack_at_once(self, goal: Digest, sizes: dict[Digest, int]) -> list[bytes] | None:
         """The way to `goal` as one delta, streamed; None when it is too much for one step."""
-        changes = diff_manifests(self.root, goal, self._draft)
+        changes = iter(self._between(self.root, goal, self._draft))
         sections: list[bytes] = []
         room = self._bounds.delta_bytes
         for section in pack_delta(note_files(islice(changes, self._bounds.changes), sizes)):
