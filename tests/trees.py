@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from store.atomic import Folder
-from store.errors import BlobMissing
+from store.errors import BlobDamaged, BlobMissing
 from store.index import StatIndex, entry_of
 from store.types import DIR, Digest, Dir, Entry, File, Link, Spot, digest_of
 from sync.rules import IgnoreSource
@@ -58,6 +58,8 @@ class MemoryBlobs:
         data = self.kept[digest]
         for at in range(0, len(data), 1000):
             yield data[at : at + 1000]
+        if digest_of(data) != digest:
+            raise BlobDamaged(f"blob {digest.hex()} is damaged")
 
 
 class Replica:

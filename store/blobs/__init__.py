@@ -64,7 +64,7 @@ class BlobStore:
         """For many blobs: on leaving, by whatever way, all that was added is durable and in the index."""
         writer = FrameWriter(self._catalog, self._segments, index_new(self._catalog))
         with self._catalog.open_bulk(), closing(writer):
-            bulk = Bulk(self._catalog, writer, self._check_recipe)
+            bulk = Bulk(self._catalog, writer, self.check_recipe)
             try:
                 yield bulk
             finally:
@@ -106,6 +106,20 @@ class BlobStore:
     def recipe(self, digest: Digest) -> Recipe | None:
         """How a chunked blob is put together, None for one in one piece. Raises BlobMissing, BlobDamaged."""
         return self._reader.recipe(digest)
+
+    def check_recipe(self, recipe: Recipe) -> None:
+        """The chunks are here, each in one piece and of its size, and make the whole. Raises BlobMissing, BlobDamaged."""
+        named = {digest for digest, _ in recipe.chunks}
+        self._catalog.known_blobs(named)  # from here on no sweep takes them
+        places = self._catalog.places(named)
+        for digest, size in recipe.chunks:
+            place = places.get(digest)
+            if place is None:
+                raise missing(digest)
+            if place.is_chunked or place.size != size:
+                raise BlobDamaged(f"the recipe of {recipe.digest.hex()} misnames a chunk")
+        for _ in self._reader.chunks(recipe):
+            pass
 
     # --- reading ----------------------------------------------------------------------------------------------------------------
 
@@ -175,17 +189,3 @@ class BlobStore:
         """Read the index of segments anew from the segments alone, damaged frames left out; inline blobs and nodes stay."""
         with self._house.lock:
             rebuild_index(self._catalog, self._segments)
-
-    def _check_recipe(self, recipe: Recipe) -> None:
-        """The chunks are here, each in one piece and of its size, and make the whole."""
-        named = {digest for digest, _ in recipe.chunks}
-        self._catalog.known_blobs(named)  # from here on no sweep takes them
-        places = self._catalog.places(named)
-        for digest, size in recipe.chunks:
-            place = places.get(digest)
-            if place is None:
-                raise missing(digest)
-            if place.is_chunked or place.size != size:
-                raise BlobDamaged(f"the recipe of {recipe.digest.hex()} misnames a chunk")
-        for _ in self._reader.chunks(recipe):
-            pass

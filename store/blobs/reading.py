@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Generic, TypeVar
 
 from store.blobs.catalog import Catalog, Place
@@ -15,6 +16,8 @@ from store.errors import BlobDamaged, BlobMissing, InvalidReply, TooLarge
 from store.types import Digest, digest_of
 
 FRAME_CACHE_BYTES: Final = 8 * 1024 * 1024
+MANY_CHUNKS: Final = 64
+"""Fewer are not worth a thread."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -103,12 +106,24 @@ class BlobReader:
     def chunks(self, recipe: Recipe) -> Iterator[bytes]:
         """The bytes of a chunked blob. Raises BlobMissing, and BlobDamaged after the last piece when they are not the blob's."""
         whole = hashlib.sha256()
-        for digest, _ in recipe.chunks:
-            data = self.piece(digest)
+        for data in self._pieces(recipe):
             whole.update(data)
             yield data
         if whole.digest() != recipe.digest:
             raise damaged(recipe.digest)
+
+    def _pieces(self, recipe: Recipe) -> Iterator[bytes]:
+        """The chunks' bytes in order; of many, the next one is read and expanded while the one before is used."""
+        digests = [digest for digest, _ in recipe.chunks]
+        if len(digests) < MANY_CHUNKS:
+            yield from map(self.piece, digests)
+            return
+        with ThreadPoolExecutor(1, "read ahead") as ahead:
+            coming = ahead.submit(self.piece, digests[0])
+            for digest in digests[1:]:
+                data, coming = coming.result(), ahead.submit(self.piece, digest)
+                yield data
+            yield coming.result()
 
     def recipe(self, digest: Digest) -> Recipe | None:
         """A chunked blob's recipe, None for another. Raises BlobMissing, BlobDamaged."""
