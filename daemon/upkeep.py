@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
+import math
 import os
 from itertools import takewhile
 from pathlib import Path
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(f"fastest.{__name__}")
 
 THIN_SECONDS: Final = 3600.0
-TRIM_SECONDS: Final = 20.0
+TRIM_SECONDS: Final = 10.0
+"""After the first change since the last time."""
 MALLOPT_ARENA_MAX: Final = -8
 TRIM_BYTES: Final = 70 * 1024 * 1024
 CALM_MS: Final = 2_000
@@ -47,6 +49,7 @@ class Upkeep:
         self._due_ms: dict[str, int] = {}
         self._roots: dict[str, Digest] = {}
         self._versions: dict[str, int] = {}
+        self._trim_at = math.inf
         self._wake = asyncio.Event()
         self._listeners: set[asyncio.Event] = set()
 
@@ -56,6 +59,7 @@ class Upkeep:
         if self._roots.get(supervisor.replica_id) != root:
             self._roots[supervisor.replica_id] = root
             self._due_ms.setdefault(supervisor.replica_id, self._daemon.clock.now_ms() + CALM_MS)
+            self._trim_at = min(self._trim_at, self._daemon.clock.steady() + TRIM_SECONDS)
             self._wake.set()
         version = supervisor.engine.replica.row.agreed_version
         if self._versions.get(supervisor.replica_id) != version:
@@ -83,7 +87,6 @@ class Upkeep:
     async def run(self) -> None:
         """Until cancelled."""
         thin_at = self._daemon.clock.steady() + THIN_SECONDS
-        trim_at = 0.0
         while True:
             now_ms = self._daemon.clock.now_ms()
             for replica_id in [one for one, due_ms in self._due_ms.items() if due_ms <= now_ms]:
@@ -91,15 +94,20 @@ class Upkeep:
             if self._daemon.clock.steady() >= thin_at:
                 thin_at = self._daemon.clock.steady() + THIN_SECONDS
                 await asyncio.to_thread(self._thin_logs)
-            if self._daemon.clock.steady() >= trim_at:
-                trim_at = self._daemon.clock.steady() + TRIM_SECONDS
-                await asyncio.to_thread(give_back_memory)
-            waits = [thin_at - self._daemon.clock.steady()] + [(due_ms - now_ms) / 1000 for due_ms in self._due_ms.values()]
+            if self._daemon.clock.steady() >= self._trim_at:
+                self._trim_at = math.inf
+                await asyncio.to_thread(self._trim)
+            waits = [(due_ms - now_ms) / 1000 for due_ms in self._due_ms.values()]
+            waits.append(min(thin_at, self._trim_at) - self._daemon.clock.steady())
             self._wake.clear()
             try:
                 await asyncio.wait_for(self._wake.wait(), max(0.05, min(waits)))
             except TimeoutError:
                 continue
+
+    def _trim(self) -> None:
+        self._daemon.db.release_memory()
+        give_back_memory()
 
     async def _consider(self, replica_id: str) -> None:
         del self._due_ms[replica_id]
