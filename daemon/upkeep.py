@@ -31,7 +31,7 @@ log = logging.getLogger(f"fastest.{__name__}")
 
 THIN_SECONDS: Final = 3600.0
 TRIM_SECONDS: Final = 10.0
-"""After the first change since the last time."""
+"""After the last change."""
 MALLOPT_ARENA_MAX: Final = -8
 TRIM_BYTES: Final = 70 * 1024 * 1024
 CALM_MS: Final = 2_000
@@ -59,7 +59,7 @@ class Upkeep:
         if self._roots.get(supervisor.replica_id) != root:
             self._roots[supervisor.replica_id] = root
             self._due_ms.setdefault(supervisor.replica_id, self._daemon.clock.now_ms() + CALM_MS)
-            self._trim_at = min(self._trim_at, self._daemon.clock.steady() + TRIM_SECONDS)
+            self._trim_at = self._daemon.clock.steady() + TRIM_SECONDS
             self._wake.set()
         version = supervisor.engine.replica.row.agreed_version
         if self._versions.get(supervisor.replica_id) != version:
@@ -106,7 +106,7 @@ class Upkeep:
                 continue
 
     def _trim(self) -> None:
-        self._daemon.db.release_memory()
+        self._daemon.blobs.release_memory()
         give_back_memory()
 
     async def _consider(self, replica_id: str) -> None:

@@ -154,6 +154,12 @@ class BlobStore:
         """Frames with exactly these blobs, to be sent; a chunked one is its recipe's frame. Raises BlobMissing, BlobDamaged."""
         return offer.frames_for(self._catalog, self._reader, digests)
 
+    def release_memory(self) -> None:
+        """Let go of what is kept in memory to be read again soon."""
+        self._reader.forget()
+        self._nodes.clear()
+        self.db.release_memory()
+
     # --- upkeep -----------------------------------------------------------------------------------------------------------------
 
     def begin_sweep(self) -> int:
