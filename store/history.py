@@ -27,6 +27,7 @@ HISTORY: Final = Component(
             CREATE INDEX acts_replica ON acts (replica_id, id);
             """,
         ),
+        Migration(2, "ALTER TABLE log ADD COLUMN shared_root BLOB"),
     ),
 )
 
@@ -64,6 +65,21 @@ def mark_version(tx: Tx, replica_id: str, sequence: int, version: int) -> None:
     tx.execute("UPDATE log SET version = $1 WHERE replica_id = $2 AND sequence = $3", (version, replica_id, sequence))
 
 
+def note_shared(tx: Tx, replica_id: str, sequence: int, root: Digest) -> None:
+    """What of this state the cloud may have been sent, where that is not all of it."""
+    tx.execute("UPDATE log SET shared_root = $1 WHERE replica_id = $2 AND sequence = $3", (root, replica_id, sequence))
+
+
+def find_unshared(reader: Reader, replica_id: str, root: Digest) -> int | None:
+    """The newest state that was, or was shared as, this root, after the newest one that is known to be a version."""
+    row = reader.one(
+        "SELECT max(sequence) FROM log WHERE replica_id = $1 AND (full_root = $2 OR shared_root = $2)"
+        " AND sequence > (SELECT coalesce(max(sequence), -1) FROM log WHERE replica_id = $1 AND version IS NOT NULL)",
+        (replica_id, root),
+    )
+    return None if row is None or row[0] is None else int(row[0])
+
+
 def list_log(reader: Reader, replica_id: str, *, newest: int) -> list[LogEntry]:
     """At most `newest` entries, newest first."""
     rows = reader.execute(
@@ -75,7 +91,7 @@ def list_log(reader: Reader, replica_id: str, *, newest: int) -> list[LogEntry]:
 
 def log_roots(reader: Reader) -> set[Digest]:
     """Every full root that the log and the acts of this machine still name (roots of the collector)."""
-    roots = {Digest(row[0]) for row in reader.execute("SELECT DISTINCT full_root FROM log")}
+    roots = {Digest(row[0]) for row in reader.execute("SELECT full_root FROM log UNION SELECT shared_root FROM log") if row[0] is not None}
     for before, after in reader.execute("SELECT before_root, after_root FROM acts"):
         roots |= {Digest(before), Digest(after)}
     return roots

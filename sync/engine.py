@@ -6,6 +6,7 @@ Blocking work (disk, store) runs in `run`, one call at a time; only the remote i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
@@ -25,6 +26,7 @@ from sync.core.brake import Direction, Limits, count_losses, weigh
 from sync.core.wire import Head
 from sync.outgoing import Outgoing, prepare
 from sync.outgoing.steps import BOUNDS, Bounds
+from sync.outgoing.unanswered import note_attempt, recall_push
 from sync.ports import CatchUp, Git, Remote
 from sync.progress import Phase, Progress
 from sync.replica import LocalReplica
@@ -73,6 +75,8 @@ class Engine:
         self._bounds = bounds
         self._switched = False
         self.newest_root: Digest | None = None
+        self._unanswered = True
+        """A push may have taken effect without being confirmed here: always after a start."""
         self.pushed_version = 0
         """The last version that was this replica's own push: the cloud knows of it without being told."""
         self.ignored_files = 0
@@ -144,6 +148,7 @@ class Engine:
             replica.blobs.put_nodes(tx, draft.new)
             workspaces.set_apart(tx, replica.id, shared.put, shared.drop)
             workspaces.set_shared(tx, replica.id, shared.root, full_root)
+            note_attempt(tx, replica, shared.root)
 
         if draft.new or shared.put or shared.drop:
             replica.db.write_now(work)
@@ -183,14 +188,21 @@ class Engine:
     def _load(self) -> Ready:
         self.progress.begin(Phase.PREPARING)
         outgoing = prepare(self.replica, self._bounds)
+        if outgoing is not None and not outgoing.is_whole:
+            self.replica.db.write_now(partial(self._note_part, outgoing=outgoing))
         frames = list(self.replica.blobs.frames_for(list(outgoing.sizes))) if outgoing is not None and outgoing.inline else []
         return Ready(outgoing, frames, conflicts.unsent_conflicts(self.replica.db.read(), self.replica.row.workspace_id))
+
+    def _note_part(self, tx: Tx, outgoing: Outgoing) -> None:
+        self.replica.blobs.put_nodes(tx, outgoing.nodes)
+        note_attempt(tx, self.replica, outgoing.root)
 
     async def _send(self, remote: Remote, outgoing: Outgoing, frames: list[bytes]) -> Head:
         if not outgoing.inline:
             await transfer.send_blobs(remote, self.replica.blobs, outgoing.sizes, self.progress)
         for _ in range(PUSH_TRIES):
             self.progress.begin(Phase.ASKING)
+            self._unanswered = True
             try:
                 return await remote.push(self.replica.row.workspace_id, outgoing.header, outgoing.deltas, frames)
             except BlobsMissing as error:
@@ -220,7 +232,6 @@ class Engine:
 
         def work(tx: Tx) -> None:
             workspaces.set_shared(tx, replica.id, row.shared_root, row.shared_full)
-            replica.blobs.put_nodes(tx, outgoing.nodes)
             workspaces.set_agreed(tx, replica.id, head.version, outgoing.root, head.epoch)
             workspaces.set_agreed_snapshot(tx, replica.id, head.snapshot_id)
             if outgoing.is_whole:
@@ -229,6 +240,7 @@ class Engine:
 
         replica.db.write_now(work)
         self._switched = False
+        self._unanswered = False
         self.pushed_version = head.version
         replica.row = msgspec.structs.replace(
             row, agreed_version=head.version, agreed_root=outgoing.root, epoch=head.epoch, agreed_snapshot=head.snapshot_id or ""
@@ -254,7 +266,8 @@ class Engine:
         row = self.replica.row
         self.progress.begin(Phase.ASKING)
         if incoming is None or incoming.head is None or incoming.parent_root != row.agreed_root:
-            incoming = await remote.catch_up(row.workspace_id, row.agreed_version, row.agreed_root)
+            incoming = await self._catch_up(remote)
+            row = self.replica.row
         head = incoming.head
         if head is None:
             raise InvalidReply("the cloud's answer names no head")
@@ -271,6 +284,15 @@ class Engine:
             await transfer.fetch_blobs(remote, self.replica.blobs, wanted, self.progress)
         on_apply()
         return await self._in_thread(self._adopt, received)
+
+    async def _catch_up(self, remote: Remote) -> CatchUp:
+        """What leads from agreed to the head. Where a push may have no answer yet, that it made is seen first."""
+        since = self.replica.row.agreed_version
+        if self._unanswered:
+            made = await remote.find_version(self.replica.row.workspace_id, since + 1)
+            await self._in_thread(recall_push, self.replica, made)
+            self._unanswered = False
+        return await remote.catch_up(self.replica.row.workspace_id, since, self.replica.row.agreed_root)
 
     def _receive(self, incoming: CatchUp) -> tuple[Received | None, dict[Digest, int]]:
         received = adopt.receive(self.replica, incoming, decode_contents(incoming))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Protocol
 
 from store.types import Digest
-from sync.core.wire import Delta, Head, PushHeader, WireConflict, WireSnapshot, WireWorkspace
+from sync.core.wire import Delta, Head, PushHeader, WireConflict, WireSnapshot, WireVersion, WireWorkspace
 
 
 class Clock(Protocol):
@@ -76,6 +76,10 @@ class Remote(Protocol):
 
     async def workspace(self, workspace_id: str) -> WireWorkspace:
         """The workspace with its head. Raises NotFound."""
+        ...
+
+    async def find_version(self, workspace_id: str, number: int) -> WireVersion | None:
+        """Who made a version, and of which root; None when there is none."""
         ...
 
     async def catch_up(self, workspace_id: str, version: int, root: Digest) -> CatchUp:

@@ -25,7 +25,7 @@ from store.types import Digest, File, RelPath, digest_of, new_ulid, parse_digest
 from store.workspaces import Replica, Workspace
 from sync.core.brake import Limits
 from sync.core.history import is_ancestor
-from sync.core.wire import Delta, Head, PushHeader, WireConflict, WireSnapshot, WireWorkspace, parse_delta
+from sync.core.wire import Delta, Head, PushHeader, WireConflict, WireSnapshot, WireVersion, WireWorkspace, parse_delta
 from sync.engine import Engine, Policy
 from sync.outgoing.steps import BOUNDS, Bounds
 from sync.progress import Count, Phase, Progress
@@ -54,7 +54,9 @@ class MemoryCloud:
         self.root, self.version = EMPTY_ROOT, 1
         self.records: dict[str, WireConflict] = {}
         self.taken: list[WireSnapshot] = []
+        self._taken_in: dict[str, int] = {}
         self.snapshot_id: str | None = None
+        self.versions: dict[int, WireVersion] = {}
         self.lose_answers = 0
         self.answers = 0
         """So many pushes are answered before answers are lost."""
@@ -65,9 +67,13 @@ class MemoryCloud:
     async def workspace(self, workspace_id: str) -> WireWorkspace:
         return WireWorkspace(WORKSPACE.id, WORKSPACE.project_id, "main", self.version, self.root.hex(), "epoch")
 
+    async def find_version(self, workspace_id: str, number: int) -> WireVersion | None:
+        return self.versions.get(number)
+
     async def catch_up(self, workspace_id: str, version: int, root: Digest) -> CatchUpAnswer:
         delta = [(change.path, change.new) for change in diff_manifests(root, self.root, self.nodes_kept)]
-        return CatchUpAnswer(self.head(), root, delta, (), tuple(self.taken), tuple(self.records.values()))
+        since = tuple(one for one in self.taken if self._taken_in[one.id] > version)
+        return CatchUpAnswer(self.head(), root, delta, (), since, tuple(self.records.values()))
 
     async def push(self, workspace_id: str, header: PushHeader, deltas: Iterable[bytes], frames: Iterable[bytes]) -> Head:
         if header.expected_version != self.version or header.parent_root != self.root.hex():
@@ -88,6 +94,7 @@ class MemoryCloud:
             if step.snapshot is not None:
                 self._take(step.snapshot)
         self.root, self.version = root, self.version + 1
+        self.versions[self.version] = WireVersion(self.version, root.hex(), self.snapshot_id, header.replica_id, header.actor, "")
         if self.answers:
             self.answers -= 1
         elif self.lose_answers:
@@ -101,6 +108,7 @@ class MemoryCloud:
         assert parents.keys() >= set(snapshot.parents)
         if snapshot.id not in {one.id for one in self.taken}:
             self.taken.append(snapshot)
+            self._taken_in[snapshot.id] = self.version + 1
         if self.snapshot_id is None or is_ancestor(self.snapshot_id, snapshot.id, parents):
             self.snapshot_id = snapshot.id
 
@@ -186,8 +194,12 @@ class Seat:
         self.replica = LocalReplica(self.db, self.blobs, self.clock, row.id)
         self.replica.progress = self.progress = NotedProgress()
         # A clock far ahead: no file is too young to be trusted, so one look is enough.
+        self.bounds = bounds
+        self.engine = self.new_engine()
+
+    def new_engine(self) -> Engine:
         scanner = Scanner(self.replica.index, self.replica.ignore, self.blobs, lambda: 1 << 62, progress=self.progress)
-        self.engine = Engine(self.replica, scanner, NoGit(), lambda: self.policy, _call, bounds)
+        return Engine(self.replica, scanner, NoGit(), lambda: self.policy, _call, self.bounds)
 
     def write(self, path: str, text: str) -> None:
         file = self.root / path

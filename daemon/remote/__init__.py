@@ -23,6 +23,7 @@ from sync.core.wire import (
     WireConflict,
     WireMachine,
     WireProject,
+    WireVersion,
     WireWorkspace,
     pack_section,
     parse_bitmap,
@@ -67,6 +68,12 @@ class CloudRemote:
     async def workspace(self, workspace_id: str) -> WireWorkspace:
         """The workspace with its head. Raises NotFound."""
         return await self._get(f"/v1/workspaces/{workspace_id}", WireWorkspace)
+
+    async def find_version(self, workspace_id: str, number: int) -> WireVersion | None:
+        """Who made a version, and of which root; None when there is none."""
+        path = f"/v1/workspaces/{workspace_id}/versions/list?limit=1&before={number + 1}"
+        listed = (await self._get(path, dict[str, list[WireVersion]]))["versions"]
+        return listed[0] if listed and listed[0].version == number else None
 
     async def catch_up(self, workspace_id: str, version: int, root: Digest) -> Incoming:
         """From the caller's agreed version and root to the head."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from store.blobs import CHUNKED_MIN, BlobStore, Recipe
+from store.blobs import CHUNKED_MIN, BlobStore, Recipe, reading
 from store.blobs.frames import decode_frame, decode_recipe, encode_frame, frame_digests, is_recipe
 from store.errors import BlobDamaged, BlobMissing, FileMoved, InvalidReply, TooLarge
 from store.manifest import EMPTY_NODE, EMPTY_ROOT
@@ -181,7 +181,9 @@ def test_a_frame_with_what_was_not_asked_for_is_refused(store: BlobStore) -> Non
 # --- chunked -------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_large_file_comes_back_whole(store: BlobStore, tmp_path: Path) -> None:
+@pytest.mark.parametrize("many", [1, 10_000], ids=["read ahead", "one by one"])
+def test_a_large_file_comes_back_whole(store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    monkeypatch.setattr(reading, "MANY_CHUNKS", many)
     data = large(20_000_000)
     digest = keep_file(store, tmp_path / "file", data)
     assert digest == digest_of(data)
@@ -235,14 +237,16 @@ def test_a_chunked_blob_travels_as_chunks_and_a_recipe(store: BlobStore, other: 
     assert list(other.frames_for([digest])) == [frame]
 
 
-def test_a_recipe_that_does_not_make_the_whole_is_refused(store: BlobStore, tmp_path: Path) -> None:
+def test_a_recipe_that_does_not_make_the_whole_is_refused(store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = keep_file(store, tmp_path / "file", large(10_000_000))
     recipe = store.recipe(digest)
     assert recipe
     turned = Recipe(digest_of(b"another"), recipe.size, recipe.chunks[::-1])
     of_itself = Recipe(digest_of(b"another"), recipe.size, ((digest, recipe.size),))
     wrong_size = Recipe(digest_of(b"another"), 1, ((recipe.chunks[0][0], 1),))
-    for false in (turned, of_itself, wrong_size):
-        with pytest.raises(BlobDamaged):
-            store.put_recipe(false)
+    for many in (1, 10_000):
+        monkeypatch.setattr(reading, "MANY_CHUNKS", many)
+        for false in (turned, of_itself, wrong_size):
+            with pytest.raises(BlobDamaged):
+                store.put_recipe(false)
     assert not store.has(digest_of(b"another"))

@@ -1,4 +1,7 @@
-"""Two machines and a cloud on real trees: identical at rest, whatever was done to the files in between."""
+"""Two machines and a cloud on real trees: identical at rest, whatever was done to the files in between.
+
+BIG_TREE=1 (`make soak`) does it all among 67,000 files more.
+"""
 
 from __future__ import annotations
 
@@ -106,6 +109,8 @@ def pair(request: pytest.FixtureRequest, shared: tuple[Lab, Shared]) -> Pair:
         number = f"try-{request.session.testsfailed}"
         kept.pair, kept.failed = Pair(lab.below(number), settings=NOTHING_HELD), request.session.testsfailed
         fill_stdlib(kept.pair.a.root)
+        if os.environ.get("BIG_TREE"):
+            copy_tree(npm_tree(), kept.pair.a.root / "npm")
         kept.pair.open()
         kept.pair.converge(120)
     return kept.pair

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from daemon.verbs import Author
 from store import conflicts, history, journal, workspaces
 from store.errors import BrakeHeld, RootLost, VersionMoved
 from store.journal import Pending
+from store.manifest import diff_manifests
 from store.snapshots import get_snapshot
 from store.types import File, RelPath
-from sync import adopt
+from sync import adopt, replica
 from sync.core.brake import Limits
 from sync.share import SECRET
 from tests.two_replicas import WORKSPACE, MemoryCloud, Side, rel, run
@@ -43,6 +45,21 @@ def make(tmp_path: Path, cloud: MemoryCloud) -> Iterator[Make]:
 
 def pair(make: Make, **options: object) -> tuple[Side, Side]:
     return make("a", **options), make("b", **options)
+
+
+@pytest.mark.parametrize("known", [2, 3, 4])
+def test_what_differs_is_the_same_whether_it_is_remembered_or_read(make: Make, monkeypatch: pytest.MonkeyPatch, known: int) -> None:
+    monkeypatch.setattr(replica, "KNOWN_CHANGES", known)
+    a = make("a")
+    roots = [a.replica.row.full_root]
+    for names in (("x", "y", "z"), ("y",), ("x", "new")):
+        for name in names:
+            a.write(name, f"{name} in {len(roots)}")
+        a.look()
+        roots.append(a.replica.row.full_root)
+    draft = a.replica.draft()
+    for old, new in [*product(roots, roots)] * 2:
+        assert list(a.replica.changes_between(old, new, draft)) == list(diff_manifests(old, new, draft))
 
 
 def test_a_save_crosses_and_comes_back(make: Make) -> None:
