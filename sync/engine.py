@@ -358,10 +358,12 @@ class Engine:
     def _recover(self) -> None:
         replica = self.replica
         self._read_apart()
+        left = journal.pending(replica.db.read(), replica.id)
+        if replica.row.sequence == 0 and left is None:
+            return  # nothing was ever done in this folder
         with replica.open_root() as root:
             kept, _ = self._scanner.sweep_temps(root, lambda data: adopt.keep_bytes(replica, data))
         adopt.pin_rescued(replica, [(RelPath(TEMP_PREFIX), digest) for digest in kept])
-        left = journal.pending(replica.db.read(), replica.id)
         if left is None:
             return
         if left.boot_id != self._policy().boot_id:

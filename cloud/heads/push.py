@@ -23,7 +23,6 @@ from store.errors import EpochChanged, NotFound, VersionMoved
 from store.manifest import Draft, diff_manifests
 from store.types import Digest, parse_digest
 from sync.core.wire import (
-    INLINE_BLOB_BYTES,
     INLINE_EVENT_BYTES,
     BeatReplica,
     Delta,
@@ -178,7 +177,7 @@ def _carried_frames(frames: list[bytes], contents: dict[Digest, bytes]) -> list[
     small: list[tuple[Digest, bytes]] = []
     room = INLINE_EVENT_BYTES
     for digest, data in contents.items():
-        if len(data) <= min(INLINE_BLOB_BYTES, room):
+        if len(data) <= room:
             small.append((digest, data))
             room -= len(data)
     if len(small) == len(contents) and len(frames) == 1:

@@ -23,7 +23,6 @@ MAX_DELTA_RAW_BYTES: Final = 8 * 1024 * 1024
 DELTA_CHANGES: Final = 4096
 DELTA_NAME_BYTES: Final = 1024 * 1024
 """Paths and targets of one section: six times that, as JSON escapes them at worst, and the rest still fit MAX_DELTA_RAW_BYTES."""
-INLINE_BLOB_BYTES: Final = 8 * 1024
 INLINE_EVENT_BYTES: Final = 64 * 1024
 PUSH_INLINE_BYTES: Final = 4 * 1024 * 1024
 MISSING_DIGESTS: Final = 100_000

@@ -15,7 +15,7 @@ from cloud.events import MAX_WAITING_BYTES, MAX_WAITING_MESSAGES, Listener
 from store.blobs.frames import encode_frame
 from store.manifest import record_of
 from store.types import File, RelPath, digest_of, new_ulid
-from sync.core.wire import INLINE_BLOB_BYTES, Beat, BeatReplica, WireConflict, WireWorkspace
+from sync.core.wire import INLINE_EVENT_BYTES, Beat, BeatReplica, WireConflict, WireWorkspace
 from tests.clouds import Line, Served, in_loop, next_message, serving
 from tests.waiting import until
 
@@ -76,12 +76,12 @@ async def test_what_is_large_is_left_out(tmp_path: Path) -> None:
     async with serving(tmp_path / "cloud") as served:
         ada = served.user()
         line = await ada.line()
-        small, large = os.urandom(INLINE_BLOB_BYTES), os.urandom(INLINE_BLOB_BYTES + 1)
+        small, large = os.urandom(INLINE_EVENT_BYTES), os.urandom(INLINE_EVENT_BYTES + 1)
         async with ada.listening() as socket:
             await line.push({"small": small, "large": large})
             heard = await next_message(socket)
             assert len(heard.delta) == 2 and heard.contents == {digest_of(small): small}
-            many = {f"f{number:02d}": os.urandom(INLINE_BLOB_BYTES) for number in range(12)}
+            many = {f"f{number:02d}": os.urandom(INLINE_EVENT_BYTES // 8) for number in range(12)}
             await line.push(dict(many))
             heard = await next_message(socket)
             assert len(heard.contents) == 8
