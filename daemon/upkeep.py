@@ -106,7 +106,10 @@ class Upkeep:
                 continue
 
     def _trim(self) -> None:
-        self._daemon.blobs.release_memory()
+        try:
+            self._daemon.blobs.release_memory()
+        except FastestError as error:  # the disk has troubles of its own, which whoever writes next is told of
+            log.info("caches kept", extra={"code": error.code})
         give_back_memory()
 
     async def _consider(self, replica_id: str) -> None:

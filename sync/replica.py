@@ -50,13 +50,6 @@ class LocalReplica:
         """Read the row again after a write that went past `commit`."""
         self.row = workspaces.get_replica(self.db.read(), self.row.id)
 
-    def reload_agreed(self) -> None:
-        """Read again what was agreed; what the row holds beside may be ahead of the store."""
-        kept = workspaces.get_replica(self.db.read(), self.row.id)
-        self.row = msgspec.structs.replace(
-            self.row, agreed_version=kept.agreed_version, agreed_root=kept.agreed_root, agreed_snapshot=kept.agreed_snapshot,
-        )  # fmt: skip
-
     def changes_between(self, old: Digest, new: Digest, draft: Draft) -> Iterable[Change]:
         """What differs, by path. A few changes are remembered: sharing, weighing and sending one save ask for the same ones."""
         if self._known[0] != (old, new):

@@ -9,6 +9,8 @@ Of a machine that was restored from an image the log knows no such state, and no
 
 from __future__ import annotations
 
+import msgspec
+
 from store import history, workspaces
 from store.database import Tx
 from store.types import Digest, parse_digest
@@ -37,5 +39,5 @@ def recall_push(replica: LocalReplica, made: WireVersion | None) -> bool:
         history.mark_version(tx, row.id, sequence, made.version)
 
     replica.db.write_now(work)
-    replica.reload_agreed()
+    replica.row = msgspec.structs.replace(row, agreed_version=made.version, agreed_root=root, agreed_snapshot=made.snapshot_id or "")
     return True
