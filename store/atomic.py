@@ -166,7 +166,7 @@ class Folder:
                 write_all(fd, chunk)
             if like is not None:
                 os.fchmod(fd, _with_executable(like.st_mode, executable))
-            mtime_ns = os.fstat(fd).st_mtime_ns + (random.getrandbits(20) | 1)
+            mtime_ns = _off_the_tick(os.fstat(fd).st_mtime_ns)
             os.utime(fd, ns=(mtime_ns, mtime_ns))
             status = os.fstat(fd)
             if fsync:
@@ -330,6 +330,12 @@ def temp_name(name: bytes) -> TempName:
 def is_temp_for(temp: bytes, name: bytes) -> bool:
     """True when `temp` was made for `name`, or for another name with the same tag (1 in 4 billion)."""
     return temp.startswith(b"%s%08x-" % (TEMP_PREFIX, zlib.crc32(name)))
+
+
+def _off_the_tick(mtime_ns: int) -> int:
+    """Up to a millisecond later, and never a whole microsecond: that is how a disk shows which keeps no nanoseconds."""
+    mtime_ns += random.getrandbits(20) | 1
+    return mtime_ns + (mtime_ns % 1000 == 0)
 
 
 def _with_executable(mode: int, executable: bool) -> int:
