@@ -19,16 +19,16 @@ from aiohttp import web
 
 from cloud.config import Settings, parse_arguments
 from cloud.context import Cloud
-from cloud.database import epoch_of, open_database, renew_epoch
+from cloud.database.embedded import EmbeddedDatabase
+from cloud.database.schema import epoch_of, renew_epoch
 from cloud.drain import Drain, counted
 from cloud.events import Hub
 from cloud.fsck import find_problems
+from cloud.objects.embedded import EmbeddedObjects
 from cloud.routes import accounts, blobs, conflicts, events, projects, replicas, snapshots, versions, workspaces
 from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, wrap
 from cloud.session import sign_in
 from cloud.upkeep import keep_up
-from store.blobs import BlobStore
-from store.database import Database
 from store.errors import AlreadyRunning, FastestError, Unwritable
 
 log = logging.getLogger(f"fastest.{__name__}")
@@ -66,21 +66,27 @@ def print_token(settings: Settings) -> int:
     """A new session's token on stdout; works beside a running cloud."""
     make_private(settings.data)
     with opened(settings.data) as db:
-        print(sign_in(db, settings.email, wall_ms()))
+        print(db.write_now(lambda tx: sign_in(tx, settings.email, wall_ms())))
     return 0
 
 
 def check(settings: Settings) -> int:
     """Every problem as a line on stdout; 1 when there is one. Reads only, so a cloud may be running on the folder."""
     with opened(settings.data) as db:
-        store = BlobStore(db, settings.data / "blobs")
-        found = 0
-        for problem in find_problems(db, store):
-            print(problem)
-            found += 1
-        store.close()
+        found = asyncio.run(_check(db, settings.data))
     print("clean" if not found else f"{found} problems", file=sys.stderr)
     return 1 if found else 0
+
+
+async def _check(db: EmbeddedDatabase, data: Path) -> int:
+    found = 0
+    with ThreadPoolExecutor(1) as pool:
+        objects = EmbeddedObjects(db, data, pool)
+        async for problem in find_problems(db, objects):
+            print(problem)
+            found += 1
+        await objects.close()
+    return found
 
 
 def note_restore(settings: Settings) -> int:
@@ -96,26 +102,26 @@ VERBS: Final[dict[str, Callable[[Settings], int]]] = {
 
 
 @contextmanager
-def opened(data: Path) -> Iterator[Database]:
+def opened(data: Path) -> Iterator[EmbeddedDatabase]:
     """The database of a data folder."""
-    db = open_database(data)
+    db = EmbeddedDatabase.open(data)
     try:
         yield db
     finally:
-        db.close()
+        db.close_now()
 
 
 @asynccontextmanager
-async def running(db: Database, data: Path, now_ms: Callable[[], int]) -> AsyncIterator[web.Application]:
+async def running(db: EmbeddedDatabase, data: Path, now_ms: Callable[[], int]) -> AsyncIterator[web.Application]:
     """The application over an open database."""
     pool = ThreadPoolExecutor(THREADS, "cloud")
-    store = BlobStore(db, data / "blobs")
-    cloud = Cloud(db, store, Hub(), pool, now_ms, epoch_of(db.read()), data)
+    objects = EmbeddedObjects(db, data, pool)
+    cloud = Cloud(db, objects, Hub(), pool, now_ms, await epoch_of(db.read()), data)
     try:
         yield build(cloud)
     finally:
         pool.shutdown()
-        store.close()
+        await objects.close()
 
 
 def build(cloud: Cloud) -> web.Application:
@@ -129,7 +135,7 @@ def build(cloud: Cloud) -> web.Application:
     return app
 
 
-async def _serve(settings: Settings, db: Database) -> int:
+async def _serve(settings: Settings, db: EmbeddedDatabase) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -8,10 +8,10 @@ import re
 import secrets
 from typing import Final
 
+from cloud.database import Reader, Tx
 from cloud.records import accounts
 from cloud.records.accounts import Account
 from cloud.records.moments import text_of
-from store.database import Database, Reader, Tx
 from store.errors import InvalidValue, NotSignedIn
 from store.types import new_ulid
 
@@ -20,33 +20,29 @@ DAY_MS: Final = 24 * 60 * 60 * 1000
 _ADDRESS: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,254}\Z")
 
 
-def sign_in(db: Database, email: str, now_ms: int) -> str:
+async def sign_in(tx: Tx, email: str, now_ms: int) -> str:
     """A new session's token for the user with this address, who is created if need be. Raises InvalidValue."""
     address = email.strip().lower()
     if not _ADDRESS.match(address):
         raise InvalidValue(f"not an e-mail address: {email[:80]!r}")
     token = secrets.token_urlsafe(32)
-
-    def work(tx: Tx) -> None:
-        at = text_of(now_ms)
-        accounts.purge_sessions(tx, at)
-        user_id = accounts.find_user(tx, address)
-        if user_id is None:
-            user_id = new_ulid(now_ms)
-            accounts.add_user(tx, user_id, address, at)
-        accounts.add_session(tx, new_ulid(now_ms), user_id, hash_of(token), text_of(now_ms + SESSION_DAYS * DAY_MS), at)
-
-    db.write_now(work)
+    at = text_of(now_ms)
+    await accounts.purge_sessions(tx, at)
+    user_id = await accounts.find_user(tx, address)
+    if user_id is None:
+        user_id = new_ulid(now_ms)
+        await accounts.add_user(tx, user_id, address, at)
+    await accounts.add_session(tx, new_ulid(now_ms), user_id, hash_of(token), text_of(now_ms + SESSION_DAYS * DAY_MS), at)
     return token
 
 
-def who_is(reader: Reader, header: str, now_ms: int) -> Account:
+async def who_is(reader: Reader, header: str, now_ms: int) -> Account:
     """The account behind an Authorization header. Raises NotSignedIn."""
     scheme, _, token = header.partition(" ")
     if scheme.lower() == "bearer" and 0 < len(token) <= 200:
         # The look-up is by hash, so its time tells nothing about a token; the comparison after it leaves no doubt.
         hashed = hash_of(token)
-        found = accounts.find_session(reader, hashed, text_of(now_ms))
+        found = await accounts.find_session(reader, hashed, text_of(now_ms))
         if found is not None and hmac.compare_digest(found[0], hashed):
             return found[1]
     raise NotSignedIn("no valid session", "Sign in with `fst login`.")

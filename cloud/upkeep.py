@@ -13,9 +13,6 @@ from store.errors import FastestError
 log = logging.getLogger(f"fastest.{__name__}")
 
 PAUSE_SECONDS: Final = 30
-INLINE_BYTES: Final = 32 * 1024 * 1024
-"""Small blobs stay in the database, where reading one is cheapest, up to so many bytes."""
-MOVED_BYTES: Final = 16 * 1024 * 1024
 
 
 async def keep_up(cloud: Cloud) -> None:
@@ -32,6 +29,4 @@ async def look_after(cloud: Cloud) -> None:
     """Once, all of it."""
     at = cloud.now()
     await cloud.write(lambda tx: purge_sessions(tx, at))
-    while await cloud.compute(cloud.blobs.inline_bytes) > INLINE_BYTES:
-        if not await cloud.compute(lambda: cloud.blobs.compact(MOVED_BYTES)):
-            return
+    await cloud.objects.tidy()

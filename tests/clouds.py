@@ -15,6 +15,7 @@ from aiohttp import web
 
 from cloud.app import ROOMS, make_private, opened, running, wall_ms
 from cloud.context import Cloud
+from cloud.database.embedded import EmbeddedDatabase
 from cloud.routes.envelope import CLOUD
 from cloud.session import sign_in
 from store.blobs.frames import decode_frame, encode_frame
@@ -253,13 +254,14 @@ def push_body(header: PushHeader, deltas: Iterable[bytes] = (), frames: Iterable
 class Served:
     """A cloud in this process."""
 
-    def __init__(self, cloud: Cloud, url: str, http: aiohttp.ClientSession) -> None:
+    def __init__(self, cloud: Cloud, db: EmbeddedDatabase, url: str, http: aiohttp.ClientSession) -> None:
         self.cloud = cloud
+        self.db = db
         self.url = url
         self.http = http
 
     def user(self, email: str = "ada@example.org") -> Caller:
-        return Caller(self.http, self.url, sign_in(self.cloud.db, email, wall_ms()))
+        return Caller(self.http, self.url, self.db.write_now(lambda tx: sign_in(tx, email, wall_ms())))
 
     def cloud_routes(self) -> list[Route]:
         """Every route as method and path."""
@@ -279,7 +281,7 @@ async def serving(folder: Path, now_ms: Callable[[], int] = wall_ms) -> AsyncIte
             await runner.setup()
             try:
                 await web.TCPSite(runner, "127.0.0.1", 0).start()
-                yield Served(app[CLOUD], f"http://127.0.0.1:{runner.addresses[0][1]}", http)
+                yield Served(app[CLOUD], db, f"http://127.0.0.1:{runner.addresses[0][1]}", http)
             finally:
                 await runner.cleanup()
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from cloud.database import Reader, Tx
 from cloud.records.moments import ms_of, text_of
-from store.database import Reader, Tx
 from store.errors import Conflicting, NotFound
 from sync.core.wire import WireSnapshot
 
@@ -18,14 +18,14 @@ _COLUMNS = "id, project_id, workspace_id, manifest_hash, parent_snapshot_ids, so
 _OF_USER = "project_id IN (SELECT id FROM projects WHERE owner_user_id = $1)"
 
 
-def add_snapshot(tx: Tx, snapshot: WireSnapshot, version: int) -> bool:
+async def add_snapshot(tx: Tx, snapshot: WireSnapshot, version: int) -> bool:
     """Keep a snapshot that became known with this version; False when it was here already. Raises Conflicting for other content."""
-    row = _row_of(tx, snapshot.id)
+    row = await _row_of(tx, snapshot.id)
     if row is not None:
         if _wire_of(row) != snapshot:
             raise Conflicting(f"{snapshot.id} exists already, with other content")
         return False
-    tx.execute(
+    await tx.run(
         f"INSERT INTO snapshots ({_COLUMNS}, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         (
             snapshot.id, snapshot.project_id, snapshot.workspace_id, snapshot.manifest_hash, msgspec.json.encode(snapshot.parents).decode(),
@@ -36,46 +36,46 @@ def add_snapshot(tx: Tx, snapshot: WireSnapshot, version: int) -> bool:
     return True
 
 
-def is_known(reader: Reader, snapshot: WireSnapshot) -> bool:
+async def is_known(reader: Reader, snapshot: WireSnapshot) -> bool:
     """True when exactly this snapshot is here."""
-    row = _row_of(reader, snapshot.id)
+    row = await _row_of(reader, snapshot.id)
     return row is not None and _wire_of(row) == snapshot
 
 
-def get_snapshot(reader: Reader, user_id: str, snapshot_id: str) -> WireSnapshot:
+async def get_snapshot(reader: Reader, user_id: str, snapshot_id: str) -> WireSnapshot:
     """One snapshot. Raises NotFound, also for somebody else's."""
-    row = reader.one(f"SELECT {_COLUMNS} FROM snapshots WHERE {_OF_USER} AND id = $2", (user_id, snapshot_id))
+    row = await reader.one(f"SELECT {_COLUMNS} FROM snapshots WHERE {_OF_USER} AND id = $2", (user_id, snapshot_id))
     if row is None:
         raise NotFound("no such snapshot")
     return _wire_of(row)
 
 
-def in_project(reader: Reader, project_id: str, snapshot_id: str) -> bool:
+async def in_project(reader: Reader, project_id: str, snapshot_id: str) -> bool:
     """True when the snapshot is one of this project."""
-    return reader.one("SELECT 1 FROM snapshots WHERE id = $1 AND project_id = $2", (snapshot_id, project_id)) is not None
+    return await reader.one("SELECT 1 FROM snapshots WHERE id = $1 AND project_id = $2", (snapshot_id, project_id)) is not None
 
 
-def list_by_project(reader: Reader, user_id: str, project_id: str, limit: int, before: str) -> list[WireSnapshot]:
+async def list_by_project(reader: Reader, user_id: str, project_id: str, limit: int, before: str) -> list[WireSnapshot]:
     """At most `limit` of a project's that are older than `before` (`"~"`: from the newest on), newest first."""
-    rows = reader.execute(
+    rows = await reader.rows(
         f"SELECT {_COLUMNS} FROM snapshots WHERE {_OF_USER} AND project_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
         (user_id, project_id, before, limit),
     )
     return [_wire_of(row) for row in rows]
 
 
-def list_by_workspace(reader: Reader, user_id: str, workspace_id: str, limit: int, before: str) -> list[WireSnapshot]:
+async def list_by_workspace(reader: Reader, user_id: str, workspace_id: str, limit: int, before: str) -> list[WireSnapshot]:
     """The same for one workspace."""
-    rows = reader.execute(
+    rows = await reader.rows(
         f"SELECT {_COLUMNS} FROM snapshots WHERE {_OF_USER} AND workspace_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
         (user_id, workspace_id, before, limit),
     )
     return [_wire_of(row) for row in rows]
 
 
-def list_since(reader: Reader, workspace_id: str, version: int, limit: int) -> list[WireSnapshot]:
+async def list_since(reader: Reader, workspace_id: str, version: int, limit: int) -> list[WireSnapshot]:
     """The newest `limit` that became known after a version of a workspace that is known to be the asker's, parents first."""
-    rows = reader.execute(
+    rows = await reader.rows(
         f"SELECT {_COLUMNS} FROM snapshots WHERE workspace_id = $1 AND version > $2 ORDER BY version DESC, id DESC LIMIT $3",
         (workspace_id, version, limit),
     )
@@ -99,7 +99,7 @@ def parents_first(found: Sequence[WireSnapshot]) -> list[WireSnapshot]:
     return ordered
 
 
-def descends(reader: Reader, snapshot_id: str, ancestor_id: str) -> bool:
+async def descends(reader: Reader, snapshot_id: str, ancestor_id: str) -> bool:
     """True when `ancestor_id` is the snapshot itself or among the MAX_ANCESTORS nearest behind it, over all parents."""
     seen, waiting = {snapshot_id}, [snapshot_id]
     for asked in waiting:
@@ -107,7 +107,7 @@ def descends(reader: Reader, snapshot_id: str, ancestor_id: str) -> bool:
             return True
         if len(seen) >= MAX_ANCESTORS:
             continue
-        row = _row_of(reader, asked)
+        row = await _row_of(reader, asked)
         for parent in [] if row is None else _wire_of(row).parents:
             if parent not in seen:
                 seen.add(parent)
@@ -115,8 +115,8 @@ def descends(reader: Reader, snapshot_id: str, ancestor_id: str) -> bool:
     return False
 
 
-def _row_of(reader: Reader, snapshot_id: str) -> tuple[str, ...] | None:
-    return reader.one(f"SELECT {_COLUMNS} FROM snapshots WHERE id = $1", (snapshot_id,))
+async def _row_of(reader: Reader, snapshot_id: str) -> tuple[str, ...] | None:
+    return await reader.one(f"SELECT {_COLUMNS} FROM snapshots WHERE id = $1", (snapshot_id,))
 
 
 def _wire_of(row: tuple[str, ...]) -> WireSnapshot:

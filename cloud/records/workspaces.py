@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from store.database import Reader, Tx
+from cloud.database import Reader, Tx
 from store.errors import NotFound, VersionMoved
 from sync.core.wire import Head, WireVersion
 
@@ -41,63 +41,63 @@ _COLUMNS = ", ".join(f"w.{name}" for name in Workspace.__struct_fields__)
 _OWNED = "FROM workspaces w JOIN projects p ON p.id = w.project_id WHERE p.owner_user_id = $1"
 
 
-def add_workspace(tx: Tx, workspace: Workspace, actor: str) -> None:
+async def add_workspace(tx: Tx, workspace: Workspace, actor: str) -> None:
     """Keep a new workspace with its first version. Raises Conflicting when its name is taken."""
     values = tuple(getattr(workspace, name) for name in Workspace.__struct_fields__)
-    tx.execute(
+    await tx.run(
         f"INSERT INTO workspaces ({', '.join(Workspace.__struct_fields__)}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         values,
     )
     first = HeadMove(workspace.id, 0, workspace.current_manifest_hash, workspace.current_snapshot_id, None, actor)
-    _add_version(tx, first, workspace.created_at)
+    await _add_version(tx, first, workspace.created_at)
 
 
-def advance_head(tx: Tx, user_id: str, move: HeadMove, at: str) -> int:
+async def advance_head(tx: Tx, user_id: str, move: HeadMove, at: str) -> int:
     """Move a head by compare-and-swap and log the version it made (H1). Nothing else moves a head.
 
     Raises VersionMoved when another got there first.
     """
-    tx.execute(
+    moved = await tx.run(
         "UPDATE workspaces SET current_manifest_hash = $1, current_snapshot_id = $2, version = version + 1"
         " WHERE id = $3 AND version = $4 AND project_id IN (SELECT id FROM projects WHERE owner_user_id = $5)",
         (move.root, move.snapshot_id, move.workspace_id, move.expected_version, user_id),
     )
-    if tx.changes() != 1:
-        raise VersionMoved("the head moved on before this", head=get_head(tx, user_id, move.workspace_id))
-    _add_version(tx, move, at)
+    if moved != 1:
+        raise VersionMoved("the head moved on before this", head=await get_head(tx, user_id, move.workspace_id))
+    await _add_version(tx, move, at)
     return move.expected_version + 1
 
 
-def get_workspace(reader: Reader, user_id: str, workspace_id: str) -> Workspace:
+async def get_workspace(reader: Reader, user_id: str, workspace_id: str) -> Workspace:
     """One workspace. Raises NotFound, also for somebody else's."""
-    row = reader.one(f"SELECT {_COLUMNS} {_OWNED} AND w.id = $2", (user_id, workspace_id))
+    row = await reader.one(f"SELECT {_COLUMNS} {_OWNED} AND w.id = $2", (user_id, workspace_id))
     if row is None:
         raise NotFound("no such workspace")
     return Workspace(*row)
 
 
-def workspace_exists(reader: Reader, workspace_id: str) -> bool:
+async def workspace_exists(reader: Reader, workspace_id: str) -> bool:
     """True when anybody has a workspace with this id."""
-    return reader.one("SELECT 1 FROM workspaces WHERE id = $1", (workspace_id,)) is not None
+    return await reader.one("SELECT 1 FROM workspaces WHERE id = $1", (workspace_id,)) is not None
 
 
-def name_is_taken(reader: Reader, project_id: str, name: str) -> bool:
+async def name_is_taken(reader: Reader, project_id: str, name: str) -> bool:
     """True when the project has a workspace of this name."""
-    return reader.one("SELECT 1 FROM workspaces WHERE project_id = $1 AND name = $2", (project_id, name)) is not None
+    return await reader.one("SELECT 1 FROM workspaces WHERE project_id = $1 AND name = $2", (project_id, name)) is not None
 
 
-def list_workspaces(reader: Reader, user_id: str, project_id: str) -> list[Workspace]:
+async def list_workspaces(reader: Reader, user_id: str, project_id: str) -> list[Workspace]:
     """A project's, the newest first."""
-    rows = reader.execute(
+    rows = await reader.rows(
         f"SELECT {_COLUMNS} {_OWNED} AND w.project_id = $2 ORDER BY w.created_at DESC, w.id DESC",
         (user_id, project_id),
     )
     return [Workspace(*row) for row in rows]
 
 
-def get_head(reader: Reader, user_id: str, workspace_id: str) -> Head:
+async def get_head(reader: Reader, user_id: str, workspace_id: str) -> Head:
     """Where a workspace stands. Raises NotFound."""
-    row = reader.one(
+    row = await reader.one(
         "SELECT w.id, m.value, w.version, w.current_manifest_hash, w.current_snapshot_id FROM workspaces w"
         " JOIN projects p ON p.id = w.project_id JOIN meta m ON m.key = 'epoch' WHERE p.owner_user_id = $1 AND w.id = $2",
         (user_id, workspace_id),
@@ -107,21 +107,20 @@ def get_head(reader: Reader, user_id: str, workspace_id: str) -> Head:
     return Head(*row)
 
 
-def touch_workspaces(tx: Tx, user_id: str, workspace_ids: list[str], at: str) -> int:
+async def touch_workspaces(tx: Tx, user_id: str, workspace_ids: list[str], at: str) -> int:
     """A machine showed that it is there; the number of workspaces that are this user's."""
     touched = 0
     for workspace_id in workspace_ids:
-        tx.execute(
+        touched += await tx.run(
             "UPDATE workspaces SET last_seen_at = $1 WHERE id = $2 AND project_id IN (SELECT id FROM projects WHERE owner_user_id = $3)",
             (at, workspace_id, user_id),
         )
-        touched += tx.changes()
     return touched
 
 
-def get_version(reader: Reader, workspace_id: str, version: int) -> WireVersion | None:
+async def get_version(reader: Reader, workspace_id: str, version: int) -> WireVersion | None:
     """One logged version of a workspace that is known to be the asker's."""
-    row = reader.one(
+    row = await reader.one(
         "SELECT version, manifest_hash, snapshot_id, replica_id, actor, created_at FROM workspace_versions"
         " WHERE workspace_id = $1 AND version = $2",
         (workspace_id, version),
@@ -129,24 +128,24 @@ def get_version(reader: Reader, workspace_id: str, version: int) -> WireVersion 
     return None if row is None else WireVersion(*row)
 
 
-def knows_root(reader: Reader, workspace_id: str, root: str) -> bool:
+async def knows_root(reader: Reader, workspace_id: str, root: str) -> bool:
     """True when some version of the workspace was this root."""
-    row = reader.one("SELECT 1 FROM workspace_versions WHERE workspace_id = $1 AND manifest_hash = $2", (workspace_id, root))
+    row = await reader.one("SELECT 1 FROM workspace_versions WHERE workspace_id = $1 AND manifest_hash = $2", (workspace_id, root))
     return row is not None
 
 
-def project_knows_root(reader: Reader, project_id: str, root: str) -> bool:
+async def project_knows_root(reader: Reader, project_id: str, root: str) -> bool:
     """True when some workspace of the project had this root once."""
-    row = reader.one(
+    row = await reader.one(
         "SELECT 1 FROM workspaces w JOIN workspace_versions v ON v.workspace_id = w.id WHERE w.project_id = $1 AND v.manifest_hash = $2",
         (project_id, root),
     )
     return row is not None
 
 
-def list_versions(reader: Reader, workspace_id: str, limit: int, before: int) -> list[WireVersion]:
+async def list_versions(reader: Reader, workspace_id: str, limit: int, before: int) -> list[WireVersion]:
     """At most `limit` versions below `before`, newest first, of a workspace that is known to be the asker's."""
-    rows = reader.execute(
+    rows = await reader.rows(
         "SELECT version, manifest_hash, snapshot_id, replica_id, actor, created_at FROM workspace_versions"
         " WHERE workspace_id = $1 AND version < $2 ORDER BY version DESC LIMIT $3",
         (workspace_id, before, limit),
@@ -154,8 +153,8 @@ def list_versions(reader: Reader, workspace_id: str, limit: int, before: int) ->
     return [WireVersion(*row) for row in rows]
 
 
-def _add_version(tx: Tx, move: HeadMove, at: str) -> None:
-    tx.execute(
+async def _add_version(tx: Tx, move: HeadMove, at: str) -> None:
+    await tx.run(
         "INSERT INTO workspace_versions (workspace_id, version, manifest_hash, snapshot_id, replica_id, actor, created_at)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7)",
         (move.workspace_id, move.expected_version + 1, move.root, move.snapshot_id, move.replica_id, move.actor, at),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 from aiohttp import web
 
+from cloud.database import Reader, Tx
 from cloud.events import pack_message
 from cloud.heads.catchup import DAY_MS, RESOLVED_DAYS
 from cloud.records import activity, blobs, conflicts, replicas, workspaces
 from cloud.records.moments import text_of
 from cloud.routes.envelope import account_of, answer, checked_id, cloud_of, named_id, read_json
-from store.database import Reader, Tx
 from store.errors import BlobsMissing, InvalidManifest, InvalidValue, TooLarge
 from store.manifest import entry_of
 from store.types import Digest, File, parse_path
@@ -34,29 +34,31 @@ async def put_conflicts(request: web.Request) -> web.Response:
         raise TooLarge(f"{len(sent)} conflict records", f"Send at most {MAX_CONFLICTS} at once.")
     wanted = {digest for conflict in sent for digest in _check(conflict, workspace_id)}
 
-    def work(tx: Tx) -> list[WireConflict]:
-        workspace = workspaces.get_workspace(tx, account.user_id, workspace_id)
-        _check_owned(tx, account.user_id, wanted)
-        changed = [conflict for conflict in sent if conflicts.put_conflict(tx, conflict, workspace.version)]
+    async def work(tx: Tx) -> list[WireConflict]:
+        workspace = await workspaces.get_workspace(tx, account.user_id, workspace_id)
+        await _check_owned(tx, account.user_id, wanted)
+        changed = [conflict for conflict in sent if await conflicts.put_conflict(tx, conflict, workspace.version)]
         for conflict in changed:
             kind = "conflict.recorded" if conflict.state == "open" else "conflict.resolved"
-            activity.add_activity(tx, cloud.now_ms(), workspace.project_id, kind, "cli", workspace_id=workspace_id, message=conflict.kind)
+            await activity.add_activity(
+                tx, cloud.now_ms(), workspace.project_id, kind, "cli", workspace_id=workspace_id, message=conflict.kind
+            )
         return changed
 
     changed = await cloud.write(work)
     if changed:
-        head = workspaces.get_head(cloud.read(), account.user_id, workspace_id)
+        head = await workspaces.get_head(cloud.read(), account.user_id, workspace_id)
         message = pack_message(EventHeader("conflicts", head, conflicts=changed), [], [])
-        cloud.hub.tell(account.user_id, lambda _: message, replicas.machines_of(cloud.read(), workspace_id))
+        cloud.hub.tell(account.user_id, lambda _: message, await replicas.machines_of(cloud.read(), workspace_id))
     return answer({"changed": [conflict.id for conflict in changed]})
 
 
 async def list_conflicts(request: web.Request) -> web.Response:
     """The open ones and those resolved lately."""
     cloud, account = cloud_of(request), account_of(request)
-    workspace = workspaces.get_workspace(cloud.read(), account.user_id, named_id(request, "workspace"))
+    workspace = await workspaces.get_workspace(cloud.read(), account.user_id, named_id(request, "workspace"))
     lately = text_of(max(0, cloud.now_ms() - RESOLVED_DAYS * DAY_MS))
-    return answer({"conflicts": conflicts.list_conflicts(cloud.read(), workspace.id, lately)})
+    return answer({"conflicts": await conflicts.list_conflicts(cloud.read(), workspace.id, lately)})
 
 
 def _check(conflict: WireConflict, workspace_id: str) -> list[Digest]:
@@ -84,8 +86,8 @@ def _check(conflict: WireConflict, workspace_id: str) -> list[Digest]:
     return pinned
 
 
-def _check_owned(reader: Reader, user_id: str, wanted: set[Digest]) -> None:
-    missing = sorted(wanted - blobs.owned_sizes(reader, user_id, wanted).keys())
+async def _check_owned(reader: Reader, user_id: str, wanted: set[Digest]) -> None:
+    missing = sorted(wanted - (await blobs.owned_sizes(reader, user_id, wanted)).keys())
     if missing:
         raise BlobsMissing(f"{len(missing)} blobs are not here", "Send them first.", hashes=[digest.hex() for digest in missing])
 

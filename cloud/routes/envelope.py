@@ -59,7 +59,7 @@ async def wrap(request: web.Request, handler: Answer) -> web.StreamResponse:
     cloud = cloud_of(request)
     try:
         if request.path not in OPEN_PATHS:
-            request[ACCOUNT] = who_is(cloud.read(), request.headers.get("Authorization", ""), cloud.now_ms())
+            request[ACCOUNT] = await who_is(cloud.read(), request.headers.get("Authorization", ""), cloud.now_ms())
         response = await handler(request)
     except FastestError as error:
         response = refusal(error, request_id)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from aiohttp import web
 
 from cloud.context import Cloud
+from cloud.database import Tx
 from cloud.events import pack_message
 from cloud.records import activity, replicas, workspaces
 from cloud.records.moments import text_of
 from cloud.records.replicas import Machine
 from cloud.routes.envelope import account_of, answer, checked_id, checked_name, cloud_of, named_id, read_json
-from store.database import Tx
 from store.errors import TooLarge
 from sync.core.wire import EventHeader, NewMachine, NewReplica, WireMachine
 
@@ -35,14 +35,14 @@ async def put_machine(request: web.Request) -> web.Response:
         raise TooLarge(f"a platform or version of over {MAX_LINE} characters")
     is_new = await cloud.write(lambda tx: replicas.put_machine(tx, account.user_id, machine, cloud.now()))
     tell_machines(cloud, account.user_id)
-    shown = shown_machine(cloud, account.user_id, replicas.get_machine(cloud.read(), account.user_id, machine.id), [])
+    shown = shown_machine(cloud, account.user_id, await replicas.get_machine(cloud.read(), account.user_id, machine.id), [])
     return answer({"machine": shown, "created": is_new}, 201 if is_new else 200)
 
 
 async def list_machines(request: web.Request) -> web.Response:
     """One's own machines, with what they hold and whether they are there."""
     cloud, account = cloud_of(request), account_of(request)
-    found = replicas.list_machines(cloud.read(), account.user_id)
+    found = await replicas.list_machines(cloud.read(), account.user_id)
     return answer({"machines": [shown_machine(cloud, account.user_id, machine, held) for machine, held in found]})
 
 
@@ -62,24 +62,24 @@ async def put_replica(request: web.Request) -> web.Response:
         raise TooLarge("a local path of over 4,096 characters")
     workspace_id = named_id(request, "workspace")
 
-    def work(tx: Tx) -> bool:
-        workspace = workspaces.get_workspace(tx, account.user_id, workspace_id)
-        is_new = replicas.put_replica(tx, account.user_id, workspace.id, replica, cloud.now())
+    async def work(tx: Tx) -> bool:
+        workspace = await workspaces.get_workspace(tx, account.user_id, workspace_id)
+        is_new = await replicas.put_replica(tx, account.user_id, workspace.id, replica, cloud.now())
         if is_new:
-            activity.add_activity(tx, cloud.now_ms(), workspace.project_id, "replica.attached", "cli", workspace_id=workspace.id)
+            await activity.add_activity(tx, cloud.now_ms(), workspace.project_id, "replica.attached", "cli", workspace_id=workspace.id)
         return is_new
 
     is_new = await cloud.write(work)
     tell_machines(cloud, account.user_id)
-    found = next(each for each in replicas.list_replicas(cloud.read(), workspace_id) if each.id == replica.id)
+    found = next(each for each in await replicas.list_replicas(cloud.read(), workspace_id) if each.id == replica.id)
     return answer({"replica": found, "created": is_new}, 201 if is_new else 200)
 
 
 async def list_replicas(request: web.Request) -> web.Response:
     """A workspace's replicas and how far each has come."""
     cloud, account = cloud_of(request), account_of(request)
-    workspace = workspaces.get_workspace(cloud.read(), account.user_id, named_id(request, "workspace"))
-    return answer({"replicas": replicas.list_replicas(cloud.read(), workspace.id)})
+    workspace = await workspaces.get_workspace(cloud.read(), account.user_id, named_id(request, "workspace"))
+    return answer({"replicas": await replicas.list_replicas(cloud.read(), workspace.id)})
 
 
 async def remove_replica(request: web.Request) -> web.Response:
@@ -87,10 +87,10 @@ async def remove_replica(request: web.Request) -> web.Response:
     cloud, account = cloud_of(request), account_of(request)
     workspace_id, replica_id = named_id(request, "workspace"), named_id(request, "replica")
 
-    def work(tx: Tx) -> None:
-        workspace = workspaces.get_workspace(tx, account.user_id, workspace_id)
-        replicas.remove_replica(tx, workspace.id, replica_id, cloud.now())
-        activity.add_activity(tx, cloud.now_ms(), workspace.project_id, "replica.detached", "cli", workspace_id=workspace.id)
+    async def work(tx: Tx) -> None:
+        workspace = await workspaces.get_workspace(tx, account.user_id, workspace_id)
+        await replicas.remove_replica(tx, workspace.id, replica_id, cloud.now())
+        await activity.add_activity(tx, cloud.now_ms(), workspace.project_id, "replica.detached", "cli", workspace_id=workspace.id)
 
     await cloud.write(work)
     tell_machines(cloud, account.user_id)

@@ -23,10 +23,10 @@ async def take_push(request: web.Request) -> web.Response:
     cloud, account, workspace_id = cloud_of(request), account_of(request), named_id(request, "workspace")
     sections = read_sections(request.content)
     header = await body.read_header(sections)
-    made = push.check_header(cloud.read(), account, workspace_id, header)
+    made = await push.check_header(cloud.read(), account, workspace_id, header)
     if made is None:
         sent = await body.read_rest(sections, header)
-        prepared = await cloud.compute(lambda: push.prepare(cloud, account, workspace_id, sent))
+        prepared = await push.prepare(cloud, account, workspace_id, sent)
         made = await push.keep(cloud, account, prepared, header)
     return answer(made)
 
@@ -54,17 +54,17 @@ async def show_catch_up(request: web.Request) -> web.Response:
     cloud, account, workspace_id = cloud_of(request), account_of(request), named_id(request, "workspace")
     since = asked_number(request, "since", 0, 0, MAX_VERSION)
     root = request.query.get("root", EMPTY_ROOT.hex())
-    body = await cloud.compute(lambda: catch_up(cloud, account, workspace_id, since, root))
+    body = await catch_up(cloud, account, workspace_id, since, root)
     return web.Response(body=body, content_type="application/octet-stream")
 
 
 async def list_versions(request: web.Request) -> web.Response:
     """What the head was, newest first; `before` is the last version of the page before."""
     cloud, account = cloud_of(request), account_of(request)
-    workspace = workspaces.get_workspace(cloud.read(), account.user_id, named_id(request, "workspace"))
+    workspace = await workspaces.get_workspace(cloud.read(), account.user_id, named_id(request, "workspace"))
     limit = asked_number(request, "limit", 50, 1, 1000)
     before = asked_number(request, "before", sys.maxsize, 1, MAX_VERSION)
-    return answer({"versions": workspaces.list_versions(cloud.read(), workspace.id, limit, before)})
+    return answer({"versions": await workspaces.list_versions(cloud.read(), workspace.id, limit, before)})
 
 
 ROUTES = [

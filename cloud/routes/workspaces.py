@@ -38,7 +38,7 @@ async def create_workspace(request: web.Request) -> web.Response:
     if made.source is not None and made.snapshot is not None:
         # The forked head moved by its snapshot alone: the same root, no delta.
         message = pack_message(EventHeader("version", made.source, made.source.root, snapshots=[made.snapshot]), [], [])
-        machines = replicas.machines_of(cloud.read(), made.source.workspace_id)
+        machines = await replicas.machines_of(cloud.read(), made.source.workspace_id)
         cloud.hub.tell(account.user_id, lambda _: message, machines)
     return answer({"workspace": shown_workspace(made.workspace, cloud.epoch), "created": made.is_new}, 201 if made.is_new else 200)
 
@@ -46,15 +46,15 @@ async def create_workspace(request: web.Request) -> web.Response:
 async def list_workspaces(request: web.Request) -> web.Response:
     """A project's workspaces, the newest first."""
     cloud, account = cloud_of(request), account_of(request)
-    project = projects.get_project(cloud.read(), account.user_id, named_id(request, "project"))
-    found = workspaces.list_workspaces(cloud.read(), account.user_id, project.id)
+    project = await projects.get_project(cloud.read(), account.user_id, named_id(request, "project"))
+    found = await workspaces.list_workspaces(cloud.read(), account.user_id, project.id)
     return answer({"workspaces": [shown_workspace(workspace, cloud.epoch) for workspace in found]})
 
 
 async def show_workspace(request: web.Request) -> web.Response:
     """One workspace; its head stands on the top level too, as wire.WireWorkspace."""
     cloud, account = cloud_of(request), account_of(request)
-    shown = shown_workspace(workspaces.get_workspace(cloud.read(), account.user_id, named_id(request, "workspace")), cloud.epoch)
+    shown = shown_workspace(await workspaces.get_workspace(cloud.read(), account.user_id, named_id(request, "workspace")), cloud.epoch)
     return answer(shown | {"workspace": shown})
 
 
@@ -62,7 +62,7 @@ async def beat(request: web.Request) -> web.Response:
     """A sign of life without a WebSocket."""
     cloud, account = cloud_of(request), account_of(request)
     at = cloud.now()
-    workspace = workspaces.get_workspace(cloud.read(), account.user_id, named_id(request, "workspace"))
+    workspace = await workspaces.get_workspace(cloud.read(), account.user_id, named_id(request, "workspace"))
     await cloud.write(lambda tx: workspaces.touch_workspaces(tx, account.user_id, [workspace.id], at))
     return answer({"success": True, "last_seen_at": at})
 

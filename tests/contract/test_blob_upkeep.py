@@ -266,9 +266,7 @@ def test_damage_in_the_database_is_named_and_forgotten(store: BlobStore, table: 
     digest, data = named(b"some text")
     keep_inline(store, [(digest, data)])
     store.db.write_now(lambda tx: store.put_nodes(tx, {digest: data}))
-    store.db.write_now(
-        lambda tx: tx.execute(f"UPDATE {table} SET data = CAST(substr(data, 1, length(data) - 1) || x'00' AS BLOB)") and None
-    )
+    store.db.write_now(lambda tx: list(tx.execute(f"UPDATE {table} SET data = CAST(substr(data, 1, length(data) - 1) || x'00' AS BLOB)")))
     assert {problem.digest for problem in store.verify()} == {digest}
     with pytest.raises(BlobDamaged):
         store.get(digest) if table == "blobs" else store.get_node(digest)

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from cloud.app import wall_ms
+from cloud.database import drive
 from cloud.events import MAX_WAITING_BYTES, MAX_WAITING_MESSAGES, Listener
 from store.blobs.frames import encode_frame
 from store.manifest import record_of
@@ -134,7 +135,7 @@ async def test_a_beat_says_who_is_there_and_how_far(tmp_path: Path) -> None:
             await socket.send_str(msgspec.json.encode(beat).decode())
 
             agreed = "SELECT agreed_version FROM workspace_replicas WHERE id = $1"
-            await until(lambda: served.cloud.read().one(agreed, (line.replica_id,)) == (1,))
+            await until(lambda: drive(served.db.read().one(agreed, (line.replica_id,))) == (1,))
             [found] = (await ada.get(f"/v1/workspaces/{line.workspace_id}/replicas"))["replicas"]
             assert (found["agreed_root"], found["state"]) == (line.head.root, "waiting")
             seen = (await ada.get(f"/v1/workspaces/{line.workspace_id}"))["workspace"]["last_seen_at"]

@@ -152,10 +152,10 @@ def test_many_works_share_a_transaction(tmp_path: Path) -> None:
 def test_a_full_disk_fails_every_work_of_the_batch_and_the_next_succeeds(db: Database) -> None:
     pages = db.write_now(lambda tx: tx.one("PRAGMA page_count"))
     assert pages
-    db.write_now(lambda tx: tx.execute(f"PRAGMA max_page_count = {pages[0] + 2}") and None)
+    db.write_now(lambda tx: list(tx.execute(f"PRAGMA max_page_count = {pages[0] + 2}")))
     with pytest.raises(NoSpace):
         db.write_now(lambda tx: keep(tx, "x" * 100_000))
-    db.write_now(lambda tx: tx.execute("PRAGMA max_page_count = 1000000") and None)
+    db.write_now(lambda tx: list(tx.execute("PRAGMA max_page_count = 1000000")))
     db.write_now(lambda tx: keep(tx, "small"))
     assert texts(db) == ["small"]
 
