@@ -47,7 +47,7 @@ hooks: setup
 
 # After a change of the dependencies in pyproject.toml. No address of a registry may stand in the result (tests/house).
 lock:
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	$(BIN)/uv pip compile pyproject.toml --group dev --extra scale --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --quiet -o requirements-dev.txt
 
 clean:
