@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cloud.database import Database, Reader, Reading, Work
-from cloud.events import Hub
+from cloud.hub import Hub
 from cloud.objects import Objects
 from cloud.records.moments import text_of
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from cloud.database import Params, Reading, Row, Tx, Work, drive
-from cloud.database.schema import begin_epoch, renew_epoch, sqlite_component
+from cloud.database.schema import begin_epoch, renew_epoch, tables
 from store import database as engine
 from store.blobs import BLOBS
 from store.database import array_of
@@ -66,7 +66,7 @@ class EmbeddedDatabase:
     def open(cls, data: Path) -> EmbeddedDatabase:
         """The file in a data folder, created and migrated if need be. Raises NewerStore, StoreDamaged, Unwritable, Busy."""
         path = data / FILE
-        database = cls(engine.Database.open(path, (BLOBS, sqlite_component())))
+        database = cls(engine.Database.open(path, (BLOBS, tables())))
         database.write_now(lambda tx: _note_file(tx, str(path.stat().st_ino)))
         return database
 

@@ -13,7 +13,8 @@ from typing import Any, Final, TypeVar
 import asyncpg
 
 from cloud.database import Params, Reading, Row, Tx, Work
-from cloud.database.schema import begin_epoch, in_postgres_words, migrations, renew_epoch
+from cloud.database.schema import begin_epoch, bytes_tables, in_postgres_words, renew_epoch, tables
+from store.database import Component
 from store.errors import Busy, Conflicting, FastestError, NewerStore, NoSpace, StoreDamaged, Unwritable
 
 T = TypeVar("T")
@@ -138,29 +139,33 @@ class PostgresDatabase:
 
     async def _migrate(self) -> None:
         """Each in its transaction; one process at a time."""
-        known = migrations()
         async with self._pool.acquire() as connection:
             await connection.execute("SELECT pg_advisory_lock($1)", _MIGRATION_LOCK)
             try:
                 await connection.execute(_FIRST)
-                version = await connection.fetchval("SELECT version FROM schema_versions WHERE component = 'cloud'") or 0
-                if version > len(known):
-                    raise NewerStore(
-                        f"the database was written by a newer Fastest: its tables are at {version}, this one knows {len(known)}",
-                        "Update Fastest; nothing was changed.",
-                    )
-                for migration in known[version:]:
-                    async with connection.transaction():
-                        await connection.execute(in_postgres_words(migration.sql))
-                        await connection.execute(
-                            "INSERT INTO schema_versions VALUES ('cloud', $1)"
-                            " ON CONFLICT (component) DO UPDATE SET version = excluded.version",
-                            migration.number,
-                        )
+                for component in (tables(), bytes_tables()):
+                    await _upgrade(connection, component)
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
                 raise _translated(error) from error
             finally:
                 await connection.execute("SELECT pg_advisory_unlock($1)", _MIGRATION_LOCK)
+
+
+async def _upgrade(connection: asyncpg.pool.PoolConnectionProxy[Any], component: Component) -> None:
+    version = await connection.fetchval("SELECT version FROM schema_versions WHERE component = $1", component.name) or 0
+    known = len(component.migrations)
+    if version > known:
+        raise NewerStore(
+            f"the database was written by a newer Fastest: its {component.name} are at {version}, this one knows {known}",
+            "Update Fastest; nothing was changed.",
+        )
+    for migration in component.migrations[version:]:
+        async with connection.transaction():
+            await connection.execute(in_postgres_words(migration.sql))
+            await connection.execute(
+                "INSERT INTO schema_versions VALUES ($1, $2) ON CONFLICT (component) DO UPDATE SET version = excluded.version",
+                component.name, migration.number,
+            )  # fmt: skip
 
 
 async def _note_cluster(tx: Tx) -> None:

@@ -27,15 +27,20 @@ _POSTGRES_WORDS: Final = (
 
 
 @cache
-def migrations() -> tuple[Migration, ...]:
-    """All of them, in SQLite's words."""
-    files = sorted(_FILES.glob("[0-9]*.sql"))
+def tables() -> Component:
+    """The data model and what mirrors need besides."""
+    return Component("cloud", _migrations(_FILES))
+
+
+@cache
+def bytes_tables() -> Component:
+    """Blobs and nodes, where the blob store's own file is not there for them."""
+    return Component("bytes", _migrations(_FILES / "bytes"))
+
+
+def _migrations(folder: Path) -> tuple[Migration, ...]:
+    files = sorted(folder.glob("[0-9]*.sql"))
     return tuple(Migration(int(file.name[:4]), file.read_text()) for file in files)
-
-
-def sqlite_component() -> Component:
-    """The tables as a component of the embedded file."""
-    return Component("cloud", migrations())
 
 
 def in_postgres_words(sql: str) -> str:

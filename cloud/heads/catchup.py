@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from cloud.context import Cloud
-from cloud.events import pack_message
+from cloud.hub import pack_message
 from cloud.records import conflicts, snapshots, workspaces
 from cloud.records.accounts import Account
 from cloud.records.moments import text_of

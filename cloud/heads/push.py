@@ -12,9 +12,9 @@ import msgspec
 
 from cloud.context import Cloud
 from cloud.database import Reader, Tx
-from cloud.events import pack_message
 from cloud.heads import checks
 from cloud.heads.body import Push
+from cloud.hub import Telling, pack_message
 from cloud.records import activity, blobs, projects, replicas, snapshots, workspaces
 from cloud.records.accounts import Account
 from cloud.records.workspaces import HeadMove
@@ -96,6 +96,7 @@ async def prepare(cloud: Cloud, account: Account, workspace_id: str, push: Push)
     workspace = await workspaces.get_workspace(reader, account.user_id, workspace_id)
     read = await cloud.objects.over_nodes(lambda nodes: _read(push, nodes))
     await cloud.reading(lambda reader: checks.check_blobs(reader, account.user_id, read.wanted, read.contents))
+    await cloud.objects.ready(read.contents)
     sent = [step.snapshot for step in header.steps if step.snapshot is not None]
     await checks.check_snapshots(reader, workspace, header.steps)
     newest = await checks.newest_snapshot(reader, workspace.current_snapshot_id, sent)
@@ -125,9 +126,7 @@ async def keep(cloud: Cloud, account: Account, prepared: Prepared, header: PushH
     if settled is prepared.head:
         sender = await replicas.machine_of(cloud.read(), header.replica_id)
         machines = await replicas.machines_of(cloud.read(), settled.workspace_id)
-        cloud.hub.tell(
-            account.user_id, lambda machine_id: prepared.lean_message if machine_id == sender else prepared.full_message, machines
-        )  # fmt: skip
+        await cloud.hub.tell(account.user_id, Telling(prepared.full_message, machines, sender or "", prepared.lean_message))
     return settled
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cloud.context import Cloud
 from cloud.database import Tx
-from cloud.events import pack_message
+from cloud.hub import Telling, pack_message
 from cloud.records import projects, replicas, workspaces
 from cloud.records.accounts import Account
 from cloud.records.workspaces import HeadMove
@@ -23,8 +23,8 @@ async def switch_root(cloud: Cloud, account: Account, workspace_id: str, root: s
         raise settled
     head, has_moved = settled
     if has_moved:
-        message = pack_message(EventHeader("version", head), [], [])
-        cloud.hub.tell(account.user_id, lambda _: message, await replicas.machines_of(cloud.read(), workspace_id))
+        message = pack_message(EventHeader("version", head))
+        await cloud.hub.tell(account.user_id, Telling(message, await replicas.machines_of(cloud.read(), workspace_id)))
     return head, has_moved
 
 

@@ -20,6 +20,10 @@ T = TypeVar("T")
 class Objects(Protocol):
     """All bytes of all users. Every digest is checked before it is kept and after it is read (B2)."""
 
+    async def ready(self, contents: Mapping[Digest, bytes]) -> None:
+        """Before the transaction that `put`s these: bring to its place what is too large to go through one."""
+        ...
+
     async def put(self, tx: Tx, contents: Mapping[Digest, bytes], nodes: Mapping[Digest, bytes]) -> None:
         """Keep small blobs and nodes in the caller's transaction. Raises BlobDamaged."""
         ...

@@ -31,6 +31,9 @@ class EmbeddedObjects:
         self.store = BlobStore(database.raw, data / "blobs")
         self._pool = pool
 
+    async def ready(self, contents: Mapping[Digest, bytes]) -> None:
+        """Nothing: the transaction has room."""
+
     async def put(self, tx: Tx, contents: Mapping[Digest, bytes], nodes: Mapping[Digest, bytes]) -> None:
         """In the file's own transaction."""
         if not isinstance(tx, EmbeddedTx):

@@ -116,10 +116,10 @@ async def list_replicas(reader: Reader, workspace_id: str) -> list[WireReplica]:
     return [WireReplica(*row) for row in rows]
 
 
-async def machines_of(reader: Reader, workspace_id: str) -> set[str]:
+async def machines_of(reader: Reader, workspace_id: str) -> frozenset[str]:
     """The machines that hold a replica of a workspace."""
     rows = await reader.rows("SELECT machine_id FROM workspace_replicas WHERE workspace_id = $1 AND removed_at IS NULL", (workspace_id,))
-    return {row[0] for row in rows}
+    return frozenset(row[0] for row in rows)
 
 
 async def machine_of(reader: Reader, replica_id: str) -> str | None:

@@ -23,7 +23,7 @@ async def sign_out(request: web.Request) -> web.Response:
     """Revoke the session this request came with."""
     cloud, account = cloud_of(request), account_of(request)
     await cloud.write(lambda tx: remove_session(tx, account.user_id, account.session_id))
-    cloud.hub.end_session(account.session_id)
+    await cloud.hub.end_session(account.session_id)
     return answer({"success": True})
 
 

@@ -6,8 +6,8 @@ import msgspec
 from aiohttp import web
 
 from cloud.database import Reader, Tx
-from cloud.events import pack_message
 from cloud.heads.catchup import DAY_MS, RESOLVED_DAYS
+from cloud.hub import Telling, pack_message
 from cloud.records import activity, blobs, conflicts, replicas, workspaces
 from cloud.records.moments import text_of
 from cloud.routes.envelope import account_of, answer, checked_id, cloud_of, named_id, read_json
@@ -48,8 +48,8 @@ async def put_conflicts(request: web.Request) -> web.Response:
     changed = await cloud.write(work)
     if changed:
         head = await workspaces.get_head(cloud.read(), account.user_id, workspace_id)
-        message = pack_message(EventHeader("conflicts", head, conflicts=changed), [], [])
-        cloud.hub.tell(account.user_id, lambda _: message, await replicas.machines_of(cloud.read(), workspace_id))
+        message = pack_message(EventHeader("conflicts", head, conflicts=changed))
+        await cloud.hub.tell(account.user_id, Telling(message, await replicas.machines_of(cloud.read(), workspace_id)))
     return answer({"changed": [conflict.id for conflict in changed]})
 
 

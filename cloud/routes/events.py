@@ -10,7 +10,7 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from cloud.context import Cloud
 from cloud.database import Tx
-from cloud.events import Listener
+from cloud.hub.local import Listener
 from cloud.records import replicas, workspaces
 from cloud.records.accounts import Account, is_live
 from cloud.routes.envelope import account_of, cloud_of
@@ -31,15 +31,15 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
     listener = Listener(account.user_id, account.session_id, machine_id)
     socket = web.WebSocketResponse(heartbeat=HEARTBEAT_SECONDS, max_msg_size=MAX_BEAT_BYTES, compress=False)
     # Before the handshake is answered: what happens after it is heard, so whoever asks for the head then misses nothing.
-    cloud.hub.join(listener)
+    await cloud.hub.join(listener)
     try:
         await socket.prepare(request)
         await _seen(cloud, account, machine_id, Beat())
-        tell_machines(cloud, account.user_id)
+        await tell_machines(cloud, account.user_id)
         await _serve(cloud, account, listener, socket)
     finally:
-        cloud.hub.leave(listener)
-        tell_machines(cloud, account.user_id)
+        await cloud.hub.leave(listener)
+        await tell_machines(cloud, account.user_id)
     return socket
 
 
@@ -54,6 +54,7 @@ async def _serve(cloud: Cloud, account: Account, listener: Listener, socket: web
             if not await is_live(cloud.read(), account.session_id, cloud.now()):
                 break
             await _seen(cloud, account, listener.machine_id, beat)
+            await cloud.hub.seen(listener)
     finally:
         listener.end()
         await sending

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from cloud.context import Cloud
 from cloud.database import Tx
-from cloud.events import pack_message
+from cloud.hub import Telling, pack_message
 from cloud.records import activity, replicas, workspaces
 from cloud.records.moments import text_of
 from cloud.records.replicas import Machine
@@ -19,10 +19,10 @@ MAX_LINE = 200
 MAX_LOCAL_PATH = 4096
 
 
-def tell_machines(cloud: Cloud, user_id: str) -> None:
+async def tell_machines(cloud: Cloud, user_id: str) -> None:
     """Say that the list of machines is another one now."""
-    message = pack_message(EventHeader("machines"), [], [])
-    cloud.hub.tell(user_id, lambda _: message)
+    message = pack_message(EventHeader("machines"))
+    await cloud.hub.tell(user_id, Telling(message))
 
 
 async def put_machine(request: web.Request) -> web.Response:
@@ -34,8 +34,8 @@ async def put_machine(request: web.Request) -> web.Response:
     if len(machine.platform) > MAX_LINE or len(machine.version) > MAX_LINE:
         raise TooLarge(f"a platform or version of over {MAX_LINE} characters")
     is_new = await cloud.write(lambda tx: replicas.put_machine(tx, account.user_id, machine, cloud.now()))
-    tell_machines(cloud, account.user_id)
-    shown = shown_machine(cloud, account.user_id, await replicas.get_machine(cloud.read(), account.user_id, machine.id), [])
+    await tell_machines(cloud, account.user_id)
+    shown = await shown_machine(cloud, account.user_id, await replicas.get_machine(cloud.read(), account.user_id, machine.id), [])
     return answer({"machine": shown, "created": is_new}, 201 if is_new else 200)
 
 
@@ -43,13 +43,13 @@ async def list_machines(request: web.Request) -> web.Response:
     """One's own machines, with what they hold and whether they are there."""
     cloud, account = cloud_of(request), account_of(request)
     found = await replicas.list_machines(cloud.read(), account.user_id)
-    return answer({"machines": [shown_machine(cloud, account.user_id, machine, held) for machine, held in found]})
+    return answer({"machines": [await shown_machine(cloud, account.user_id, machine, held) for machine, held in found]})
 
 
-def shown_machine(cloud: Cloud, user_id: str, machine: Machine, held: list[str]) -> WireMachine:
+async def shown_machine(cloud: Cloud, user_id: str, machine: Machine, held: list[str]) -> WireMachine:
     """A machine is online while it listens, and for a minute after its last beat."""
     recently = machine.last_seen_at is not None and machine.last_seen_at > text_of(max(0, cloud.now_ms() - ONLINE_MS))
-    online = recently or machine.id in cloud.hub.online(user_id)
+    online = recently or machine.id in await cloud.hub.online(user_id)
     return WireMachine(machine.id, machine.name, machine.platform, machine.last_seen_at, online, held)
 
 
@@ -70,7 +70,7 @@ async def put_replica(request: web.Request) -> web.Response:
         return is_new
 
     is_new = await cloud.write(work)
-    tell_machines(cloud, account.user_id)
+    await tell_machines(cloud, account.user_id)
     found = next(each for each in await replicas.list_replicas(cloud.read(), workspace_id) if each.id == replica.id)
     return answer({"replica": found, "created": is_new}, 201 if is_new else 200)
 
@@ -93,7 +93,7 @@ async def remove_replica(request: web.Request) -> web.Response:
         await activity.add_activity(tx, cloud.now_ms(), workspace.project_id, "replica.detached", "cli", workspace_id=workspace.id)
 
     await cloud.write(work)
-    tell_machines(cloud, account.user_id)
+    await tell_machines(cloud, account.user_id)
     return answer({"success": True})
 
 

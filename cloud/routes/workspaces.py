@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 from aiohttp import web
 
-from cloud.events import pack_message
 from cloud.heads import fork
 from cloud.heads.body import checked_actor
 from cloud.heads.fork import Made
+from cloud.hub import Telling, pack_message
 from cloud.records import projects, replicas, workspaces
 from cloud.records.workspaces import Workspace
 from cloud.routes.envelope import account_of, answer, checked_id, checked_name, cloud_of, named_id, read_json
@@ -37,9 +37,9 @@ async def create_workspace(request: web.Request) -> web.Response:
     made: Made = await cloud.write(lambda tx: fork.make_workspace(tx, cloud, account, project_id, workspace_id, asked))
     if made.source is not None and made.snapshot is not None:
         # The forked head moved by its snapshot alone: the same root, no delta.
-        message = pack_message(EventHeader("version", made.source, made.source.root, snapshots=[made.snapshot]), [], [])
+        message = pack_message(EventHeader("version", made.source, made.source.root, snapshots=[made.snapshot]))
         machines = await replicas.machines_of(cloud.read(), made.source.workspace_id)
-        cloud.hub.tell(account.user_id, lambda _: message, machines)
+        await cloud.hub.tell(account.user_id, Telling(message, machines))
     return answer({"workspace": shown_workspace(made.workspace, cloud.epoch), "created": made.is_new}, 201 if made.is_new else 200)
 
 

@@ -76,7 +76,9 @@ class BlobStore:
         Raises FileMoved when it has fewer than `size` bytes, TooLarge beyond some 60 GB, Unwritable, NoSpace.
         """
         with self.bulk() as bulk, FileIO(fd, closefd=False) as file:
-            return chunks.add_file(self._catalog, bulk, file, size)
+            recipe = chunks.cut_file(file, size, self._catalog.known_blobs, bulk.add)
+            bulk.add_recipe(recipe)
+            return recipe.digest
 
     def put_recipe(self, recipe: Recipe) -> None:
         """Keep the recipe of a chunked blob whose chunks are here. Raises BlobMissing, BlobDamaged when they do not make the whole."""

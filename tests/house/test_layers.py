@@ -29,6 +29,8 @@ DOORS = {
     "aiohttp": ["daemon/api/*", "daemon/remote/*", "cloud/*"],
     "apsw": ["store/database.py"],
     "asyncpg": ["cloud/database/postgres.py"],
+    "obstore": ["cloud/objects/bucket.py"],
+    "redis": ["cloud/hub/redis.py"],
     "click": ["daemon/cli/*"],
     "keyring": ["daemon/login.py"],
     "msgspec": ["store/*", "sync/*", "daemon/*", "cloud/*"],

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+from moto.server import ThreadedMotoServer
 
 from tests.waiting import wait_until
 
@@ -40,14 +46,18 @@ class Postgres:
     def kill(self) -> None:
         """As when its machine dies."""
         if self._process is not None:
-            self._process.kill()
+            # Its children too: they hold its memory, and nobody else may start while they do.
+            family = [psutil.Process(self._process.pid), *psutil.Process(self._process.pid).children(recursive=True)]
+            for each in family:
+                each.kill()
             self._process.wait(30)
+            psutil.wait_procs(family, 30)
             self._process = None
 
     def stop(self) -> None:
-        """Fast, without waiting for its clients."""
+        """At once: nobody will read its files again."""
         if self._process is not None:
-            self._process.send_signal(2)
+            self._process.send_signal(signal.SIGQUIT)
             self._process.wait(30)
             self._process = None
 
@@ -80,10 +90,77 @@ def postgres_server() -> Iterator[Postgres]:
             server.stop()
 
 
+class RedisServer:
+    """One of its own, on a socket; nothing is kept on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._socket = folder / "redis.sock"
+        self.url = f"unix://{self._socket}"
+        self.start()
+
+    def start(self) -> None:
+        """Until it answers."""
+        flags = ["--port", "0", "--unixsocket", str(self._socket), "--save", "", "--appendonly", "no", "--dir", str(self._socket.parent)]
+        self._process = subprocess.Popen([_binary("redis-server"), *flags], stdout=subprocess.DEVNULL)
+        wait_until(self._answers, 30, "Redis answers")
+
+    def kill(self) -> None:
+        """As when its machine dies."""
+        self._process.kill()
+        self._process.wait(30)
+        self._socket.unlink(missing_ok=True)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            try:
+                client.connect(str(self._socket))
+                client.sendall(b"PING\r\n")
+                return client.recv(16).startswith(b"+PONG")
+            except OSError:
+                return False
+
+
+@contextmanager
+def redis_server() -> Iterator[RedisServer]:
+    """One for as long as it is needed."""
+    with tempfile.TemporaryDirectory(prefix="fst-redis-", dir="/tmp") as folder:
+        server = RedisServer(Path(folder))
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+class S3Server:
+    """Something that speaks S3 on loopback, in this process."""
+
+    def __init__(self) -> None:
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        self._server.start()
+        self._host, self._port = self._server.get_host_and_port()
+        self.environment = {
+            "AWS_ENDPOINT_URL": f"http://{self._host}:{self._port}", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "us-east-1", "AWS_ALLOW_HTTP": "true", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false",
+        }  # fmt: skip
+
+    def new_bucket(self) -> str:
+        """The address of a new, empty one."""
+        name = f"fastest{next(_numbers)}"
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=10)
+        connection.request("PUT", f"/{name}")
+        assert connection.getresponse().status == 200
+        connection.close()
+        return f"s3://{name}/kept"
+
+    def stop(self) -> None:
+        """No more answers."""
+        self._server.stop()
+
+
 def _binary(name: str) -> str:
-    """Debian keeps them off the PATH, by version."""
+    """Debian keeps PostgreSQL's off the PATH, by version."""
     found = shutil.which(name) or next(iter(sorted(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), reverse=True)), None)
     if found is None:
-        subprocess.run(["apt-get", "install", "-y", "-q", "postgresql"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["apt-get", "install", "-y", "-q", "postgresql", "redis-server"], check=True, stdout=subprocess.DEVNULL)
         return _binary(name)
     return found

@@ -274,6 +274,7 @@ async def test_exists_takes_a_hundred_and_says_so(tmp_path: Path) -> None:
         assert (await ada.ask("POST", "/v1/blobs/exists", {"hashes": ["x"]})).code == "VALIDATION_ERROR"
 
 
+@pytest.mark.embedded
 @in_loop
 async def test_an_answer_that_fails_half_way_is_cut(tmp_path: Path) -> None:
     """The second batch holds a blob that rotted: the client must not take the first for the whole."""
@@ -291,6 +292,7 @@ async def test_an_answer_that_fails_half_way_is_cut(tmp_path: Path) -> None:
         assert (first.status, first.code) == (500, "INTERNAL_ERROR")
 
 
+@pytest.mark.embedded
 @in_loop
 async def test_small_blobs_move_out_of_the_database_and_stay_readable(tmp_path: Path) -> None:
     async with serving(tmp_path / "cloud") as served:

@@ -11,7 +11,6 @@ import msgspec
 import pytest
 import zstandard
 
-from cloud.app import opened
 from cloud.database import Tx, drive
 from cloud.records import accounts, projects, workspaces
 from cloud.records.snapshots import parents_first
@@ -20,7 +19,7 @@ from store.blobs.frames import encode_frame
 from store.errors import NotFound, VersionMoved
 from store.types import DIR, Digest, File, Link, digest_of
 from sync.core.wire import MAX_SECTION_BYTES, PROTOCOL, Head, PushHeader, PushStep, Section, WireSnapshot, WireWorkspace, pack_section
-from tests.clouds import EMPTY, Edits, Line, Reply, Served, in_loop, next_message, push_body, serving
+from tests.clouds import EMPTY, Edits, Line, Reply, Served, in_loop, next_message, opened, push_body, serving
 
 replace = msgspec.structs.replace
 

@@ -6,14 +6,14 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from cloud.app import opened, wall_ms
+from cloud.app import wall_ms
 from cloud.database import drive
 from cloud.database.embedded import EmbeddedDatabase
 from cloud.database.schema import epoch_of
 from cloud.fsck import find_problems
 from cloud.objects.embedded import EmbeddedObjects
 from store.types import digest_of
-from tests.clouds import in_loop, serving
+from tests.clouds import in_loop, opened, serving
 
 
 def epoch_at(folder: Path) -> str:

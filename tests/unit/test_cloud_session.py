@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from cloud.app import opened, wall_ms
+from cloud.app import wall_ms
 from cloud.database import drive
 from cloud.database.embedded import EmbeddedDatabase
 from cloud.records.accounts import Account
 from cloud.session import DAY_MS, SESSION_DAYS, sign_in, who_is
 from store.errors import InvalidValue, NotSignedIn
-from tests.clouds import Served, in_loop, serving
+from tests.clouds import Served, in_loop, opened, serving
 
 NOW = 1_800_000_000_000
 
@@ -72,7 +72,7 @@ def test_only_the_very_token_is_accepted(tmp_path: Path) -> None:
 
 
 async def first_user(served: Served) -> str:
-    return sign(served.db, "ada@example.org", wall_ms())
+    return served.write(lambda tx: sign_in(tx, "ada@example.org", wall_ms()))
 
 
 @in_loop

@@ -1,19 +1,12 @@
-"""Who listens, and what they are told: messages to the open WebSockets of a user, with a written bound for each.
-
-A listener that does not keep up is cut off, not waited for and never skipped over: it connects again and catches up by asking,
-so that what it hears never has a gap it does not know of.
-"""
+"""The listeners of one server process, each with a written bound for what waits for it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
-import msgspec
-
-from sync.core.wire import EventHeader, Section, pack_section
+from cloud.hub import Telling
 
 MAX_WAITING_MESSAGES: Final = 1024
 MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
@@ -60,54 +53,67 @@ class Listener:
         return message
 
 
-class Hub:
-    """All listeners, by user. Used by the event loop's thread only."""
+class LocalHub:
+    """`cloud.hub.Hub` for one process. Used by the event loop's thread only."""
 
     def __init__(self) -> None:
         self._listeners: dict[str, set[Listener]] = {}
 
-    def join(self, listener: Listener) -> None:
+    async def join(self, listener: Listener) -> None:
         """Begin to hear."""
-        self._listeners.setdefault(listener.user_id, set()).add(listener)
+        self.add(listener)
 
-    def leave(self, listener: Listener) -> None:
+    async def leave(self, listener: Listener) -> None:
         """Hear no more."""
+        self.remove(listener)
+
+    def add(self, listener: Listener) -> bool:
+        """True for the first of its user."""
+        listeners = self._listeners.setdefault(listener.user_id, set())
+        listeners.add(listener)
+        return len(listeners) == 1
+
+    def remove(self, listener: Listener) -> bool:
+        """True for the last of its user."""
         left = self._listeners.get(listener.user_id, set())
         left.discard(listener)
         if not left:
             self._listeners.pop(listener.user_id, None)
+        return not left
 
-    def online(self, user_id: str) -> set[str]:
+    async def seen(self, listener: Listener) -> None:
+        """Nothing: an open listener is there."""
+
+    async def online(self, user_id: str) -> set[str]:
         """The machines that listen right now."""
         return {listener.machine_id for listener in self._listeners.get(user_id, ()) if listener.machine_id}
 
-    def has_listeners(self, user_id: str) -> bool:
-        """Somebody would hear a message."""
-        return user_id in self._listeners
+    async def tell(self, user_id: str, telling: Telling) -> None:
+        """To each listener of a user that it is for."""
+        self.tell_now(user_id, telling)
 
-    def tell(self, user_id: str, message_for: Callable[[str], bytes], machines: Collection[str] | None = None) -> None:
-        """Queue for each listener of a user what `message_for(its machine)` gives; with `machines`, machines besides those hear nothing."""
+    def tell_now(self, user_id: str, telling: Telling) -> None:
+        """`tell`, for whoever cannot wait."""
         for listener in self._listeners.get(user_id, ()):
-            if machines is None or not listener.machine_id or listener.machine_id in machines:
-                listener.put(message_for(listener.machine_id))
+            if telling.machines is None or not listener.machine_id or listener.machine_id in telling.machines:
+                listener.put(telling.lean if listener.machine_id and listener.machine_id == telling.sender else telling.full)
 
-    def end_session(self, session_id: str) -> None:
+    async def end_session(self, session_id: str) -> None:
         """Cut off whoever listens with a revoked session."""
+        self.end_session_now(session_id)
+
+    def end_session_now(self, session_id: str) -> None:
+        """`end_session`, for whoever cannot wait."""
         for listeners in self._listeners.values():
             for listener in listeners:
                 if listener.session_id == session_id:
                     listener.end()
 
     def end_all(self) -> None:
-        """Cut everybody off: the cloud is going down."""
+        """Cut everybody off: the process is going down, or has missed something."""
         for listeners in self._listeners.values():
             for listener in listeners:
                 listener.end()
 
-
-def pack_message(header: EventHeader, deltas: Iterable[bytes], frames: Iterable[bytes]) -> bytes:
-    """An event message: header, deltas, frames, as sections."""
-    parts = [pack_section(Section.HEADER, msgspec.json.encode(header))]
-    parts += [pack_section(Section.DELTA, delta) for delta in deltas]
-    parts += [pack_section(Section.FRAME, frame) for frame in frames]
-    return b"".join(parts)
+    async def close(self) -> None:
+        """Nothing to let go."""
