@@ -33,6 +33,8 @@ from sync.core.wire import (
     pack_delta,
 )
 
+BRIEF_BYTES = 16 * 1024
+"""A push of so few bytes is judged at once, without a thread."""
 EVENT_CHANGES = 4_096
 """A delta of several steps is joined for the event only up to so many changes; beyond, listeners ask."""
 
@@ -94,8 +96,12 @@ async def prepare(cloud: Cloud, account: Account, workspace_id: str, push: Push)
     """Check everything but the version. Raises InvalidValue, HashMismatch, BlobsMissing, TooLarge."""
     header, reader = push.header, cloud.read()
     workspace = await workspaces.get_workspace(reader, account.user_id, workspace_id)
-    read = await cloud.objects.over_nodes(lambda nodes: _read(push, nodes))
-    await cloud.reading(lambda reader: checks.check_blobs(reader, account.user_id, read.wanted, read.contents))
+    is_brief = sum(map(len, push.deltas)) + sum(map(len, push.frames)) <= BRIEF_BYTES
+    read = await cloud.objects.over_nodes(lambda nodes: _read(push, nodes), brief=is_brief)
+    if is_brief:
+        await checks.check_blobs(reader, account.user_id, read.wanted, read.contents)
+    else:
+        await cloud.reading(lambda reader: checks.check_blobs(reader, account.user_id, read.wanted, read.contents))
     await cloud.objects.ready(read.contents)
     sent = [step.snapshot for step in header.steps if step.snapshot is not None]
     await checks.check_snapshots(reader, workspace, header.steps)

@@ -52,8 +52,8 @@ class Objects(Protocol):
         """Encoded nodes. Raises BlobMissing, BlobDamaged."""
         ...
 
-    async def over_nodes(self, work: Callable[[NodeSource], T]) -> T:
-        """Run `work` over all nodes in a thread. It may run more than once: it touches nothing besides."""
+    async def over_nodes(self, work: Callable[[NodeSource], T], *, brief: bool = False) -> T:
+        """Run `work` over all nodes, in a thread unless it is brief. It may run more than once: it touches nothing besides."""
         ...
 
     async def lacking(self, digests: Sequence[Digest]) -> set[Digest]:

@@ -152,8 +152,8 @@ class RemoteObjects:
         """From the database, those kept in memory too."""
         return await self._nodes.load(digests)
 
-    async def over_nodes(self, work: Callable[[NodeSource], T]) -> T:
-        """The thread asks the loop for what is not in memory."""
+    async def over_nodes(self, work: Callable[[NodeSource], T], *, brief: bool = False) -> T:
+        """Brief or not, the thread asks the loop for what is not in memory."""
         source = self._nodes.source(asyncio.get_running_loop())
         return await self._compute(lambda: work(source))
 

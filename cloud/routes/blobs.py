@@ -44,7 +44,7 @@ async def take_batch(request: web.Request) -> web.Response:
     group_bytes = kept = 0
     ahead: asyncio.Future[int] | None = None
     try:
-        async for kind, payload in read_sections(request.content):
+        async for kind, payload in read_sections(request):
             if kind is not Section.FRAME:
                 raise InvalidValue(f"a {kind.name} section where only frames are expected")
             group.append(payload)

@@ -18,7 +18,7 @@ from cloud.records.accounts import Account
 from cloud.session import who_is
 from store.errors import Corrupt, FastestError, InvalidJson, InvalidReply, InvalidValue, TimedOut, Transient
 from store.types import parse_ulid
-from sync.core.wire import MISSING_DIGESTS, ErrorBody, Section, parse_section_head, wire_code
+from sync.core.wire import MISSING_DIGESTS, ErrorBody, Section, parse_section_head, split_sections, wire_code
 
 log = logging.getLogger(f"fastest.{__name__}")
 T = TypeVar("T")
@@ -33,6 +33,7 @@ MAX_NAME: Final = 200
 READ_SECONDS: Final = 60
 """A client that sends nothing for so long is given up."""
 PIECE_BYTES: Final = 256 * 1024
+SMALL_BODY_BYTES: Final = 256 * 1024
 RETRY_SECONDS: Final = 2
 SECTION_HEAD_BYTES: Final = 5
 CUT: Final = (ClientError, ConnectionError, HttpProcessingError, web.RequestPayloadError)
@@ -129,8 +130,17 @@ async def read_body(request: web.Request) -> bytes:
         raise InvalidValue("the connection was cut") from error
 
 
-async def read_sections(body: StreamReader) -> AsyncIterator[tuple[Section, bytes]]:
+async def read_sections(request: web.Request) -> AsyncIterator[tuple[Section, bytes]]:
     """The sections of a body until its end. Raises InvalidValue for what is no section or was cut short, TooLarge, TimedOut."""
+    body = request.content
+    if request.content_length is not None and request.content_length <= SMALL_BODY_BYTES:
+        # Waiting piece by piece would cost more than the bytes.
+        try:
+            for section in split_sections(await read_body(request)):
+                yield section
+        except InvalidReply as error:
+            raise InvalidValue(error.message) from error
+        return
     while head := await _read(body, SECTION_HEAD_BYTES, may_end=True):
         try:
             kind, length = parse_section_head(head)
