@@ -117,8 +117,8 @@ async def _wait_on_machine(daemon: Daemon, supervisor: Supervisor, name: str, de
     while remote is not None:
         machines = {machine.id: machine.name for machine in await remote.machines()}
         for row in await remote.replicas(supervisor.workspace_id):
-            there = name in (row["machine_id"], machines.get(row["machine_id"])) and row["id"] != supervisor.replica_id
-            if there and row["agreed_version"] >= version:
+            there = name in (row.machine_id, machines.get(row.machine_id)) and row.id != supervisor.replica_id
+            if there and row.agreed_version is not None and row.agreed_version >= version:
                 return
         left = _left(deadline)
         if left == 0.0:
