@@ -26,15 +26,15 @@ FEW_RAW_BYTES: Final = 8 * 1024 * 1024
 """Of those, expanded."""
 
 
-async def fetch_blobs(remote: Remote, blobs: BlobStore, sizes: Mapping[Digest, int], progress: Progress) -> None:
+async def fetch_blobs(remote: Remote, blobs: BlobStore, sizes: Mapping[Digest, int | None], progress: Progress) -> None:
     """Bring every blob of these that is not here; durable on return. Raises InvalidReply when the cloud gives anything else.
 
-    Counted in bytes of content; those of a file's chunks that are here already count as fetched.
+    Counted in bytes of content; those of a file's chunks that are here already count as fetched. None: nobody knows the size.
     """
     wanted = await asyncio.to_thread(_lacking_in_order, blobs, sizes)
     if not wanted:
         return
-    total_bytes = sum(sizes[digest] for digest in wanted)
+    total_bytes = sum(sizes[digest] or 0 for digest in wanted)
     progress.begin(Phase.FETCHING, total_bytes)
     expected = {digest: sizes[digest] for digest in wanted}
     if len(wanted) <= FEW_BLOBS and total_bytes <= FEW_RAW_BYTES and await _fetch_few(remote, blobs, expected):
@@ -55,7 +55,7 @@ async def fetch_blobs(remote: Remote, blobs: BlobStore, sizes: Mapping[Digest, i
 class _Expected:
     """What was asked for, with sizes: each may come once, and nothing else. So what is held is never more than what was asked for."""
 
-    def __init__(self, sizes: Mapping[Digest, int]) -> None:
+    def __init__(self, sizes: Mapping[Digest, int | None]) -> None:
         self._left = dict(sizes)
 
     def admit(self, frame: bytes) -> None:
@@ -64,7 +64,7 @@ class _Expected:
         if not items:
             raise InvalidReply("the cloud sent a frame of nothing")
         for digest, size in items:
-            if self._left.pop(digest, None) != size:
+            if digest not in self._left or self._left.pop(digest) not in (size, None):
                 raise InvalidReply(f"the cloud sent {digest.hex()} of {size} bytes, which is not what it was asked for")
 
     def end(self) -> None:
@@ -73,7 +73,7 @@ class _Expected:
             raise InvalidReply(f"the cloud did not give {len(self._left)} blobs, the first is {min(self._left).hex()}")
 
 
-async def _fetch_few(remote: Remote, blobs: BlobStore, sizes: Mapping[Digest, int]) -> bool:
+async def _fetch_few(remote: Remote, blobs: BlobStore, sizes: Mapping[Digest, int | None]) -> bool:
     """A few small blobs go inline, with one transaction and no segment. False: they are more than that."""
     expected, frames = _Expected(sizes), []
     async for frame in remote.fetch(list(sizes)):
@@ -92,7 +92,7 @@ def _put_inline(blobs: BlobStore, frames: list[bytes]) -> None:
     blobs.db.write_now(lambda tx: blobs.put_inline(tx, contents))
 
 
-async def _fetch_frames(remote: Remote, blobs: BlobStore, sizes: Mapping[Digest, int], progress: Progress) -> list[Recipe]:
+async def _fetch_frames(remote: Remote, blobs: BlobStore, sizes: Mapping[Digest, int | None], progress: Progress) -> list[Recipe]:
     recipes: list[Recipe] = []
     if not sizes:
         return recipes
