@@ -15,6 +15,7 @@ from typing import Final
 from daemon.agenda import OWED_SECONDS, RETRY_MAX_SECONDS, Agenda
 from daemon.lookout import Lookout
 from daemon.remote import CloudRemote
+from daemon.remote.inbox import Inbox
 from daemon.remote.messages import Incoming
 from store.errors import Broken, Busy, Corrupt, FastestError, NoSpace, RootLost, Stale, TimedOut, Transient, VersionMoved
 from store.types import RelPath, show_path, spot_of
@@ -31,7 +32,6 @@ log = logging.getLogger(f"fastest.{__name__}")
 
 STALE_TRIES: Final = 8
 BROKEN_MAX_SECONDS: Final = 60.0
-INCOMING_BOUND: Final = 64
 GLANCE_SECONDS: Final = 2.0
 PASSING: Final = frozenset({NoSpace.code, Busy.code})
 HALTING: Final = frozenset({Signal.REFUSED, Signal.CORRUPT})
@@ -52,7 +52,7 @@ class Supervisor:
         self._tell_others = tell
         self._standing = Standing()
         self._agenda = Agenda()
-        self._incoming: list[Incoming] = []
+        self._incoming = Inbox()
         self._remote: CloudRemote | None = None
         self._registered = False
         self._failures = 0
@@ -153,11 +153,8 @@ class Supervisor:
 
     def hear(self, incoming: Incoming) -> None:
         """A message of the cloud for this workspace."""
-        if len(self._incoming) >= INCOMING_BOUND:
-            self._incoming.clear()
+        if not self._incoming.put(incoming):
             self._agenda.behind = True
-        else:
-            self._incoming.append(incoming)
         self._wake.set()
 
     def poke(self, *, rescan: bool = False) -> None:
@@ -321,7 +318,7 @@ class Supervisor:
             await self._register(remote)
             self._registered = True
         while self._incoming or self._agenda.behind:
-            incoming = None if self._agenda.behind else self._incoming.pop(0)
+            incoming = None if self._agenda.behind else self._incoming.take()
             try:
                 adopted = await self.engine.pull(remote, incoming, self._begin_applying)
             except FastestError:

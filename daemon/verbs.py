@@ -28,6 +28,8 @@ from sync.snapshot import last_snapshot, next_snapshot
 
 BOTH_SUFFIX: Final = b".ours"
 ACTOR: Final = "cli"
+MAX_DIGITS: Final = 19
+"""A sequence number has fewer."""
 
 
 class Author(msgspec.Struct, frozen=True):
@@ -61,7 +63,7 @@ def take_snapshot(replica: LocalReplica, message: str, author: Author, *, source
 def find_root(replica: LocalReplica, name: str) -> Digest:
     """A snapshot's id (or its beginning), or a sequence number of the local log -> the full root it names. Raises NotFound."""
     reader = replica.db.read()
-    if name.isdigit():
+    if name.isascii() and name.isdigit() and len(name) < MAX_DIGITS:
         for entry in history.list_log(reader, replica.id, newest=1_000_000):
             if entry.sequence == int(name):
                 return entry.full_root

@@ -19,6 +19,8 @@ RelPath = NewType("RelPath", bytes)
 """`/`-separated, relative, made only by `parse_path` (or taken from something that was)."""
 Heard = Callable[[int], object]
 """Is told, now and then during a long work, how much more of it is done."""
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes from outside: no such document, not UTF-8, or nested without end."""
 
 MAX_PATH_BYTES = 4096
 MAX_NAME_BYTES = 255

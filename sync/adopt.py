@@ -9,7 +9,6 @@ where it was: the steps that were done then read as agreement (P1) and the plan 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -17,19 +16,19 @@ import msgspec
 from store import conflicts, history, journal, snapshots, workspaces
 from store.conflicts import Conflict
 from store.database import Tx
-from store.errors import BrakeHeld, InvalidReply
+from store.errors import BrakeHeld
 from store.history import Act
 from store.journal import Pending
-from store.manifest import Draft, check_tree_after, edit_manifest, entry_of, find_entry, manifest_totals, record_of
+from store.manifest import edit_manifest, entry_of, find_entry, manifest_totals, record_of
 from store.snapshots import Snapshot
-from store.types import Digest, File, RelPath, digest_of, new_ulid, parse_digest
+from store.types import Digest, File, RelPath, digest_of, new_ulid
 from store.workspaces import Apart
 from sync.apply import Applied, apply_plan
 from sync.core.brake import Direction, Limits, count_losses, weigh
 from sync.core.merge import MAX_TEXT_BYTES, merge_text
 from sync.core.plan import Action, Clash, Plan, plan
-from sync.core.wire import Head, WireConflict, WireSnapshot
-from sync.ports import CatchUp
+from sync.core.wire import WireConflict, WireSnapshot
+from sync.incoming import Received
 from sync.progress import Phase
 from sync.replica import LocalReplica
 from sync.rules import carried_rules
@@ -40,17 +39,6 @@ SYNC_ACTOR: Final = "sync"
 RESCUED: Final = "rescued"
 
 
-class Received(msgspec.Struct, frozen=True):
-    """A head whose manifest is readable through `draft`; `contents` came along and is not kept yet."""
-
-    head: Head
-    root: Digest
-    draft: Draft
-    contents: dict[Digest, bytes]
-    snapshots: tuple[Snapshot, ...]
-    conflicts: tuple[Conflict, ...]
-
-
 class Adopted(msgspec.Struct, frozen=True):
     """What came of it: `stale` paths mean that the folder must be looked at again before the plan is made anew."""
 
@@ -58,29 +46,6 @@ class Adopted(msgspec.Struct, frozen=True):
     clashes: int
     stale: tuple[RelPath, ...]
     problems: dict[RelPath, str]
-
-
-def receive(replica: LocalReplica, incoming: CatchUp, contents: dict[Digest, bytes]) -> Received | None:
-    """The head's manifest from its delta, checked. None when the delta does not start at what is agreed here: fetch the nodes."""
-    if incoming.head is None or incoming.delta is None or incoming.parent_root != replica.row.agreed_root:
-        return None
-    draft = replica.draft()
-    delta = incoming.delta
-    if any(former[0] >= later[0] for former, later in pairwise(delta)):
-        raise InvalidReply("the cloud sent a delta that is not in order")
-    root = edit_manifest(replica.row.agreed_root, delta, draft)
-    if root.hex() != incoming.head.root:
-        raise InvalidReply("the cloud sent a delta that does not lead to its head")
-    check_tree_after(root, delta, draft)
-    return received_of(replica, incoming, root, draft, contents)
-
-
-def received_of(replica: LocalReplica, incoming: CatchUp, root: Digest, draft: Draft, contents: dict[Digest, bytes]) -> Received:
-    """The same once the manifest is known to be readable through `draft`."""
-    if incoming.head is None or parse_digest(incoming.head.root) != root:
-        raise InvalidReply("the cloud's answer names another root than its head")
-    known, records = learned_of(replica, incoming)
-    return Received(incoming.head, root, draft, contents, tuple(known), tuple(records))
 
 
 def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apart], limits: Limits, boot_id: str) -> Adopted:
@@ -264,12 +229,6 @@ def pinned_sizes(conflict: Conflict) -> dict[Digest, int]:
     return {entry.digest: entry.size for entry in entries if isinstance(entry, File)}
 
 
-def learned_of(replica: LocalReplica, incoming: CatchUp) -> tuple[list[Snapshot], list[Conflict]]:
-    """The snapshots and conflict records of a message, checked."""
-    known = [_snapshot_of(wire) for wire in incoming.snapshots]
-    return known, [_conflict_of(wire) for wire in incoming.conflicts if wire.workspace_id == replica.row.workspace_id]
-
-
 def _joiner(replica: LocalReplica, made: dict[Digest, bytes]) -> Callable[[File | None, File, File], File | None]:
     read = _content_reader(replica, made)
 
@@ -310,26 +269,9 @@ def wire_conflict(conflict: Conflict) -> WireConflict:
     )  # fmt: skip
 
 
-def _conflict_of(wire: WireConflict) -> Conflict:
-    path = RelPath(entry_of(wire.record)[0])
-    return Conflict(
-        wire.id, wire.workspace_id, path, wire.kind, wire.base, wire.ours, wire.theirs, wire.state, wire.created_ms, wire.resolution,
-        wire.resolved_ms,
-    )  # fmt: skip
-
-
 def wire_snapshot(snapshot: Snapshot) -> WireSnapshot:
     """A snapshot as it travels."""
     return WireSnapshot(
         snapshot.id, snapshot.project_id, snapshot.workspace_id, snapshot.manifest_hash.hex(), list(snapshot.parents), snapshot.source,
         snapshot.message, snapshot.author_name, snapshot.author_email, snapshot.agent, snapshot.created_ms,
     )  # fmt: skip
-
-
-def _snapshot_of(wire: WireSnapshot) -> Snapshot:
-    snapshot = Snapshot(
-        wire.id, wire.project_id, wire.workspace_id, parse_digest(wire.manifest_hash), tuple(wire.parents), wire.source, wire.message,
-        wire.author_name, wire.author_email, wire.agent, wire.created_ms,
-    )  # fmt: skip
-    snapshots.check_snapshot(snapshot)
-    return snapshot

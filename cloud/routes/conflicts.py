@@ -10,13 +10,10 @@ from cloud.heads.catchup import DAY_MS, RESOLVED_DAYS
 from cloud.hub import Telling, pack_message
 from cloud.records import activity, blobs, conflicts, replicas, workspaces
 from cloud.records.moments import text_of
-from cloud.routes.envelope import account_of, answer, checked_id, cloud_of, named_id, read_json
+from cloud.routes.envelope import account_of, answer, cloud_of, named_id, read_json
 from store.errors import BlobsMissing, InvalidManifest, InvalidValue, TooLarge
-from store.manifest import entry_of
-from store.types import Digest, File, parse_path
-from sync.core.wire import MAX_CONFLICTS, EventHeader, WireConflict
-
-MAX_WORD = 100
+from store.types import Digest
+from sync.core.wire import MAX_CONFLICTS, EventHeader, WireConflict, check_conflict
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -63,27 +60,13 @@ async def list_conflicts(request: web.Request) -> web.Response:
 
 def _check(conflict: WireConflict, workspace_id: str) -> list[Digest]:
     """The blobs a record pins. Raises InvalidValue."""
-    checked_id(conflict.id)
     if conflict.workspace_id != workspace_id:
         raise InvalidValue("a conflict record of another workspace")
-    if len(conflict.kind) > MAX_WORD or len(conflict.state) > MAX_WORD or len(conflict.resolution or "") > MAX_WORD:
-        raise TooLarge(f"a word of over {MAX_WORD} characters in a conflict record")
-    if (conflict.state == "open") != (conflict.resolved_ms is None):
-        raise InvalidValue("a conflict is open, or it was resolved at some time")
     text_of(conflict.created_ms), text_of(conflict.resolved_ms or 0)
-    pinned: list[Digest] = []
     try:
-        path = parse_path(entry_of(conflict.record)[0])
-        for side in (conflict.base, conflict.ours, conflict.theirs):
-            if side is not None:
-                side_path, entry = entry_of(side)
-                if side_path != path:
-                    raise InvalidValue("the sides of a conflict have one path")
-                if isinstance(entry, File):
-                    pinned.append(entry.digest)
+        return [file.digest for file in check_conflict(conflict)[1]]
     except InvalidManifest as error:
         raise InvalidValue(error.message) from error
-    return pinned
 
 
 async def _check_owned(reader: Reader, user_id: str, wanted: set[Digest]) -> None:

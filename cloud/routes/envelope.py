@@ -17,7 +17,7 @@ from cloud.context import Cloud
 from cloud.records.accounts import Account
 from cloud.session import who_is
 from store.errors import Corrupt, FastestError, InvalidJson, InvalidReply, InvalidValue, TimedOut, Transient
-from store.types import parse_ulid
+from store.types import UNREADABLE, parse_ulid
 from sync.core.wire import MISSING_DIGESTS, ErrorBody, Section, parse_section_head, split_sections, wire_code
 
 log = logging.getLogger(f"fastest.{__name__}")
@@ -115,7 +115,7 @@ async def read_json(request: web.Request, shape: type[T]) -> T:
         return msgspec.json.decode(await read_body(request), type=shape)
     except msgspec.ValidationError as error:
         raise InvalidValue(f"the body is not what is expected: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise InvalidJson(f"the body is not JSON: {error}") from None
 
 

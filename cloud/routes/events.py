@@ -15,6 +15,7 @@ from cloud.records import replicas, workspaces
 from cloud.records.accounts import Account, is_live
 from cloud.routes.envelope import account_of, cloud_of
 from cloud.routes.replicas import tell_machines
+from store.types import UNREADABLE
 from sync.core.wire import HEARTBEAT_SECONDS, Beat
 
 MAX_BEAT_BYTES: Final = 256 * 1024
@@ -76,7 +77,7 @@ def _beat_in(message: WSMessage) -> Beat | None:
         return None
     try:
         beat = msgspec.json.decode(message.data, type=Beat)
-    except (msgspec.DecodeError, UnicodeEncodeError):
+    except (*UNREADABLE, UnicodeEncodeError):
         return None
     listed = max(len(beat.workspaces), len(beat.replicas))
     return beat if beat.type == "beat" and listed <= MAX_LISTED else None

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from daemon.api.progress import progress_document
-from daemon.api.shapes import asked_path, path_bytes, path_document, read_body
+from daemon.api.shapes import Seconds, asked_path, path_bytes, path_document, read_body
 from store import conflicts, snapshots, workspaces
 from store.errors import Busy, InvalidValue, Offline, Stale, TimedOut, Unwritable
 from store.manifest import manifest_totals
@@ -91,7 +91,7 @@ class WaitBody(msgspec.Struct):
     path_b64: str | None = None
     for_: str = msgspec.field(name="for", default="settled")
     machine: str | None = None
-    timeout_s: float | None = None
+    timeout_s: Seconds | None = None
 
 
 async def wait_for_state(daemon: Daemon, request: web.Request) -> Any:
@@ -117,8 +117,8 @@ async def _wait_on_machine(daemon: Daemon, supervisor: Supervisor, name: str, de
     while remote is not None:
         machines = {machine.id: machine.name for machine in await remote.machines()}
         for row in await remote.replicas(supervisor.workspace_id):
-            there = name in (row["machine_id"], machines.get(row["machine_id"])) and row["id"] != supervisor.replica_id
-            if there and row["agreed_version"] >= version:
+            there = name in (row.machine_id, machines.get(row.machine_id)) and row.id != supervisor.replica_id
+            if there and row.agreed_version is not None and row.agreed_version >= version:
                 return
         left = _left(deadline)
         if left == 0.0:

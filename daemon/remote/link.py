@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from daemon.remote import CloudRemote
 from daemon.remote.messages import Incoming
-from store.errors import Corrupt, NotSignedIn, Refused, Transient
+from store.errors import Corrupt, FastestError, NotSignedIn
 from sync.core.wire import Beat, BeatReplica
 
 log = logging.getLogger(f"fastest.{__name__}")
@@ -134,9 +134,11 @@ class CloudLink:
             self.state, self.message = "signed-out", error.message
             self._session = None
             log.warning("sign-in refused")
-        except (Transient, Refused, Corrupt) as error:
+        except FastestError as error:
             self.message = error.message
             log.info("cloud not reached", extra={"reason": error.code})
+            # One that talks nonsense is asked ever less often, however readily it lets itself be connected to.
+            was_connected = was_connected and not isinstance(error, Corrupt)
         return was_connected
 
     def _beat(self) -> Beat:

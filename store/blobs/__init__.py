@@ -105,6 +105,10 @@ class BlobStore:
         """Bytes of a blob. Raises BlobMissing."""
         return self._reader.place(digest).size
 
+    def sizes(self, digests: Iterable[Digest]) -> dict[Digest, int]:
+        """Bytes of those of these blobs that are here."""
+        return {digest: place.size for digest, place in self._catalog.places(digests).items()}
+
     def recipe(self, digest: Digest) -> Recipe | None:
         """How a chunked blob is put together, None for one in one piece. Raises BlobMissing, BlobDamaged."""
         return self._reader.recipe(digest)
