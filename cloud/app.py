@@ -15,16 +15,18 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from cloud.accounts.session import sign_in
 from cloud.config import Settings, parse_arguments
 from cloud.context import Cloud
 from cloud.database.schema import epoch_of, renew_epoch
 from cloud.drain import Drain, counted
-from cloud.fsck import find_problems
+from cloud.operate.fsck import find_problems
+from cloud.operate.upkeep import keep_up
 from cloud.parts import Parts, lock_data, opened
-from cloud.routes import accounts, blobs, conflicts, events, projects, replicas, snapshots, versions, workspaces
+from cloud.routes import blobs, events
 from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, wrap
-from cloud.session import sign_in
-from cloud.upkeep import keep_up
+from cloud.routes.people import accounts
+from cloud.routes.work import conflicts, projects, replicas, snapshots, versions, workspaces
 from store.errors import FastestError, Unwritable
 
 log = logging.getLogger(f"fastest.{__name__}")

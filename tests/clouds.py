@@ -14,13 +14,13 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from cloud.accounts.session import sign_in
 from cloud.app import ROOMS, build, over, wall_ms
 from cloud.config import Settings
 from cloud.context import Cloud
 from cloud.database import Work
 from cloud.database.embedded import EmbeddedDatabase
 from cloud.parts import opened as opened_parts
-from cloud.session import sign_in
 from store.blobs.frames import decode_frame, encode_frame
 from store.manifest import EMPTY_ROOT, Draft, MemoryNodes, edit_manifest
 from store.snapshots import make_snapshot

@@ -6,9 +6,9 @@ from itertools import islice
 
 from cloud.context import Cloud
 from cloud.hub import pack_message
-from cloud.records import conflicts, snapshots, workspaces
-from cloud.records.accounts import Account
 from cloud.records.moments import text_of
+from cloud.records.people.accounts import Account
+from cloud.records.work import conflicts, snapshots, workspaces
 from store.manifest import EMPTY_ROOT, NodeSource, diff_manifests
 from store.types import Digest, parse_digest
 from sync.core.wire import MAX_STEP_CHANGES, Delta, EventHeader, pack_delta

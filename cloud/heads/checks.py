@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from cloud.database import Reader
-from cloud.records import blobs, snapshots
-from cloud.records.workspaces import Workspace
+from cloud.records import blobs
+from cloud.records.work import snapshots
+from cloud.records.work.workspaces import Workspace
 from store.blobs import CHUNKED_MIN
 from store.blobs.frames import decode_frame, is_recipe
 from store.errors import BlobDamaged, BlobsMissing, HashMismatch, InvalidManifest, InvalidReply, InvalidValue, TooLarge

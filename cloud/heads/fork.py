@@ -6,9 +6,9 @@ import msgspec
 
 from cloud.context import Cloud
 from cloud.database import Tx
-from cloud.records import activity, projects, replicas, snapshots, workspaces
-from cloud.records.accounts import Account
-from cloud.records.workspaces import HeadMove, Workspace
+from cloud.records.people.accounts import Account
+from cloud.records.work import activity, projects, replicas, snapshots, workspaces
+from cloud.records.work.workspaces import HeadMove, Workspace
 from store.errors import Conflicting, InvalidValue, NotFound
 from store.manifest import EMPTY_ROOT
 from store.snapshots import make_snapshot, time_after

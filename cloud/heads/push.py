@@ -15,9 +15,10 @@ from cloud.database import Reader, Tx
 from cloud.heads import checks
 from cloud.heads.body import Push
 from cloud.hub import Telling, pack_message
-from cloud.records import activity, blobs, projects, replicas, snapshots, workspaces
-from cloud.records.accounts import Account
-from cloud.records.workspaces import HeadMove
+from cloud.records import blobs
+from cloud.records.people.accounts import Account
+from cloud.records.work import activity, projects, replicas, snapshots, workspaces
+from cloud.records.work.workspaces import HeadMove
 from store.blobs.frames import encode_frame
 from store.errors import EpochChanged, NotFound, VersionMoved
 from store.manifest import Draft, NodeSource, diff_manifests

@@ -5,9 +5,9 @@ from __future__ import annotations
 from cloud.context import Cloud
 from cloud.database import Tx
 from cloud.hub import Telling, pack_message
-from cloud.records import projects, replicas, workspaces
-from cloud.records.accounts import Account
-from cloud.records.workspaces import HeadMove
+from cloud.records.people.accounts import Account
+from cloud.records.work import projects, replicas, workspaces
+from cloud.records.work.workspaces import HeadMove
 from store.errors import InvalidValue, VersionMoved
 from store.manifest import EMPTY_ROOT
 from sync.core.wire import EventHeader, Head

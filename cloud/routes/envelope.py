@@ -13,9 +13,9 @@ import msgspec
 from aiohttp import ClientError, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from cloud.accounts.session import who_is
 from cloud.context import Cloud
-from cloud.records.accounts import Account
-from cloud.session import who_is
+from cloud.records.people.accounts import Account
 from store.errors import Corrupt, FastestError, InvalidJson, InvalidReply, InvalidValue, TimedOut, Transient
 from store.types import UNREADABLE, parse_ulid
 from sync.core.wire import MISSING_DIGESTS, ErrorBody, Section, parse_section_head, split_sections, wire_code

@@ -11,10 +11,10 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from cloud.context import Cloud
 from cloud.database import Tx
 from cloud.hub.local import Listener
-from cloud.records import replicas, workspaces
-from cloud.records.accounts import Account, is_live
+from cloud.records.people.accounts import Account, is_live
+from cloud.records.work import replicas, workspaces
 from cloud.routes.envelope import account_of, cloud_of
-from cloud.routes.replicas import tell_machines
+from cloud.routes.work.replicas import tell_machines
 from store.types import UNREADABLE
 from sync.core.wire import HEARTBEAT_SECONDS, Beat
 

@@ -14,8 +14,10 @@ from cloud.database import KEYS_AT_ONCE, Database, Tx, Work
 from cloud.database.embedded import EmbeddedDatabase
 from cloud.database.postgres import PostgresDatabase
 from cloud.database.schema import epoch_of, renew_epoch, tables
-from cloud.records import accounts, activity, blobs, projects, workspaces
-from cloud.records.workspaces import HeadMove, Workspace
+from cloud.records import blobs
+from cloud.records.people import accounts
+from cloud.records.work import activity, projects, workspaces
+from cloud.records.work.workspaces import HeadMove, Workspace
 from store.errors import Busy, Conflicting, NewerStore, Unwritable, VersionMoved
 from store.types import digest_of
 from sync.core.wire import Head

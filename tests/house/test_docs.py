@@ -47,7 +47,7 @@ def test_every_route_of_the_cloud_is_in_wire_and_no_other() -> None:
 
 
 def cloud_routes() -> set[tuple[str, str]]:
-    rooms = [importlib.import_module(f"cloud.routes.{room.name}") for room in pkgutil.iter_modules(routes.__path__)]
+    rooms = [importlib.import_module(room.name) for room in pkgutil.walk_packages(routes.__path__, "cloud.routes.")]
     return {(route.method, route.path) for room in rooms for route in getattr(room, "ROUTES", ())}
 
 

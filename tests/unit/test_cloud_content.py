@@ -12,7 +12,7 @@ import pytest
 
 from cloud.content import LEAST_CHUNK_BYTES
 from cloud.objects.embedded import INLINE_BYTES, EmbeddedObjects
-from cloud.upkeep import look_after
+from cloud.operate.upkeep import look_after
 from store.blobs import CHUNKED_MIN, Recipe
 from store.blobs.frames import decode_recipe, encode_frame, encode_recipe, is_recipe
 from store.manifest import EMPTY_NODE, EMPTY_ROOT, node_digests

@@ -12,9 +12,10 @@ import pytest
 import zstandard
 
 from cloud.database import Tx, drive
-from cloud.records import accounts, projects, workspaces
-from cloud.records.snapshots import parents_first
-from cloud.records.workspaces import HeadMove, Workspace, advance_head
+from cloud.records.people import accounts
+from cloud.records.work import projects, workspaces
+from cloud.records.work.snapshots import parents_first
+from cloud.records.work.workspaces import HeadMove, Workspace, advance_head
 from store.blobs.frames import encode_frame
 from store.errors import NotFound, VersionMoved
 from store.types import DIR, Digest, File, Link, digest_of

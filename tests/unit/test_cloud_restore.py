@@ -10,8 +10,8 @@ from cloud.app import wall_ms
 from cloud.database import drive
 from cloud.database.embedded import EmbeddedDatabase
 from cloud.database.schema import epoch_of
-from cloud.fsck import find_problems
 from cloud.objects.embedded import EmbeddedObjects
+from cloud.operate.fsck import find_problems
 from store.types import digest_of
 from tests.clouds import in_loop, opened, serving
 

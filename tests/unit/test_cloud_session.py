@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from cloud.accounts.session import DAY_MS, SESSION_DAYS, sign_in, who_is
 from cloud.app import wall_ms
 from cloud.database import drive
 from cloud.database.embedded import EmbeddedDatabase
-from cloud.records.accounts import Account
-from cloud.session import DAY_MS, SESSION_DAYS, sign_in, who_is
+from cloud.records.people.accounts import Account
 from store.errors import InvalidValue, NotSignedIn
 from tests.clouds import Served, in_loop, opened, serving
 

@@ -7,9 +7,9 @@ from aiohttp import web
 from cloud.context import Cloud
 from cloud.database import Tx
 from cloud.hub import Telling, pack_message
-from cloud.records import activity, replicas, workspaces
 from cloud.records.moments import text_of
-from cloud.records.replicas import Machine
+from cloud.records.work import activity, replicas, workspaces
+from cloud.records.work.replicas import Machine
 from cloud.routes.envelope import account_of, answer, checked_id, checked_name, cloud_of, named_id, read_json
 from store.errors import TooLarge
 from sync.core.wire import EventHeader, NewMachine, NewReplica, WireMachine

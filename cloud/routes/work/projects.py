@@ -6,10 +6,10 @@ from aiohttp import web
 
 from cloud.database import Tx
 from cloud.heads.body import checked_actor
-from cloud.records import activity, projects, snapshots, workspaces
-from cloud.records.projects import Project
+from cloud.records.work import activity, projects, snapshots, workspaces
+from cloud.records.work.projects import Project
 from cloud.routes.envelope import account_of, answer, asked_number, checked_id, checked_name, cloud_of, named_id, read_json
-from cloud.routes.workspaces import shown_workspace
+from cloud.routes.work.workspaces import shown_workspace
 from store.errors import Conflicting
 from store.types import new_ulid
 from sync.core.wire import NewProject

@@ -9,9 +9,9 @@ import secrets
 from typing import Final
 
 from cloud.database import Reader, Tx
-from cloud.records import accounts
-from cloud.records.accounts import Account
 from cloud.records.moments import text_of
+from cloud.records.people import accounts
+from cloud.records.people.accounts import Account
 from store.errors import InvalidValue, NotSignedIn
 from store.types import new_ulid
 

@@ -9,8 +9,8 @@ from cloud.heads import fork
 from cloud.heads.body import checked_actor
 from cloud.heads.fork import Made
 from cloud.hub import Telling, pack_message
-from cloud.records import projects, replicas, workspaces
-from cloud.records.workspaces import Workspace
+from cloud.records.work import projects, replicas, workspaces
+from cloud.records.work.workspaces import Workspace
 from cloud.routes.envelope import account_of, answer, checked_id, checked_name, cloud_of, named_id, read_json
 from store.errors import TooLarge
 from store.types import new_ulid

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from aiohttp import web
 
-from cloud.records import snapshots, workspaces
+from cloud.records.work import snapshots, workspaces
 from cloud.routes.envelope import account_of, answer, asked_number, cloud_of, named_id
 
 

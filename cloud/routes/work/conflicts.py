@@ -8,8 +8,9 @@ from aiohttp import web
 from cloud.database import Reader, Tx
 from cloud.heads.catchup import DAY_MS, RESOLVED_DAYS
 from cloud.hub import Telling, pack_message
-from cloud.records import activity, blobs, conflicts, replicas, workspaces
+from cloud.records import blobs
 from cloud.records.moments import text_of
+from cloud.records.work import activity, conflicts, replicas, workspaces
 from cloud.routes.envelope import account_of, answer, cloud_of, named_id, read_json
 from store.errors import BlobsMissing, InvalidManifest, InvalidValue, TooLarge
 from store.types import Digest

@@ -10,7 +10,7 @@ from aiohttp import web
 from cloud.heads import body, push
 from cloud.heads.catchup import catch_up
 from cloud.heads.switch import switch_root
-from cloud.records import workspaces
+from cloud.records.work import workspaces
 from cloud.routes.envelope import account_of, answer, asked_number, cloud_of, named_id, read_json, read_sections
 from store.manifest import EMPTY_ROOT
 from store.types import parse_digest

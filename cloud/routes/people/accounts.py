@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from cloud.records.accounts import remove_session
+from cloud.records.people.accounts import remove_session
 from cloud.routes.envelope import account_of, answer, cloud_of
 
 

@@ -7,7 +7,7 @@ import logging
 from typing import Final
 
 from cloud.context import Cloud
-from cloud.records.accounts import purge_sessions
+from cloud.records.people.accounts import purge_sessions
 from store.errors import FastestError
 
 log = logging.getLogger(f"fastest.{__name__}")
