@@ -9,7 +9,6 @@ one of the three texts has. What may be anything but lines of text does not join
 
 from __future__ import annotations
 
-import codecs
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -21,7 +20,7 @@ from sync.core.merge.lines import Hunk, diff_lines, split_lines
 
 MAX_TEXT_BYTES: Final = 4 * 1024 * 1024
 MAX_LINES: Final = 150_000
-WIDE_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+WIDE_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 """Text in units of two bytes (of four, too, in the little end): a byte that looks like a line end may be half a letter."""
 
 Texts = tuple[list[bytes], list[bytes], list[bytes]]
@@ -112,10 +111,7 @@ def find_stretches(texts: Texts) -> Iterator[Stretch]:
 
 def _are_replacements(hunks: list[Hunk]) -> bool:
     """True when each puts as many lines in the place of some, and none of them overlap: what stands where is beyond doubt."""
-    in_order = sorted(hunks)
-    if any(hunk.growth or hunk.old_start == hunk.old_end for hunk in hunks):
-        return False
-    return all(one.old_end <= other.old_start for one, other in pairwise(in_order))
+    return not any(hunk.growth for hunk in hunks) and all(one.old_end <= other.old_start for one, other in pairwise(sorted(hunks)))
 
 
 def _is_alone(hunk: Hunk, texts: Texts, known: tuple[frozenset[bytes], ...], side: int) -> bool:
