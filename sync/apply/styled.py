@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Container
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -65,18 +67,19 @@ def find_marked(replica: LocalReplica, read: Read) -> Callable[[File, File], boo
 
     Without it the text with the markers would be an edit of its own, and clash with what is in it.
     """
-    waiting: list[list[Conflict]] = []
+
+    @cache
+    def by_theirs() -> dict[Digest, list[Conflict]]:
+        found: dict[Digest, list[Conflict]] = defaultdict(list)
+        for record in conflicts.list_conflicts(replica.db.read(), replica.row.workspace_id):
+            theirs = None if record.theirs is None else entry_of(record.theirs)[1]
+            if isinstance(theirs, File):
+                found[theirs.digest].append(record)
+        return found
 
     def is_marked(local: File, remote: File) -> bool:
-        if not waiting:
-            waiting.append(conflicts.list_conflicts(replica.db.read(), replica.row.workspace_id))
-        for record in waiting[0]:
-            theirs = None if record.theirs is None else entry_of(record.theirs)[1]
-            if isinstance(theirs, File) and theirs.digest == remote.digest:
-                made = marked_of(record, read)
-                if made is not None and made.digest == local.digest:
-                    return True
-        return False
+        marked = (marked_of(record, read) for record in by_theirs().get(remote.digest, ()))
+        return any(made is not None and made.digest == local.digest for made in marked)
 
     return is_marked
 

@@ -252,6 +252,26 @@ def test_file_folder_and_link_at_one_name(make: Make, style: str, folder_first: 
         verbs.resolve(b.replica, several.records(), "edit", b"text")
 
 
+@pytest.mark.parametrize("folder_first", [True, False])
+@pytest.mark.parametrize("how", ["ours", "theirs"])
+def test_a_folder_keeps_its_name_when_resolved(make: Make, how: str, folder_first: bool) -> None:
+    """Ours may be the folder: to keep it is to do nothing. The file comes back beside it when it is the one that is chosen."""
+    several = Several(make, "record record")
+    several.begin({"other": "other\n"})
+    a, b = several.sides if folder_first else reversed(several.sides)
+    a.write("thing/inside", "in a folder\n")
+    b.write("thing", "a file\n")
+    b.look()
+    several.settle()
+    (record,) = several.records()
+    file_is = "ours" if folder_first else "theirs"
+    verbs.resolve(b.replica, [record], how, None)
+    several.settle()
+    beside = {f"thing.{file_is}": "a file\n"} if how == file_is else {}
+    assert several.tree == {"other": "other\n", "thing/inside": "in a folder\n", **beside}
+    assert not list(a.root.glob("thing.ours/")) and several.records() == []
+
+
 @pytest.mark.parametrize("style", ["record", "copy", "markers"])
 def test_the_same_made_by_all_is_no_conflict(make: Make, style: str) -> None:
     """C6: the same bytes; the executable bit is joined apart."""
