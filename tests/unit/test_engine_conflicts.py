@@ -252,6 +252,22 @@ def test_file_folder_and_link_at_one_name(make: Make, style: str, folder_first: 
         verbs.resolve(b.replica, several.records(), "edit", b"text")
 
 
+def test_markers_that_were_settled_by_hand_stay_settled(make: Make) -> None:
+    """Theirs is what the folder has: an edit on top of the markers is not taken back."""
+    several = Several(make, "markers markers")
+    several.begin({"notes.txt": "base\n"})
+    for number, side in enumerate(several.sides):
+        side.write("notes.txt", f"by {number}\n")
+        side.look()
+    several.settle()
+    assert "<<<<<<<" in several.tree["notes.txt"]
+    several.sides[0].write("notes.txt", "by 0 and 1\n")
+    several.settle()
+    verbs.resolve(several.sides[0].replica, several.records(), "theirs", None)
+    several.settle()
+    assert several.tree == {"notes.txt": "by 0 and 1\n"} and several.records() == []
+
+
 @pytest.mark.parametrize("folder_first", [True, False])
 @pytest.mark.parametrize("how", ["ours", "theirs"])
 def test_a_folder_keeps_its_name_when_resolved(make: Make, how: str, folder_first: bool) -> None:
@@ -383,6 +399,24 @@ def test_a_copy_goes_in_before_its_text_loses_its_place(make: Make, monkeypatch:
     b.restart()
     several.settle()
     assert sorted(several.tree.values()) == ["by a\n", "by b\n"] and len(several.records()) == 1
+
+
+@pytest.mark.parametrize("style", ["record", "copy", "markers"])
+def test_the_executable_bit_is_the_heads(make: Make, style: str) -> None:
+    """A script that clashes still runs, and its copy is as it was."""
+    several = Several(make, f"{style} {style}")
+    several.begin({"run.sh": "base\n"})
+    a, b = several.sides
+    a.write("run.sh", "by a\n")
+    (a.root / "run.sh").chmod(0o755)
+    a.sync()
+    b.write("run.sh", "by b\n")
+    b.look()
+    several.settle()
+    for side in several.sides:
+        runs = {file.name: bool(file.stat().st_mode & 0o100) for file in side.root.iterdir()}
+        assert runs.pop("run.sh") is True
+        assert set(runs.values()) <= {False}
 
 
 def test_a_copy_never_takes_a_name_that_is_in_use(make: Make) -> None:

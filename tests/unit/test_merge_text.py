@@ -56,6 +56,8 @@ def text(letters: str) -> bytes:
         ("ab", "Ab", "aA", None),
         ("abc", "cbc", "aBc", None),
         ("abc", "bac", "abC", None),
+        ("abxyz", "Qbxyza", "aBxyz", None),
+        ("abxyc", "cbxyc", "aBxy", None),
         ("abX", "Abaa", "aBX", None),
         # The end of the last line is a byte like any other.
         ("abc", "abc.", "Abc", "Abc."),
