@@ -269,7 +269,13 @@ JOINING = Suite(
         Mutant("L5", "a line that was there has come", JOIN, "known[0].isdisjoint(came) and ", ""),
         Mutant("L6", "a line that both wrote is one side's", JOIN, " and known[3 - side].isdisjoint(came)", ""),
         Mutant("L7", "touching replacements are told as theirs", JOIN, "hunk in mine, hunk in yours)", "False, True)"),
-        Mutant("L8", "hunks that touch do not hang together", JOIN, "side[0].old_start <= end:", "side[0].old_start < end:"),
+        Mutant(
+            "L8",
+            "hunks that touch do not hang together",
+            JOIN,
+            "side[0].old_start <= end:",
+            "(side[0].old_start < end or side[0].old_start == start):",
+        ),
         Mutant(
             "L9",
             "what both made alike clashes",
@@ -280,7 +286,7 @@ JOINING = Suite(
         Mutant("L10", "only the beginning is asked for a NUL", JOIN, 'b"\\0" not in data and', 'b"\\0" not in data[:8000] and'),
         Mutant("L11", "wide letters are lines of text", JOIN, " or data.startswith(WIDE_MARKS)", ""),
         Mutant("L12", "sliding costs nothing", LINES, "        self.budget.slides -= 1 + before", "        before -= 1 + before"),
-        Mutant("L13", "searching costs nothing", LINES, "budget.steps -= 1 + x - begun", "begun -= 1 + x - begun"),
+        Mutant("L13", "the search has a budget of its own", LINES, "kept_b, budget).run", "kept_b, Budget()).run"),
         Mutant(
             "L14",
             "each conflict is marked with a budget of its own",
