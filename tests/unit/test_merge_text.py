@@ -46,6 +46,7 @@ def text(letters: str) -> bytes:
         # But replacements that touch are joined where nothing else can be meant: line for line, and every line is its own.
         ("ab", "Ab", "aB", "AB"),
         ("abcde", "aBCde", "abcDe", "aBCDe"),
+        ("xcab", "xcAb", "qxcaB", "qxcAB"),
         ("abcde", "aBcDe", "abCdE", "aBCDE"),
         ("ab", "xyb", "aB", None),
         ("ab", "b", "aB", None),
