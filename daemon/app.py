@@ -46,6 +46,7 @@ from store.snapshots import SNAPSHOTS
 from store.types import File, RelPath, new_ulid, show_path
 from store.workspaces import WORKSPACES
 from sync.core.brake import Limits
+from sync.core.merge.style import Style
 from sync.core.secrets import CONTENT_BYTES, looks_secret
 from sync.core.settle import Pace
 from sync.engine import Engine, Policy
@@ -109,7 +110,7 @@ class Daemon:
 
     def start_replica(self, replica_id: str) -> Supervisor:
         """One more task: recover, watch, look, follow."""
-        replica = LocalReplica(self.db, self.blobs, self.clock, replica_id)
+        replica = LocalReplica(self.db, self.blobs, self.clock, replica_id, Style(self.settings.conflict_style))
         scanner = Scanner(replica.index, replica.ignore, self.blobs, time.time_ns, progress=replica.progress)
         git = GitFolder(replica.row.root, os.environ)
         engine = Engine(replica, scanner, git, self._policy, asyncio.to_thread)

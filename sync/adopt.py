@@ -24,6 +24,7 @@ from store.snapshots import Snapshot
 from store.types import Digest, File, RelPath, digest_of, new_ulid
 from store.workspaces import Apart
 from sync.apply import Applied, apply_plan
+from sync.apply.styled import find_marked, in_style
 from sync.core.brake import Direction, Limits, count_losses, weigh
 from sync.core.merge import MAX_TEXT_BYTES, merge_text
 from sync.core.plan import Action, Clash, Plan, plan
@@ -63,6 +64,7 @@ def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apa
         brake = weigh(losses, Direction.IN, before=before, after=after, limits=limits)
         if brake.holds:
             raise BrakeHeld(brake.sentence, "`fst approve` lets it in; until then nothing of it is applied.")
+    decided = in_style(replica, row.shared_root, received.draft, decided, apart, _content_reader(replica, made), made)
     steps = [step for step in decided.actions if step.path not in apart]
     records = new_records(replica, decided.clashes)
     _begin(replica, received, made, records, boot_id)
@@ -178,6 +180,7 @@ def restore(replica: LocalReplica, target: Digest, base: Digest, verb: str, acto
     before = replica.row.full_root
     made: dict[Digest, bytes] = {}
     decided = plan(base, before, target, draft, join=_joiner(replica, made), untracked=lambda path, entry: False)
+    decided = in_style(replica, before, draft, decided, (), _content_reader(replica, made), made)
     replica.db.write_now(lambda tx: replica.blobs.put_inline(tx, made.items()))
     applied = _carry_out(replica, decided.actions)
     done = sorted((step.path, step.become) for step in applied.done)
@@ -231,9 +234,12 @@ def pinned_sizes(conflict: Conflict) -> dict[Digest, int]:
 
 def _joiner(replica: LocalReplica, made: dict[Digest, bytes]) -> Callable[[File | None, File, File], File | None]:
     read = _content_reader(replica, made)
+    is_marked = find_marked(replica, read)
 
     def join(base: File | None, local: File, remote: File) -> File | None:
         """Lines joined, or None: no base, too large, not text, or an overlap."""
+        if is_marked(local, remote):
+            return local
         if base is None or max(base.size, local.size, remote.size) > MAX_TEXT_BYTES:
             return None
         merged = merge_text(read(base.digest), read(local.digest), read(remote.digest)).data

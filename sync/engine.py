@@ -31,7 +31,7 @@ from sync.ports import CatchUp, Git, Remote
 from sync.progress import Phase, Progress
 from sync.replica import LocalReplica
 from sync.scan import Scanner, ScanResult
-from sync.share import SECRET, Suspect, derive_shared
+from sync.share import SECRET, Suspect, derive_shared, list_tellable
 
 PUSH_TRIES: Final = 3
 ACTOR: Final = "watch"
@@ -191,7 +191,7 @@ class Engine:
         if outgoing is not None and not outgoing.is_whole:
             self.replica.db.write_now(partial(self._note_part, outgoing=outgoing))
         frames = list(self.replica.blobs.frames_for(list(outgoing.sizes))) if outgoing is not None and outgoing.inline else []
-        return Ready(outgoing, frames, conflicts.unsent_conflicts(self.replica.db.read(), self.replica.row.workspace_id))
+        return Ready(outgoing, frames, list_tellable(self.replica, self._policy().suspect))
 
     def _note_part(self, tx: Tx, outgoing: Outgoing) -> None:
         self.replica.blobs.put_nodes(tx, outgoing.nodes)

@@ -19,6 +19,7 @@ from store.index import StatIndex
 from store.manifest import EMPTY_ROOT, Draft, diff_manifests, edit_manifest
 from store.types import Change, Digest, Entry, RelPath, show_path
 from store.workspaces import Replica
+from sync.core.merge.style import Style
 from sync.ports import Clock
 from sync.progress import Phase, Progress
 from sync.rules import IgnoreSource
@@ -31,10 +32,11 @@ KNOWN_CHANGES: Final = 4_096
 class LocalReplica:
     """What every verb of the engine works on. Used by one thread at a time."""
 
-    def __init__(self, db: Database, blobs: BlobStore, clock: Clock, replica_id: str) -> None:
+    def __init__(self, db: Database, blobs: BlobStore, clock: Clock, replica_id: str, style: Style = Style.RECORD) -> None:
         self.db = db
         self.blobs = blobs
         self.clock = clock
+        self.style = style
         self.ignore = IgnoreSource()
         self.progress = Progress()
         self._known: tuple[tuple[Digest, Digest], list[Change]] = (EMPTY_ROOT, EMPTY_ROOT), []

@@ -10,9 +10,12 @@ from typing import Final
 
 import msgspec
 
-from store.manifest import Draft, edit_manifest, find_entry
+from store import conflicts
+from store.conflicts import Conflict
+from store.manifest import Draft, edit_manifest, entry_of, find_entry
 from store.types import Digest, Entry, File, RelPath
 from store.workspaces import Apart
+from sync.core.merge.style import named_after
 from sync.replica import LocalReplica
 
 SECRET: Final = "secret"
@@ -47,7 +50,7 @@ def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: 
     for change in replica.changes_between(row.shared_full, row.full_root, draft):
         reason = None
         if suspect is not None and isinstance(change.new, File):
-            reason = suspect(change.path, change.new)
+            reason = suspect(named_after(change.path), change.new)
             replica.progress.add()
         if reason is not None:
             put[change.path] = Apart(change.path, SECRET, reason)
@@ -59,6 +62,18 @@ def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: 
         return Shared(row.full_root, put, drop)
     root = edit_manifest(row.shared_root, sorted(edits.items()), draft)
     return Shared(root, put, drop)
+
+
+def list_tellable(replica: LocalReplica, suspect: Suspect | None) -> list[Conflict]:
+    """Conflict records that the cloud was not told yet, but for those with a text that looks like a secret."""
+    unsent = conflicts.unsent_conflicts(replica.db.read(), replica.row.workspace_id)
+    return [record for record in unsent if suspect is None or not _has_secret(replica, record, suspect)]
+
+
+def _has_secret(replica: LocalReplica, record: Conflict, suspect: Suspect) -> bool:
+    sides = [entry_of(side)[1] for side in (record.base, record.ours, record.theirs) if side is not None]
+    files = [entry for entry in sides if isinstance(entry, File) and replica.blobs.has(entry.digest)]
+    return any(suspect(named_after(record.path), file) is not None for file in files)
 
 
 def owe(paths: Mapping[RelPath, str]) -> dict[RelPath, Apart]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 HOUSE = Path(__file__).parents[1]
-PARTS = ("store", "sync", "tests", "pyproject.toml")
+PARTS = ("daemon", "store", "sync", "tests", "pyproject.toml")
 NO_SHRINKING = """
 from hypothesis import Phase
 settings.register_profile("mutants", settings.get_profile("fast"), phases=[Phase.explicit, Phase.generate], database=None)
@@ -251,7 +251,114 @@ JUDGEMENTS = Suite(
     ),
 )
 
-SUITES = (PLANNER, JUDGEMENTS)
+JOIN, LINES, MARKED = (f"sync/core/merge/{name}.py" for name in ("join", "lines", "marked"))
+
+JOINING = Suite(
+    ("tests/unit/test_merge_text.py", "tests/unit/test_merge_git.py", "tests/property/test_merge_laws.py"),
+    (
+        Mutant(
+            "L1",
+            "replacements that touch clash",
+            JOIN,
+            "        if mine and yours and _are_replacements",
+            "        if False and _are_replacements",
+        ),
+        Mutant("L2", "insertions and removals that touch join", JOIN, "not any(hunk.growth for hunk in hunks) and ", ""),
+        Mutant("L3", "replacements that overlap join", JOIN, "one.old_end <= other.old_start for", "True for"),
+        Mutant("L4", "a line that only moved has gone", JOIN, "    return known[side].isdisjoint(went) and ", "    return "),
+        Mutant("L5", "a line that was there has come", JOIN, "known[0].isdisjoint(came) and ", ""),
+        Mutant("L6", "a line that both wrote is one side's", JOIN, " and known[3 - side].isdisjoint(came)", ""),
+        Mutant("L7", "touching replacements are told as theirs", JOIN, "hunk in mine, hunk in yours)", "False, True)"),
+        Mutant(
+            "L8",
+            "hunks that touch do not hang together",
+            JOIN,
+            "side[0].old_start <= end:",
+            "(side[0].old_start < end or side[0].old_start == start):",
+        ),
+        Mutant(
+            "L9",
+            "what both made alike clashes",
+            JOIN,
+            "            yield Stretch(region, False, False)",
+            "            yield Stretch(region, True, True)",
+        ),
+        Mutant("L10", "only the beginning is asked for a NUL", JOIN, 'b"\\0" not in data and', 'b"\\0" not in data[:8000] and'),
+        Mutant("L11", "wide letters are lines of text", JOIN, " or data.startswith(WIDE_MARKS)", ""),
+        Mutant("L12", "sliding costs nothing", LINES, "        self.budget.slides -= 1 + before", "        before -= 1 + before"),
+        Mutant("L13", "the search has a budget of its own", LINES, "kept_b, budget).run", "kept_b, Budget()).run"),
+        Mutant(
+            "L14",
+            "each conflict is marked with a budget of its own",
+            MARKED,
+            "_narrow(region, texts, budget)",
+            "_narrow(region, texts, Budget())",
+        ),
+        Mutant(
+            "L15",
+            "the shift of a side is forgotten",
+            JOIN,
+            "start + shift_theirs, end + shift_theirs)\n        yield",
+            "start, end)\n        yield",
+        ),
+        Mutant(
+            "L16", "what is between two conflicts is doubled", JOIN, "        at = region.base_end\n", "        at = region.base_start\n"
+        ),
+    ),
+)
+
+STYLE, STYLED, SHARE, VERBS, ADOPT = (
+    "sync/core/merge/style.py",
+    "sync/apply/styled.py",
+    "sync/share.py",
+    "daemon/verbs.py",
+    "sync/adopt.py",
+)
+
+STYLES = Suite(
+    ("tests/unit/test_merge_style.py", "tests/unit/test_engine_conflicts.py", "tests/property/test_conflict_histories.py"),
+    (
+        Mutant("Y1", "a copy's name is chance", STYLE, ".hex()[:TAG_DIGITS]\n", ".hex()[:9] + str(id(object()))[-3:]\n"),
+        Mutant("Y2", "copies go in last", STYLED, "actions=(*copies, *decided.actions)", "actions=(*decided.actions, *copies)"),
+        Mutant("Y3", "a copy takes a name that only the disk knows", STYLE, "if there is None and is_free(path):", "if there is None:"),
+        Mutant("Y4", "a copy that is there is made again", STYLE, "            if there == lost:\n", "            if False:\n"),
+        Mutant(
+            "Y5", "a copy takes a name that is carried", STYLE, "if there is None and is_free(path):", "if is_free(path) or there != lost:"
+        ),
+        Mutant("Y6", "two clashes take one name", STYLE, "made[path].become if path in made else entry_at(path)", "entry_at(path)"),
+        Mutant("Y7", "a folder has a copy, a file none", STYLE, "lost = theirs if isinstance(ours, Dir) else ours", "lost = ours"),
+        Mutant("Y8", "letters are cut in two", STYLE, "name[size] & 0xC0 == 0x80", "False"),
+        Mutant("Y9", "markers stand among markers", STYLE, " or _MARK.search(ours) or _MARK.search(theirs):", ":"),
+        Mutant("Y10", "control characters are text", STYLE, "if not is_text(data) or _CONTROL.search(data):", "if not is_text(data):"),
+        Mutant("Y11", "any bytes are text", STYLE, '        data.decode("utf-8")\n', '        data.decode("latin-1")\n'),
+        Mutant("Y12", "a text with markers is an edit of its own", ADOPT, "        if is_marked(local, remote):\n", "        if False:\n"),
+        Mutant("Y13", "an undo has no style", ADOPT, "    decided = in_style(replica, before,", "    in_style(replica, before,"),
+        Mutant("Y14", "a plan that is made again records again", ADOPT, "if (record.path, record.ours, record.theirs) not in known]", "]"),
+        Mutant("Y15", "theirs keeps the markers", VERBS, "if marked is not None and marked == now else {}", "if False else {}"),
+        Mutant(
+            "Y16", "theirs takes an edit back", VERBS, "if marked is not None and marked == now else {}", "if marked is not None else {}"
+        ),
+        Mutant("Y17", "both make a second copy", VERBS, "if lost is None or any(", "if lost is None or False and any("),
+        Mutant(
+            "Y18",
+            "the edited text takes a folder's name",
+            VERBS,
+            '        if how == "edit":\n            raise',
+            "        if False:\n            raise",
+        ),
+        Mutant("Y19", "the record of a secret is told", SHARE, "if suspect is None or not _has_secret(", "if True or not _has_secret("),
+        Mutant(
+            "Y20",
+            "the copy of a secret is none",
+            SHARE,
+            "suspect(named_after(change.path), change.new)",
+            "suspect(change.path, change.new)",
+        ),
+        Mutant("Y21", "markers take the executable bit", STYLED, "len(text), theirs.executable)", "len(text))"),
+    ),
+)
+
+SUITES = (PLANNER, JUDGEMENTS, JOINING, STYLES)
 
 
 def main(names: list[str]) -> int:

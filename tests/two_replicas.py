@@ -193,6 +193,7 @@ class Seat:
         self.db.write_now(lambda tx: workspaces.add_replica(tx, row))
         self.replica = LocalReplica(self.db, self.blobs, self.clock, row.id)
         self.replica.progress = self.progress = NotedProgress()
+        self.folder = folder
         # A clock far ahead: no file is too young to be trusted, so one look is enough.
         self.bounds = bounds
         self.engine = self.new_engine()
@@ -200,6 +201,17 @@ class Seat:
     def new_engine(self) -> Engine:
         scanner = Scanner(self.replica.index, self.replica.ignore, self.blobs, lambda: 1 << 62, progress=self.progress)
         return Engine(self.replica, scanner, NoGit(), lambda: self.policy, _call, self.bounds)
+
+    def restart(self) -> None:
+        """As after a crash: everything in memory is gone, and what a start does is done."""
+        style = self.replica.style
+        self.close()
+        self.db = Database.open(self.folder / "store.db", COMPONENTS, threaded=False)
+        self.blobs = BlobStore(self.db, self.folder / "segments")
+        self.replica = LocalReplica(self.db, self.blobs, self.clock, self.replica.id, style)
+        self.replica.progress = self.progress = NotedProgress()
+        self.engine = self.new_engine()
+        run(self.engine.recover())
 
     def write(self, path: str, text: str) -> None:
         file = self.root / path
