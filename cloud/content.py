@@ -38,7 +38,8 @@ def missing(cloud: Cloud, user_id: str, digests: Sequence[Digest]) -> list[bool]
     if found:
         at, before = cloud.now(), text_of(max(0, cloud.now_ms() - TOUCH_MS))
         cloud.db.write_now(lambda tx: blobs.touch_owned(tx, user_id, found, at, before))
-    return [digest not in found for digest in digests]
+    lost = cloud.blobs.lacking(found)  # owned, and forgotten since because it was damaged
+    return [digest not in found or digest in lost for digest in digests]
 
 
 def take_frames(cloud: Cloud, user_id: str, frames: Sequence[bytes]) -> int:

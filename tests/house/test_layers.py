@@ -26,7 +26,7 @@ PURE = {
 }
 DOORS = {
     "aiohttp": ["daemon/api/*", "daemon/remote/*", "cloud/*"],
-    "apsw": ["store/database.py"],
+    "apsw": ["store/database/*"],
     "click": ["daemon/cli/*"],
     "keyring": ["daemon/login.py"],
     "msgspec": ["store/*", "sync/*", "daemon/*", "cloud/*"],
