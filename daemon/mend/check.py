@@ -10,9 +10,9 @@ import msgspec
 
 from daemon.mend.kept import Trace, kept_roots, root_names, trace, where_named
 from daemon.mend.reach import check_cloud
-from daemon.mend.repair import renew_bases, repair_contents, repair_manifests, wake
+from daemon.mend.repair import check_index, renew_bases, repair_contents, repair_manifests, wake
 from store.blobs import Problem
-from store.errors import FastestError, StoreDamaged
+from store.errors import Corrupt, FastestError, StoreDamaged
 from store.types import Digest, show_path
 from sync.progress import Phase, Progress
 
@@ -97,6 +97,7 @@ async def _check_content(daemon: Daemon, body: FsckBody, found: list[Problem], p
             report.problems.append(f"the cloud could not be asked for what is not here: {error.message}")
             lacking = await asyncio.to_thread(daemon.blobs.lacking, lacking)
         report.repaired += before - len(lacking)
+    report.problems += await _check_indexes(daemon, repair=body.repair)
     report.blobs = len(traced.wanted)
     report.problems += await asyncio.to_thread(_name, daemon, traced, lacking)
     if body.cloud:
@@ -106,6 +107,19 @@ async def _check_content(daemon: Daemon, body: FsckBody, found: list[Problem], p
     if body.repair:
         wake(daemon)
     return report.document()
+
+
+async def _check_indexes(daemon: Daemon, *, repair: bool) -> list[str]:
+    """Folders whose index says other than their present state; none once it is repaired."""
+    wrong = []
+    for supervisor in list(daemon.supervisors.values()):
+        with suppress(Corrupt):  # a state that cannot be read was told
+            async with supervisor.turn() as engine:
+                if not await engine.verb(check_index, repair=repair) and not repair:
+                    wrong.append(f"{show_path(engine.replica.row.root)}: the index is not what its present state says")
+            if repair:
+                supervisor.poke(rescan=True)
+    return wrong
 
 
 def _read_back(daemon: Daemon, progress: Progress) -> list[Problem]:

@@ -10,7 +10,6 @@ import msgspec
 from daemon.login import write_private
 from store import workspaces
 from store.database import Reader, Tx
-from store.errors import NotAWorkspace
 from store.manifest import EMPTY_ROOT
 from store.workspaces import Replica, Workspace
 
@@ -65,19 +64,12 @@ def read_folders(state: Path) -> Folders | None:
 
 
 def attach_again(tx: Tx, known: Folders) -> None:
-    """The rows of every folder that the database does not name any more; the cloud is told of them again."""
+    """The rows of every folder in a database that has none yet; the cloud is told of them again."""
     workspaces.set_machine(tx, known.machine_id, known.machine_name)
     for one in known.attached:
-        workspaces.add_workspace(
-            tx, Workspace(one.workspace_id, one.project_id, one.project_name, one.name, one.created_ms, registered=False)
-        )
-        try:
-            workspaces.get_replica(tx, one.replica_id)
-        except NotAWorkspace:
-            workspaces.add_replica(
-                tx,
-                Replica(
-                    one.replica_id, one.workspace_id, one.root, one.root_dev, one.root_ino, EMPTY_ROOT, EMPTY_ROOT, EMPTY_ROOT, 0,
-                    EMPTY_ROOT, "", 0,
-                ),
-            )  # fmt: skip
+        its = Workspace(one.workspace_id, one.project_id, one.project_name, one.name, one.created_ms, registered=False)
+        row = Replica(
+            one.replica_id, its.id, one.root, one.root_dev, one.root_ino, EMPTY_ROOT, EMPTY_ROOT, EMPTY_ROOT, 0, EMPTY_ROOT, "", 0
+        )  # fmt: skip
+        workspaces.add_workspace(tx, its)
+        workspaces.add_replica(tx, row)

@@ -15,8 +15,8 @@ from store import journal, workspaces
 from store.blobs import CHUNKED_MIN, INLINE_MAX
 from store.database import Tx
 from store.errors import Corrupt, FastestError
-from store.index import entry_of
-from store.manifest import build_manifest
+from store.index import entry_of, make_record
+from store.manifest import build_manifest, walk_manifest
 from store.types import Digest, File, RelPath
 from sync.replica import LocalReplica
 from sync.scan.contents import read_still
@@ -49,6 +49,20 @@ def rebuild_manifest(replica: LocalReplica) -> None:
     draft = replica.draft()
     if build_manifest(entries, draft) == replica.row.full_root:
         replica.db.write_now(lambda tx: replica.blobs.put_nodes(tx, draft.new))
+
+
+def check_index(replica: LocalReplica, *, repair: bool) -> bool:
+    """I1 again, from the other side: False where the index is not the full root. To repair it, all of the folder is read anew."""
+    draft = replica.draft()
+    entries = dict(walk_manifest(replica.row.full_root, draft))
+    known = dict(replica.index.below(b""))
+    if {path: entry_of(record) for path, record in known.items()} == entries:
+        return True
+    if repair:
+        seen: dict[RelPath, bytes | None] = dict.fromkeys(known)
+        seen |= {path: make_record(entry, None) for path, entry in entries.items()}
+        replica.commit(changes=(), seen=seen, contents=(), actor="fsck")
+    return False
 
 
 async def renew_bases(daemon: Daemon, broken: Iterable[Digest]) -> list[bytes]:

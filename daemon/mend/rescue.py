@@ -6,6 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from daemon.config import Places
 from daemon.mend.folders import attach_again, read_folders
 from daemon.mend.starts import LOCK_FILE, hold_lock
@@ -13,15 +15,15 @@ from store import journal, workspaces
 from store.blobs import BLOBS, BlobStore
 from store.blobs.segments import sync_folder
 from store.conflicts import CONFLICTS
-from store.database import Database, Tx
-from store.errors import StoreDamaged
+from store.database import HINT, Database, Tx
+from store.errors import NotFound, StoreDamaged
 from store.history import HISTORY
 from store.index import INDEX, StatIndex
 from store.journal import JOURNAL
 from store.salvage import Salvaged, salvage, told
 from store.snapshots import SNAPSHOTS
 from store.types import show_path
-from store.workspaces import WORKSPACES
+from store.workspaces import WORKSPACES, Replica
 
 COMPONENTS: Final = (BLOBS, WORKSPACES, HISTORY, SNAPSHOTS, CONFLICTS, JOURNAL, INDEX)
 STORE_FILE: Final = "store.db"
@@ -43,6 +45,7 @@ def open_store(places: Places, *, doubted: bool) -> Database:
     try:
         if evidence and workspaces.get_machine(db.read()) is None:
             raise _lost(path)
+        _check_rows(db)
     except StoreDamaged:
         db.close()
         raise
@@ -53,7 +56,13 @@ def examine_store(places: Places) -> None:
     """Look at every page of the database while no daemon runs. Raises StoreDamaged, NewerStore, AlreadyRunning."""
     if (places.state / LOCK_FILE).exists():
         with hold_lock(places.state):
-            open_store(places, doubted=True).close()
+            db = open_store(places, doubted=True)
+            try:
+                BlobStore(db, places.data / SEGMENTS).close()
+                for row in workspaces.list_replicas(db.read()):
+                    StatIndex.load(db.read(), row.id)
+            finally:
+                db.close()
 
 
 def rescue(places: Places) -> list[str]:
@@ -69,6 +78,9 @@ def rescue(places: Places) -> list[str]:
         Database.open(fresh, COMPONENTS).close()
         db = Database.open(fresh, COMPONENTS)
         try:
+            known = read_folders(places.state)
+            if known is not None:  # before rows of which any bit may be another
+                db.write_now(lambda tx: attach_again(tx, known))
             old = aside / STORE_FILE
             saved = salvage(old, db, fresh) if old.exists() else Salvaged({}, [])
             said = _build(places, db)
@@ -86,11 +98,8 @@ def _build(places: Places, db: Database) -> list[str]:
     store = BlobStore(db, places.data / SEGMENTS)
     store.rebuild_index()
     store.close()
-    known = read_folders(places.state)
 
     def work(tx: Tx) -> list[bytes]:
-        if known is not None:
-            attach_again(tx, known)
         rows = workspaces.list_replicas(tx)
         for row in rows:
             workspaces.forget_base(tx, row.id)
@@ -117,6 +126,16 @@ def _set_aside(data: Path) -> Path:
     return aside
 
 
+def _check_rows(db: Database) -> None:
+    """What a daemon begins with is of the types it was written with, and belongs together. Raises StoreDamaged."""
+    try:
+        for row in workspaces.list_replicas(db.read()):
+            msgspec.convert(msgspec.structs.asdict(row), Replica, builtin_types=(bytes,))
+            workspaces.get_workspace(db.read(), row.workspace_id)
+    except (msgspec.ValidationError, NotFound) as error:
+        raise StoreDamaged(f"the store's list of folders cannot be read: {error}", HINT) from error
+
+
 def _has_kept(places: Places) -> bool:
     """Something was kept here before, whatever the database says."""
     known = read_folders(places.state)
@@ -127,5 +146,5 @@ def _has_kept(places: Places) -> bool:
 def _lost(path: Path) -> StoreDamaged:
     return StoreDamaged(
         f"the store's database is gone: {path} is missing or empty, and what it named is still there",
-        "`fst fsck --repair` builds it anew; no folder is touched.",
+        HINT,
     )

@@ -18,11 +18,11 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import apsw
 
-from store.database.connection import Array, Params, Reader, Row, connect, create_private, translated
+from store.database.connection import HINT, Array, Params, Reader, Row, connect, create_private, translated
 from store.database.schema import Component, Migration, check_pages, drop_copy, migrate
 from store.errors import FastestError, Unwritable
 
-__all__ = ["Array", "Component", "Database", "Migration", "Params", "Reader", "Row", "Tx", "array_of", "drop_copy", "peek"]
+__all__ = ["HINT", "Array", "Component", "Database", "Migration", "Params", "Reader", "Row", "Tx", "array_of", "drop_copy", "peek"]
 
 T = TypeVar("T")
 

@@ -17,6 +17,8 @@ Array = NewType("Array", object)
 Params = Sequence[int | float | bytes | str | Array | None]
 
 BUSY_MS: Final = 5_000
+HINT: Final = "`fst fsck --repair` builds it anew; no folder is touched."
+"""The next step where the database is damaged."""
 WAL_LIMIT_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -64,7 +66,7 @@ def _rows(cursor: apsw.Cursor) -> Iterator[Row]:
 
 def damaged(text: str) -> StoreDamaged:
     """The database is not what was written."""
-    return StoreDamaged(f"the store's database cannot be read: {text}", "`fst fsck --repair` builds it anew; no folder is touched.")
+    return StoreDamaged(f"the store's database cannot be read: {text}", HINT)
 
 
 def translated(error: apsw.Error | UnicodeDecodeError) -> Exception:

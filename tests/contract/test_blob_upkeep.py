@@ -262,7 +262,7 @@ def test_damage_behind_a_copy_in_memory_is_forgotten_too(store: BlobStore, tmp_p
 
 
 @pytest.mark.parametrize("table", ["blobs", "nodes"])
-def test_damage_in_the_database_is_named_and_forgotten(store: BlobStore, table: str) -> None:
+def test_damage_in_the_database_is_named_and_forgotten(store: BlobStore, tmp_path: Path, table: str) -> None:
     digest, data = named(b"some text")
     keep_inline(store, [(digest, data)])
     store.db.write_now(lambda tx: store.put_nodes(tx, {digest: data}))
