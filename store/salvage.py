@@ -87,7 +87,8 @@ def _take_over(reader: Reader, db: Database) -> Salvaged:
         rows[table] = _insert(db, table, found.names, checked) if columns else 0
         if found.is_torn or not columns:
             torn.append(table)
-    db.write_now(_drop_what_lies)
+    for table, count in db.write_now(_drop_what_lies).items():
+        rows[table] -= count
     return Salvaged(rows, torn)
 
 
@@ -171,8 +172,9 @@ def _inserted(tx: Tx, sql: str, row: Row) -> bool:
     return True
 
 
-def _drop_what_lies(tx: Tx) -> None:
-    """Snapshots whose ids do not verify, and records that cannot be understood."""
+def _drop_what_lies(tx: Tx) -> dict[str, int]:
+    """Snapshots whose ids do not verify, and records that cannot be understood; how many of each."""
+    dropped = {"snapshots": 0, "conflicts": 0}
     for (identity,) in list(tx.execute("SELECT id FROM snapshots")):
         found = snapshots.find_snapshot(tx, identity)
         try:
@@ -180,11 +182,14 @@ def _drop_what_lies(tx: Tx) -> None:
                 snapshots.check_snapshot(found[0])
         except InvalidValue:
             tx.execute("DELETE FROM snapshots WHERE id = $1", (identity,))
+            dropped["snapshots"] += 1
     for (identity,) in list(tx.execute("SELECT id FROM conflicts")):
         try:
             conflicts.get_conflict(tx, identity)
         except msgspec.MsgspecError:
             tx.execute("DELETE FROM conflicts WHERE id = $1", (identity,))
+            dropped["conflicts"] += 1
+    return dropped
 
 
 def told(salvaged: Salvaged, names: Iterable[str]) -> str:

@@ -178,7 +178,7 @@ def check_node_row(digest: Digest, packed: bytes) -> bytes:
     except InvalidReply:
         data = b""
     if digest_of(data) != digest:
-        raise BlobDamaged(f"node {digest.hex()} is damaged", "Run `fst fsck`.")
+        raise BlobDamaged(f"node {digest.hex()} is damaged", "Run `fst fsck --repair`.")
     return data
 
 
