@@ -115,10 +115,12 @@ async def _check_indexes(daemon: Daemon, *, repair: bool) -> list[str]:
     for supervisor in list(daemon.supervisors.values()):
         with suppress(Corrupt):  # a state that cannot be read was told
             async with supervisor.turn() as engine:
-                if not await engine.verb(check_index, repair=repair) and not repair:
-                    wrong.append(f"{show_path(engine.replica.row.root)}: the index is not what its present state says")
+                if await engine.verb(check_index, repair=repair):
+                    continue
             if repair:
                 supervisor.poke(rescan=True)
+            else:
+                wrong.append(f"{show_path(engine.replica.row.root)}: the index is not what its present state says")
     return wrong
 
 

@@ -9,23 +9,29 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from store import journal, workspaces
 from store.blobs import CHUNKED_MIN, INLINE_MAX
 from store.database import Tx
-from store.errors import Corrupt, FastestError
+from store.errors import BlobDamaged, BlobMissing, FastestError, HashMismatch, InvalidManifest, StoreDamaged
 from store.index import entry_of, make_record
-from store.manifest import build_manifest, walk_manifest
+from store.manifest import build_manifest, find_entry, walk_manifest
 from store.types import Digest, File, RelPath
 from sync.replica import LocalReplica
 from sync.scan.contents import read_still
+from sync.share import SECRET
 from sync.transfer import fetch_blobs, fetch_manifest
 
 if TYPE_CHECKING:
     from daemon.app import Daemon
     from daemon.mend.kept import Trace
+    from daemon.supervisor import Supervisor
     from sync.progress import Progress
+
+
+MENDED: Final = frozenset(kind.code for kind in (BlobDamaged, BlobMissing, HashMismatch, InvalidManifest, StoreDamaged))
+"""What halted a workspace and may be over after a repair. Not a crash loop: that is a person's to end."""
 
 
 async def repair_manifests(daemon: Daemon, broken: Iterable[Digest], progress: Progress) -> None:
@@ -137,8 +143,26 @@ def _take_file(replica: LocalReplica, path: RelPath, entry: File) -> None:
             bulk.add(digest, data)
 
 
+def owes_what_is_damaged(replica: LocalReplica, owed: list[RelPath]) -> bool:
+    """Whether the folder could not take one of these because its content cannot be read here."""
+    draft = replica.draft()
+    for path in owed:
+        try:
+            entry = find_entry(replica.row.shared_root, path, draft)
+            for _ in replica.blobs.stream(entry.digest) if isinstance(entry, File) else ():
+                pass
+        except (BlobDamaged, BlobMissing):
+            return True
+    return False
+
+
+def owed_paths(supervisor: Supervisor) -> list[RelPath]:
+    """What came from the cloud and could not be placed yet."""
+    return [path for path, row in supervisor.engine.apart.items() if row.kind != SECRET]
+
+
 def wake(daemon: Daemon) -> None:
-    """Whatever damage halted may be gone."""
+    """Whatever damage halted or held up may be gone."""
     for supervisor in daemon.supervisors.values():
-        if supervisor.halt is not None and supervisor.halt.code in {kind.code for kind in Corrupt.__subclasses__()}:
+        if (supervisor.halt is not None and supervisor.halt.code in MENDED) or (supervisor.halt is None and owed_paths(supervisor)):
             supervisor.poke(rescan=True)

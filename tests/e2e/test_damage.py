@@ -208,6 +208,34 @@ def test_what_the_cloud_lost_is_sent_again(make_pair: MakePair) -> None:
     pair.check()
 
 
+def test_damage_that_is_met_at_work_is_mended_unasked(make_pair: MakePair) -> None:
+    """What was to be sent is read from the file again; what was to be placed comes from the cloud."""
+    pair = make_pair(fill=fill)
+    a, b = pair.machines
+    pair.cloud.stop()
+    sent = os.urandom(4_500_000)
+    (a.root / "sent.bin").write_bytes(sent)
+    a.wait_settled()
+    a.stop()
+    b.stop()
+    newest = max((a.home / "data/segments").glob("*.seg"), key=lambda file: file.stat().st_size)
+    change_byte(newest, newest.stat().st_size - 2_000_000)
+    with closing(sqlite3.connect(store_of(b))) as db:
+        hurt = db.execute("UPDATE blobs SET data = zeroblob(size) WHERE data IS NOT NULL AND size = 200000").rowcount
+        hurt += db.execute("UPDATE blobs SET start = start + 1 WHERE start IS NOT NULL AND size = 200000").rowcount
+        db.commit()
+    assert hurt == 1
+    pair.cloud.start()
+    a.start()
+    a.wait_uploaded()
+    (a.root / "copy.bin").write_bytes((a.root / "big.bin").read_bytes())
+    a.wait_uploaded()
+    b.start()
+    pair.converge()
+    assert (b.root / "sent.bin").read_bytes() == sent
+    pair.check()
+
+
 def test_three_fast_crashes_and_it_only_answers(make_pair: MakePair) -> None:
     pair = make_pair(fill=fill)
     a, b = pair.machines
