@@ -71,9 +71,12 @@ def print_token(settings: Settings) -> int:
 
 
 def check(settings: Settings) -> int:
-    """Every problem as a line on stdout; 1 when there is one. Reads only, so a cloud may be running on the folder."""
+    """Every problem as a line on stdout; 1 when there is one. A cloud may be running on the folder."""
     with opened(settings.data) as db:
         store = BlobStore(db, settings.data / "blobs")
+        if settings.repair:
+            damaged = {problem.digest for problem in store.verify() if problem.digest is not None}
+            store.forget_damaged(damaged, settings.data / "quarantine")
         found = 0
         for problem in find_problems(db, store):
             print(problem)

@@ -16,13 +16,14 @@ DEFAULT_LISTEN: Final = "127.0.0.1:8470"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to do, and where. `address` and `port` matter to `serve`, `email` to `token`."""
+    """What to do, and where. `address` and `port` matter to `serve`, `email` to `token`, `repair` to `fsck`."""
 
     verb: str
     data: Path
     address: str = ""
     port: int = 0
     email: str = ""
+    repair: bool = False
 
 
 def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Settings:
@@ -34,7 +35,10 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
     serve.add_argument("--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT", help=f"default {DEFAULT_LISTEN}; port 0 takes a free one")
     token = _verb(verbs.add_parser("token", help="print a session token, creating the user if need be"), data)
     token.add_argument("--email", required=True, metavar="ADDRESS")
-    _verb(verbs.add_parser("fsck", help="read and check everything that is kept"), data)
+    fsck = _verb(verbs.add_parser("fsck", help="read and check everything that is kept"), data)
+    fsck.add_argument(
+        "--repair", action="store_true", help="let go of damaged content, so that `fst fsck --cloud` on a machine sends it again"
+    )
     _verb(verbs.add_parser("restored", help="say that the data was restored from a backup: clients ask before they delete"), data)
     found = parser.parse_args(arguments)
     address, port = "", 0
@@ -43,7 +47,7 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
             address, port = parse_address(found.listen)
         except ValueError:
             parser.error(f"--listen takes HOST:PORT, not {found.listen!r}")
-    return Settings(found.verb, found.data, address, port, getattr(found, "email", ""))
+    return Settings(found.verb, found.data, address, port, getattr(found, "email", ""), getattr(found, "repair", False))
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -199,11 +199,14 @@ def test_what_the_cloud_lost_is_sent_again(make_pair: MakePair) -> None:
     pair = make_pair(fill=fill)
     with closing(sqlite3.connect(next(pair.cloud.data.glob("*.db")))) as db:
         lost = db.execute("DELETE FROM blobs WHERE size BETWEEN 20 AND 60").rowcount
+        hurt = db.execute("UPDATE blobs SET data = zeroblob(size) WHERE data IS NOT NULL AND size BETWEEN 61 AND 90").rowcount
+        hurt += db.execute("UPDATE blobs SET start = start + 1 WHERE start IS NOT NULL AND size BETWEEN 61 AND 90").rowcount
         db.commit()
-    assert lost > 0
-    assert pair.cloud.fst("fsck", "--data", str(pair.cloud.data)).code == 1
+    assert lost > 0 and hurt > 0
+    checked = pair.cloud.fst("fsck", "--repair", "--data", str(pair.cloud.data))
+    assert checked.code == 1 and checked.text.count("owned, and not here") == lost + hurt
     done = pair.a.must("fsck", "--cloud")
-    assert f"sent {lost} blobs" in done.text, str(done)
+    assert f"sent {lost + hurt} blobs" in done.text, str(done)
     assert "sent" not in pair.a.must("fsck", "--cloud").text
     pair.check()
 
