@@ -70,9 +70,11 @@ async def print_token(settings: Settings) -> int:
 
 
 async def check(settings: Settings) -> int:
-    """Every problem as a line on stdout; 1 when there is one. Reads only, so a cloud may be running on the folder."""
+    """Every problem as a line on stdout; 1 when there is one. A cloud may be running on the folder."""
     found = 0
     async with opened(settings) as parts:
+        if settings.repair:
+            await parts.objects.forget_damaged(settings.data / "quarantine")
         async for problem in find_problems(parts.db, parts.objects):
             print(problem)
             found += 1

@@ -17,7 +17,7 @@ ENGINES: Final = {"database": "postgresql://user@host/name", "objects": "s3://bu
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to do, and where. `address` and `port` matter to `serve`, `email` to `token`.
+    """What to do, and where. `address` and `port` matter to `serve`, `email` to `token`, `repair` to `fsck`.
 
     Without `database` everything is kept in the folder `data`; with one, large bytes go to `objects` and messages through `redis`.
     """
@@ -27,6 +27,7 @@ class Settings:
     address: str = ""
     port: int = 0
     email: str = ""
+    repair: bool = False
     database: str = ""
     objects: str = ""
     redis: str = ""
@@ -42,7 +43,10 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
     serve.add_argument("--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT", help=f"default {DEFAULT_LISTEN}; port 0 takes a free one")
     token = _verb(verbs.add_parser("token", help="print a session token, creating the user if need be"), data)
     token.add_argument("--email", required=True, metavar="ADDRESS")
-    _verb(verbs.add_parser("fsck", help="read and check everything that is kept"), data)
+    fsck = _verb(verbs.add_parser("fsck", help="read and check everything that is kept"), data)
+    fsck.add_argument(
+        "--repair", action="store_true", help="let go of damaged content, so that `fst fsck --cloud` on a machine sends it again"
+    )
     _verb(verbs.add_parser("restored", help="say that the data was restored from a backup: clients ask before they delete"), data)
     found = parser.parse_args(arguments)
     address, port = "", 0
@@ -52,7 +56,7 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
         except ValueError:
             parser.error(f"--listen takes HOST:PORT, not {found.listen!r}")
     engines = {name: getattr(found, name) or environment.get(f"FASTEST_CLOUD_{name.upper()}", "") for name in ENGINES}
-    return Settings(found.verb, found.data, address, port, getattr(found, "email", ""), **engines)
+    return Settings(found.verb, found.data, address, port, getattr(found, "email", ""), getattr(found, "repair", False), **engines)
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -36,7 +36,8 @@ async def missing(cloud: Cloud, user_id: str, digests: Sequence[Digest]) -> list
     if found:
         at, before = cloud.now(), text_of(max(0, cloud.now_ms() - TOUCH_MS))
         await cloud.write(lambda tx: blobs.touch_owned(tx, user_id, found, at, before))
-    return [digest not in found for digest in digests]
+    lost = await cloud.objects.lacking(list(found))  # owned, and forgotten since because it was damaged
+    return [digest not in found or digest in lost for digest in digests]
 
 
 async def take_frames(cloud: Cloud, user_id: str, frames: Sequence[bytes]) -> int:

@@ -101,8 +101,7 @@ class Supervisor:
     def is_settled(self) -> bool:
         """Nothing seen or known is still to be scanned, pulled or applied here."""
         busy = self._standing.state in (State.SCANNING, State.PLANNING, State.APPLYING)
-        behind = self._agenda.behind and not self.is_paused
-        return not (busy or self._agenda.waiting or behind or self._incoming or self._has_owed)
+        return not (busy or self._agenda.waiting or (self._agenda.behind and not self.is_paused) or self._incoming or self._has_owed)
 
     @property
     def is_uploaded(self) -> bool:
@@ -168,9 +167,9 @@ class Supervisor:
 
     # --- its life ---------------------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Begin; the first cycle recovers, watches and looks at everything."""
-        self._task = asyncio.create_task(self._live(), name=f"replica {self.replica_id}")
+    def start(self, halt: Halt | None = None) -> None:
+        """Begin; the first cycle recovers, watches and looks at everything. With `halt` a person has to resume first."""
+        self._task = asyncio.create_task(self._live(halt), name=f"replica {self.replica_id}")
 
     async def stop(self) -> None:
         """End after the step that runs now."""
@@ -210,8 +209,11 @@ class Supervisor:
             self._agenda.rushed = True
             await self._look()
 
-    async def _live(self) -> None:
+    async def _live(self, halt: Halt | None) -> None:
         crashes = 0
+        if halt is not None:
+            self._standing = Standing(State.HALTED, halt)
+            await self._sleep()
         while True:
             try:
                 async with self._lock:
@@ -306,8 +308,7 @@ class Supervisor:
             self._agenda.add_deferred(result.deferred, self._clock.steady())
         if troubled := {spot_of(problem.path) for problem in self.problems.values() if problem.code in PASSING}:
             self._agenda.add_troubled(troubled, self._clock.steady())
-        if result.changes:
-            self._agenda.unpushed = True
+        self._agenda.unpushed |= bool(result.changes)
 
     async def _pull(self) -> None:
         remote = self._remote
@@ -352,8 +353,7 @@ class Supervisor:
             await self.engine.retry_owed()
 
     async def _push(self) -> None:
-        remote = self._remote
-        if remote is None or self.is_paused or not self._agenda.unpushed:
+        if (remote := self._remote) is None or self.is_paused or not self._agenda.unpushed:
             return
         self._agenda.unpushed = False
         try:

@@ -20,7 +20,8 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from store.database import Component, Migration, Reader, Tx
+from store.database import HINT, Component, Migration, Reader, Tx
+from store.errors import StoreDamaged
 from store.types import DIR, Digest, Dir, Entry, File, Link, RelPath
 
 INDEX: Final = Component(
@@ -112,6 +113,8 @@ class StatIndex:
         """From the store; in order of paths, so a folder comes before what it holds."""
         index = cls()
         for path, record in reader.execute("SELECT path, data FROM stat_index WHERE replica_id = $1 ORDER BY path", (replica_id,)):
+            if not (type(path) is type(record) is bytes and len(record) >= _ENTRY_AT):
+                raise StoreDamaged("the store's index of a folder cannot be read", HINT)
             index._put(path, record)
         return index
 

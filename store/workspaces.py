@@ -14,6 +14,7 @@ import msgspec
 
 from store.database import Component, Migration, Reader, Tx
 from store.errors import NotAWorkspace, NotFound
+from store.manifest import EMPTY_ROOT
 from store.types import Digest, RelPath
 
 WORKSPACES: Final = Component(
@@ -183,6 +184,17 @@ def set_shared(tx: Tx, replica_id: str, shared_root: Digest, shared_full: Digest
 def set_agreed(tx: Tx, replica_id: str, version: int, root: Digest, epoch: str) -> None:
     """What this replica and the cloud now share (J2: only when every step is on disk)."""
     tx.execute("UPDATE replicas SET agreed_version = $1, agreed_root = $2, epoch = $3 WHERE id = $4", (version, root, epoch, replica_id))
+
+
+def forget_base(tx: Tx, replica_id: str) -> None:
+    """Nothing is known of what folder and cloud hold: look at everything, and join both sides (D4: conflicts, no deletions)."""
+    tx.execute("DELETE FROM apart WHERE replica_id = $1", (replica_id,))
+    tx.execute(
+        "UPDATE replicas SET full_root = $1, shared_root = $1, shared_full = $1, agreed_root = $1, agreed_version = 0, epoch = '',"
+        " agreed_snapshot = '', allowed = '',"
+        " sequence = 1 + max(sequence, (SELECT coalesce(max(sequence), 0) FROM log WHERE replica_id = id)) WHERE id = $2",
+        (EMPTY_ROOT, replica_id),
+    )
 
 
 def set_agreed_snapshot(tx: Tx, replica_id: str, snapshot_id: str | None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from daemon import verbs
-from daemon.app import COMPONENTS
+from daemon.mend.rescue import COMPONENTS
 from daemon.verbs import Author
 from store import workspaces
 from store.atomic import Folder

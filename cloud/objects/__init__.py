@@ -7,6 +7,7 @@ row says that somebody owns it.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from cloud.database import Tx
@@ -62,6 +63,10 @@ class Objects(Protocol):
 
     async def verify(self) -> list[str]:
         """Read everything back; a sentence for what is not as it was written."""
+        ...
+
+    async def forget_damaged(self, quarantine: Path) -> None:
+        """Let go of what cannot be read, so that it is lacking and is sent again; what is left of it is laid into a folder."""
         ...
 
     async def tidy(self) -> None:

@@ -107,6 +107,15 @@ class EmbeddedObjects:
         """Every frame, blob and node."""
         return await self._compute(lambda: [str(problem) for problem in self.store.verify()])
 
+    async def forget_damaged(self, quarantine: Path) -> None:
+        """By reading everything."""
+
+        def work() -> None:
+            damaged = {problem.digest for problem in self.store.verify() if problem.digest is not None}
+            self.store.forget_damaged(damaged, quarantine)
+
+        await self._compute(work)
+
     async def tidy(self) -> None:
         """Move small blobs out of the database once they are many."""
         while await self._compute(self.store.inline_bytes) > INLINE_BYTES:

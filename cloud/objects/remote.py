@@ -13,6 +13,7 @@ import io
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Final, TypeVar
 
 from cloud.database import KEYS_AT_ONCE, Database, Tx
@@ -166,12 +167,35 @@ class RemoteObjects:
 
     async def verify(self) -> list[str]:
         """Every frame and node, a few at a time."""
-        found: list[str] = []
+        return [told async for _, _, told in self._damaged()]
+
+    async def forget_damaged(self, quarantine: Path) -> None:
+        """Rows go; an object of the bucket is read before, for what is left of it."""
+        async for table, key, _ in self._damaged():
+            if table == "kept_frames":
+                await self._lay_aside(key, quarantine)
+            await self._db.write(lambda tx, table=table, key=key: _forget(tx, table, key))  # type: ignore[misc]
+
+    async def _lay_aside(self, key: bytes, quarantine: Path) -> None:
+        row = await self._db.read().one("SELECT data FROM kept_frames WHERE key = $1", (key,))
+        try:
+            left = row[0] if row is not None and row[0] is not None else await self._bucket.get(_path(key))
+        except BlobMissing:
+            return
+
+        def work() -> None:
+            quarantine.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (quarantine / key.hex()).write_bytes(left)
+
+        await self._compute(work)
+
+    async def _damaged(self) -> AsyncGenerator[tuple[str, bytes, str], None]:
+        """(table, key, what is wrong with it)."""
         last = b""
-        sql = "SELECT key, data FROM kept_frames WHERE key > $1 ORDER BY key LIMIT $2"
+        sql = "SELECT key FROM kept_frames WHERE key > $1 ORDER BY key LIMIT $2"
         while rows := await self._db.read().rows(sql, (last, CHECKED_AT_ONCE)):
             last = rows[-1][0]
-            for key, _ in rows:
+            for (key,) in rows:
                 try:
                     frame = await self._frame(key)
                     if is_recipe(frame):
@@ -179,13 +203,14 @@ class RemoteObjects:
                     else:
                         decode_frame(frame)
                 except (BlobDamaged, BlobMissing, InvalidReply) as error:
-                    found.append(f"frame {key.hex()}: {error.message}")
+                    yield "kept_frames", key, f"frame {key.hex()}: {error.message}"
         last = b""
         sql = "SELECT hash, data FROM kept_nodes WHERE hash > $1 ORDER BY hash LIMIT $2"
         while rows := await self._db.read().rows(sql, (last, CHECKED_AT_ONCE)):
             last = rows[-1][0]
-            found += [f"node {digest.hex()}: its bytes are not its own" for digest, data in rows if not _is_node(digest, data)]
-        return found
+            for digest, data in rows:
+                if not _is_node(digest, data):
+                    yield "kept_nodes", digest, f"node {digest.hex()}: its bytes are not its own"
 
     async def tidy(self) -> None:
         """Nothing: rows are where they are cheapest."""
@@ -259,6 +284,14 @@ async def _add_frames(tx: Tx, frames: Sequence[tuple[bytes, bytes | None]]) -> N
         "INSERT INTO kept_blobs (hash, size, frame) VALUES ($1, $2, $3) ON CONFLICT (hash) DO NOTHING",
         sorted((digest, size, _key(frame)) for frame, _ in frames for digest, size in frame_digests(frame)),
     )
+
+
+async def _forget(tx: Tx, table: str, key: bytes) -> None:
+    if table == "kept_nodes":
+        await tx.run("DELETE FROM kept_nodes WHERE hash = $1", (key,))
+        return
+    await tx.run("DELETE FROM kept_blobs WHERE frame = $1", (key,))
+    await tx.run("DELETE FROM kept_frames WHERE key = $1", (key,))
 
 
 def _pack(blobs: Sequence[tuple[Digest, bytes]]) -> list[bytes]:

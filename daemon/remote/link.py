@@ -65,11 +65,14 @@ class CloudLink:
         self.remote: CloudRemote | None = None
         self.stirred = asyncio.Event()
         """Set it when a replica came further: the cloud is told soon."""
+        self.tried = asyncio.Event()
+        """Set once it is known whether the cloud answers."""
 
     def sign_in(self, url: str, token: str) -> None:
         """From now on, this cloud with this token."""
         self._session = (url, token)
         self.state = "offline"
+        self.tried.clear()
         self._changed.set()
 
     def sign_out(self) -> None:
@@ -90,6 +93,7 @@ class CloudLink:
             self._changed.clear()
             session = self._session
             if session is None:
+                self.tried.set()
                 await self._changed.wait()
                 continue
             task = asyncio.ensure_future(self._stay_connected(*session))
@@ -150,11 +154,13 @@ class CloudLink:
 
     def _gain(self, remote: CloudRemote) -> None:
         self.remote, self.state, self.message = remote, "connected", ""
+        self.tried.set()
         log.info("cloud connected")
         for listener in self._listeners():
             listener.connected(remote)
 
     def _lose(self) -> None:
+        self.tried.set()
         if self.remote is not None:
             self.remote = None
             log.info("cloud lost")

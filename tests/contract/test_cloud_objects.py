@@ -238,6 +238,11 @@ def test_a_damaged_object_is_found(tmp_path: Path, request: pytest.FixtureReques
             with pytest.raises(BlobMissing):
                 await read(parts, next(iter(contents)))
             assert len(await parts.objects.verify()) == 1
+            await parts.objects.forget_damaged(tmp_path / "quarantine")
+            assert await parts.objects.verify() == []
+            assert await parts.objects.lacking(list(contents)) == contents.keys()
+            await put(parts, contents)
+            assert await fetched(parts, *contents) == contents
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(lambda: asyncio.run(run())).result()

@@ -27,7 +27,7 @@ PURE = {
 }
 DOORS = {
     "aiohttp": ["daemon/api/*", "daemon/remote/*", "cloud/*"],
-    "apsw": ["store/database.py"],
+    "apsw": ["store/database/*"],
     "asyncpg": ["cloud/database/postgres.py"],
     "obstore": ["cloud/objects/bucket.py"],
     "redis": ["cloud/hub/redis.py"],

@@ -17,6 +17,7 @@ FROM_A_CLOSED_SET = {
     "cloud/operate/fsck.py": {"table", "column", "mine"},
     "store/blobs/catalog.py": {"table"},
     "store/blobs/sweep.py": {"table", "empty"},
+    "store/salvage.py": {"table", "keys", "names", "columns", "marks"},
 }
 
 

@@ -8,35 +8,30 @@ are connections of their own, one a thread, and never wait for the writer (WAL).
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Final, NamedTuple, NewType, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import apsw
 
-from store.errors import Busy, Conflicting, FastestError, NewerStore, NoSpace, StoreDamaged, Unwritable
+from store.database.connection import HINT, Array, Params, Reader, Row, connect, create_private, translated
+from store.database.schema import Component, Migration, check_pages, drop_copy, migrate
+from store.errors import FastestError, Unwritable
+
+__all__ = ["HINT", "Array", "Component", "Database", "Migration", "Params", "Reader", "Row", "Tx", "array_of", "drop_copy", "peek"]
 
 T = TypeVar("T")
-Row = tuple[Any, ...]
-Array = NewType("Array", object)
-"""Made by `array_of`."""
-Params = Sequence[int | float | bytes | str | Array | None]
 
-BUSY_MS: Final = 5_000
 WRITER_CACHE_KIB: Final = 8_192
 READER_CACHE_KIB: Final = 1_024
-WAL_LIMIT_BYTES: Final = 16 * 1024 * 1024
 BATCH_WORKS: Final = 256
 """Works in one transaction at most."""
 QUEUE_WORKS: Final = 4_096
 """Works waiting at most; `write` blocks beyond."""
-
-_VERSIONS = "CREATE TABLE IF NOT EXISTS schema_versions (component TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID"
 
 
 def array_of(values: Iterable[bytes]) -> Array | None:
@@ -45,53 +40,12 @@ def array_of(values: Iterable[bytes]) -> Array | None:
     return Array(apsw.carray(items, flags=apsw.SQLITE_CARRAY_BLOB)) if items else None
 
 
-class Migration(NamedTuple):
-    """One step of a component's schema; a component's numbers are consecutive from 1."""
-
-    number: int
-    sql: str
-
-
-class Component(NamedTuple):
-    """A set of tables with one owner and one history of migrations."""
-
-    name: str
-    migrations: tuple[Migration, ...]
-
-
-class Reader:
-    """A read connection of one thread. SQL parameters are `$1, $2, ...`, first used in ascending order."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
-
-    def execute(self, sql: str, params: Params = ()) -> Iterator[Row]:
-        """Run one statement; rows come as they are iterated. Raises Busy, NoSpace, Unwritable, Conflicting, StoreDamaged."""
-        bindings: Any = params
-        try:
-            return _rows(self._connection.execute(sql, bindings))
-        except apsw.Error as error:
-            raise _translated(error) from error
-
-    def execute_many(self, sql: str, rows: Iterable[Params]) -> Iterator[Row]:
-        """Run one statement for each of `rows`; results come in order, as they are iterated."""
-        bindings: Any = rows
-        try:
-            return _rows(self._connection.executemany(sql, bindings))
-        except apsw.Error as error:
-            raise _translated(error) from error
-
-    def one(self, sql: str, params: Params = ()) -> Row | None:
-        """The first row, or None."""
-        bindings: Any = params
-        try:
-            return next(self._connection.execute(sql, bindings), None)
-        except apsw.Error as error:
-            raise _translated(error) from error
-
-    def close(self) -> None:
-        """Let the connection go; called by `Database.close`."""
-        self._connection.close(True)
+def peek(path: Path) -> Reader:
+    """A reader of a file as it lies there, whatever its state. Raises StoreDamaged, Unwritable."""
+    try:
+        return Reader(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY))
+    except apsw.Error as error:
+        raise translated(error) from error
 
 
 class Tx(Reader):
@@ -130,21 +84,24 @@ class Database:
             self._writer.start()
 
     @classmethod
-    def open(cls, path: Path, components: Sequence[Component], *, threaded: bool = True) -> Database:
-        """Open or create, then migrate each component. `threaded=False` runs each write at once in the calling thread.
+    def open(cls, path: Path, components: Sequence[Component], *, threaded: bool = True, doubted: bool = False) -> Database:
+        """Open or create, then migrate all components. `threaded=False` runs each write at once in the calling thread.
 
-        Raises NewerStore for a file that a newer Fastest has written, StoreDamaged, Unwritable, Busy.
+        `doubted`: look at every page first, for whoever had it open did not end well. Raises NewerStore for a file that a newer
+        Fastest has written, StoreDamaged, Unwritable, Busy.
         """
         try:
-            _create_private(path)
-            connection = _connect(path, apsw.SQLITE_OPEN_READWRITE, WRITER_CACHE_KIB)
+            create_private(path)
+            connection = connect(path, apsw.SQLITE_OPEN_READWRITE, WRITER_CACHE_KIB)
             try:
-                _migrate(path, connection, components)
+                if doubted:
+                    check_pages(connection)
+                migrate(path, connection, components)
             except BaseException:
                 connection.close(True)
                 raise
         except apsw.Error as error:
-            raise _translated(error) from error
+            raise translated(error) from error
         return cls(path, connection, threaded)
 
     def write(self, work: Callable[[Tx], T]) -> Future[T]:
@@ -189,9 +146,9 @@ class Database:
             with self._gate:
                 self._refuse_closed()
                 try:
-                    reader = Reader(_connect(self._path, apsw.SQLITE_OPEN_READONLY, READER_CACHE_KIB))
+                    reader = Reader(connect(self._path, apsw.SQLITE_OPEN_READONLY, READER_CACHE_KIB))
                 except apsw.Error as error:
-                    raise _translated(error) from error
+                    raise translated(error) from error
                 self._local.reader = reader
                 self._readers.add(reader)
         return reader
@@ -216,7 +173,7 @@ class Database:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             self._connection.close(True)
         except apsw.Error as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def _refuse_closed(self) -> None:
         if self._closed:
@@ -277,100 +234,3 @@ class Database:
             job.future.set_exception(error)
         else:
             self._tx.execute("RELEASE work")
-
-
-def _rows(cursor: apsw.Cursor) -> Iterator[Row]:
-    try:
-        yield from cursor
-    except apsw.Error as error:
-        raise _translated(error) from error
-
-
-def _translated(error: apsw.Error) -> Exception:
-    """The error as ours where the world is at fault; wrong SQL is our own mistake and stays what it is."""
-    text = str(error)
-    match error:
-        case apsw.BusyError() | apsw.LockedError():
-            return Busy(f"the store is locked: {text}", "Is another daemon running on this folder?")
-        case apsw.FullError():
-            return NoSpace(f"no room for the store: {text}", "Free some space; the work goes on by itself.")
-        case apsw.CorruptError() | apsw.NotADBError():
-            return StoreDamaged(f"the store's database cannot be read: {text}", "Run `fst fsck`.")
-        case apsw.ReadOnlyError() | apsw.IOError() | apsw.CantOpenError() | apsw.PermissionsError():
-            return Unwritable(f"the store's database cannot be opened or written: {text}")
-        case apsw.ConstraintError():
-            return Conflicting(f"it exists already, or names what does not: {text}")
-    return error
-
-
-def _create_private(path: Path) -> None:
-    """An empty file only its owner may read; SQLite gives its log the same mode."""
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise Unwritable(f"cannot create the store {path}: {error.strerror}") from error
-
-
-def _connect(path: Path, flags: int, cache_kib: int) -> apsw.Connection:
-    """A connection whose settings were read back: SQLite ignores what it does not like without a word."""
-    connection = apsw.Connection(str(path), flags=flags)
-    # Else SQLite parses a statement anew for each value bound, wherever a partial index might fit: three times the cost.
-    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
-    settings: dict[str, int | str] = {"busy_timeout": BUSY_MS, "cache_size": -cache_kib, "foreign_keys": 1}
-    if flags & apsw.SQLITE_OPEN_READWRITE:
-        settings |= {"journal_mode": "wal", "synchronous": 2, "journal_size_limit": WAL_LIMIT_BYTES}
-    for name, value in settings.items():
-        connection.pragma(name, value)
-        if connection.pragma(name) != value:
-            connection.close(True)
-            raise Unwritable(f"SQLite does not accept {name} = {value} for {path}")
-    return connection
-
-
-def _migrate(path: Path, connection: apsw.Connection, components: Sequence[Component]) -> None:
-    connection.execute(_VERSIONS)
-    found: dict[str, int] = dict(connection.execute("SELECT component, version FROM schema_versions"))
-    known = {component.name: len(component.migrations) for component in components}
-    for name, version in found.items():
-        # Tables of an owner we do not know may hold references we would not see: as newer as a higher number.
-        if version > known.get(name, 0):
-            raise NewerStore(
-                f"{path.name} was written by a newer Fastest: its {name} are at {version}, this one knows {known.get(name, 0)}",
-                "Update Fastest; nothing was changed.",
-            )
-    pending = [component for component in components if found.get(component.name, 0) < known[component.name]]
-    if any(component.name in found for component in pending):
-        _copy(path, connection)
-    for component in pending:
-        _upgrade(connection, component, found.get(component.name, 0))
-
-
-def _upgrade(connection: apsw.Connection, component: Component, version: int) -> None:
-    if [migration.number for migration in component.migrations] != list(range(1, len(component.migrations) + 1)):
-        raise AssertionError(f"the migrations of {component.name} are not numbered from 1")
-    with connection:
-        for migration in component.migrations[version:]:
-            connection.execute(migration.sql).fetchall()
-        connection.execute(
-            "INSERT INTO schema_versions VALUES ($1, $2) ON CONFLICT(component) DO UPDATE SET version = excluded.version",
-            (component.name, len(component.migrations)),
-        )
-
-
-def _copy(path: Path, connection: apsw.Connection) -> None:
-    """`<name>.before-upgrade`: the file as it was, whole or not there."""
-    unfinished = path.with_name(path.name + ".copying")
-    unfinished.unlink(missing_ok=True)
-    _create_private(unfinished)
-    target = apsw.Connection(str(unfinished))
-    with target.backup("main", connection, "main") as backup:
-        backup.step()
-    target.close()
-    unfinished.replace(path.with_name(path.name + ".before-upgrade"))
