@@ -123,7 +123,8 @@ async def test_what_is_done_with_what_came_does_not_count() -> None:
     server = RudeServer(just(OK + b"\r\n" + pack_section(Section.FRAME, FRAME) * 4))
     async with remote_at(server) as remote:
         async for _ in remote.fetch([ROOT]):
-            await asyncio.sleep(PATIENCE_SECONDS / 2)
+            began = time.monotonic()
+            await until(lambda began=began: time.monotonic() > began + PATIENCE_SECONDS / 2)  # type: ignore[misc]
 
 
 @in_loop
@@ -216,7 +217,7 @@ async def test_no_refusal_ends_the_link(code: str) -> None:
         link.sign_in(url, "token")
         running = asyncio.create_task(link.run())
         await until(lambda: tries >= 2, 20, "it tries again")
-        assert not running.done() and link.state == "offline" and 0 < len(link.message) <= 500
+        assert not running.done() and link.state == "offline" and 0 < len(link.message) <= 530
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
