@@ -7,7 +7,6 @@ A few lies stand for all in `make test`; LIES=all tells every one. What each par
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from store.types import Digest, File, RelPath, digest_of, new_ulid
 from sync.adopt import wire_snapshot
 from sync.core.wire import EventHeader, Head, Section, WireConflict, pack_section, split_sections
 from tests.hostile.lying_cloud import Lie, LyingCloud
+from tests.hostile.thorough import ALL, only_among_all
 from tests.lab.cloud import Cloud
 from tests.lab.compare import digests_in
 from tests.lab.fixtures import open_lab
@@ -182,10 +182,10 @@ CATCH_UP, FETCH = r"GET /v1/workspaces/{id}/versions", r"POST /v1/blobs/fetch"
 INVALID, RESTORED = "invalid-reply", "epoch-changed"
 LIES: dict[str, tuple[Lie, str]] = {
     "contents that are others": (Lie(FETCH, unknown_contents), INVALID),
-    "an answer without end": (Lie(CATCH_UP, endless(bytes(1 << 20))), INVALID),
     "a record that escapes": (Lie(CATCH_UP, told(conflicts=escaping("../outside.txt"))), INVALID),
 }
 MORE_LIES: dict[str, tuple[Lie, str]] = {
+    "an answer without end": (Lie(CATCH_UP, endless(bytes(1 << 20))), INVALID),
     "a head that went back": (Lie(CATCH_UP, headed(version=1)), RESTORED),
     "a delta without end": (Lie(CATCH_UP, endless(pack_section(Section.DELTA, bytes(1 << 20)), b"")), INVALID),
     "bombs": (Lie(FETCH, bombs), INVALID),
@@ -206,9 +206,7 @@ MORE_LIES: dict[str, tuple[Lie, str]] = {
     "elsewhere": (Lie(CATCH_UP, lambda _: b"", 302), INVALID),
     "a refusal of another's": (Lie(CATCH_UP, lambda _: b'{"error":{"code":"ROOT_LOST","message":"gone"}}', 409), "refused"),
 }
-ALL = os.environ.get("LIES") == "all"
 TOLD = LIES | (MORE_LIES if ALL else {})
-only_among_all = pytest.mark.skipif(not ALL, reason="takes half a minute: LIES=all tells them all")
 
 
 @pytest.mark.parametrize("what", TOLD)
@@ -262,6 +260,7 @@ def test_it_comes_home_by_itself(scene: Scene) -> None:
     wait_until((scene.victim.root / name).exists, 60, "nobody has to come and resume it")
 
 
+@only_among_all
 def test_what_is_shouted_at_it(scene: Scene) -> None:
     head = Head(scene.workspace_id, "epoch", 1 << 40, "00" * 32)
     header = msgspec.json.encode(EventHeader("version", head, "00" * 32, 1))
