@@ -40,6 +40,7 @@ bench: setup
 
 soak: setup
 	HYPOTHESIS_PROFILE=soak SOAK_SECONDS=600 SEEDS=1,2,3,4 FLIPS=2000 DAMAGE=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 3600 tests/property tests/crash tests/soak tests/e2e/test_damage.py
+	LIES=all $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 600 tests/hostile
 	BIG_TREE=1 KILLS=50 $(BIN)/python -m pytest -s --timeout 3600 tests/e2e/test_two_machines_real.py tests/e2e/test_kill_storm.py
 
 hooks: setup

@@ -100,7 +100,9 @@ def error_of(said: Said) -> FastestError:
             details["digests"] = [parse_digest(text) for text in said.details.hashes]
         except InvalidValue as error:
             raise InvalidReply(f"details that cannot be read: {error}") from None
-    return known.get(said.code, Refused)(said.message[:MAX_TEXT], said.hint[:MAX_TEXT], **details)
+    if said.code not in known:
+        return Refused(f"the cloud refuses it: {said.message[:MAX_TEXT]}", said.hint[:MAX_TEXT])
+    return known[said.code](said.message[:MAX_TEXT], said.hint[:MAX_TEXT], **details)
 
 
 def _seconds(text: str | None) -> float:

@@ -23,15 +23,15 @@ class RudeServer:
         self.other_url = ""
         self.asked: list[bytes] = []
         """The heads of all requests."""
-        self.bodies = 0
         self.sent = 0
+        self._pace = asyncio.Event()
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             self.asked.append(await reader.readuntil(b"\r\n\r\n"))
             for piece in self._say(self):
                 if self._drip_seconds:
-                    await asyncio.sleep(self._drip_seconds)
+                    await asyncio.wait([asyncio.ensure_future(self._pace.wait())], timeout=self._drip_seconds)
                 writer.write(piece)
                 await writer.drain()
                 self.sent += len(piece)
