@@ -80,12 +80,6 @@ def is_ours(name: bytes) -> bool:
     return folded in (".git", ".fst") or _SHORT_NAMES.match(folded.encode("utf-8", "surrogateescape")) is not None
 
 
-def fold_path(path: bytes) -> bytes:
-    """The collision key: two paths with one key are one file on a folding file system (NFC + casefold)."""
-    text = path.decode("utf-8", "surrogateescape")
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).encode("utf-8", "surrogateescape")
-
-
 def show_path(raw: bytes) -> str:
     """A path for people: control characters and bytes that are not UTF-8 come out escaped."""
     text = raw.decode("utf-8", "backslashreplace")

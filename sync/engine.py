@@ -13,12 +13,11 @@ import msgspec
 
 from store import conflicts, history, journal, snapshots, workspaces
 from store.atomic import TEMP_PREFIX
-from store.blobs.frames import decode_frame, is_recipe
 from store.conflicts import Conflict
 from store.database import Tx
-from store.errors import BlobMissing, BlobsMissing, BrakeHeld, Busy, InvalidReply
+from store.errors import BlobMissing, BlobsMissing, BrakeHeld, Busy, InvalidReply, Stale
 from store.manifest import EMPTY_ROOT, diff_manifests, manifest_totals
-from store.types import Digest, File, RelPath, Spot, parse_digest
+from store.types import Digest, File, RelPath, Spot, parse_digest, show_path
 from store.workspaces import Apart
 from sync import adopt, transfer
 from sync.adopt import Adopted, Received
@@ -31,7 +30,7 @@ from sync.ports import CatchUp, Git, Remote
 from sync.progress import Phase, Progress
 from sync.replica import LocalReplica
 from sync.scan import Scanner, ScanResult
-from sync.share import SECRET, Suspect, derive_shared
+from sync.share import SECRET, Suspect, derive_shared, list_untaken
 
 PUSH_TRIES: Final = 3
 ACTOR: Final = "watch"
@@ -74,6 +73,7 @@ class Engine:
         self._run = run
         self._bounds = bounds
         self._switched = False
+        self._changed_since_plan = True
         self.newest_root: Digest | None = None
         self._unanswered = True
         """A push may have taken effect without being confirmed here: always after a start."""
@@ -97,6 +97,11 @@ class Engine:
     def progress(self) -> Progress:
         """How far the verb is that runs now."""
         return self.replica.progress
+
+    @property
+    def is_plan_due(self) -> bool:
+        """What the folder could not take may be taken now, or stand against something new: it is planned before anything is sent."""
+        return bool(list_untaken(self.apart)) and (self._changed_since_plan or self.replica.row.shared_full != self.replica.row.full_root)
 
     # --- look -------------------------------------------------------------------------------------------------------------------
 
@@ -142,6 +147,7 @@ class Engine:
         is_first = replica.row.shared_full == EMPTY_ROOT
         self.progress.begin(Phase.CHECKING, manifest_totals(replica.row.full_root, draft).files if is_first else None)
         shared = derive_shared(replica, self.apart, draft, suspect)
+        self._changed_since_plan = True
         full_root = replica.row.full_root
 
         def work(tx: Tx) -> None:
@@ -181,6 +187,10 @@ class Engine:
 
     def _make_ready(self) -> Ready:
         self._share()
+        if self.is_plan_due:
+            adopted = self._plan_again()
+            if adopted.stale:
+                raise Stale(f"{show_path(adopted.stale[0])} changed while it was being updated", stale=adopted.stale)
         # Of a change that takes several pushes the brake weighs the whole: its last part may only take away.
         self._check_brake()
         return self._load()
@@ -295,17 +305,17 @@ class Engine:
         return await remote.catch_up(self.replica.row.workspace_id, since, self.replica.row.agreed_root)
 
     def _receive(self, incoming: CatchUp) -> tuple[Received | None, dict[Digest, int]]:
-        received = adopt.receive(self.replica, incoming, decode_contents(incoming))
+        received = adopt.receive(self.replica, incoming, transfer.decode_contents(incoming))
         if received is None or incoming.delta is None:
             return None, {}
         return received, self._wanted(received, {entry.digest: entry.size for _, entry in incoming.delta if isinstance(entry, File)})
 
     def _adopt(self, received: Received) -> Adopted:
-        if self._git.is_at_work():
-            raise Busy("git is at work in this folder", "What came from the cloud is applied once git is done.")
+        self._refuse_beside_git()
         self._share()
         policy = self._policy()
         adopted = adopt.adopt(self.replica, received, self.apart, policy.limits, policy.boot_id)
+        self._changed_since_plan = bool(adopted.stale)
         self._read_apart()
         return adopted
 
@@ -314,7 +324,7 @@ class Engine:
             raise InvalidReply("the cloud's answer names no head")
         root = parse_digest(incoming.head.root)
         await transfer.fetch_manifest(remote, self.replica.blobs, self.replica.row.workspace_id, root, self.progress)
-        return adopt.received_of(self.replica, incoming, root, self.replica.draft(), decode_contents(incoming))
+        return adopt.received_of(self.replica, incoming, root, self.replica.draft(), transfer.decode_contents(incoming))
 
     def _files_in(self, received: Received) -> dict[Digest, int]:
         changes = diff_manifests(self.replica.row.agreed_root, received.root, received.draft)
@@ -336,14 +346,22 @@ class Engine:
 
     # --- what else ----------------------------------------------------------------------------------------------------------------
 
-    async def retry_owed(self) -> None:
-        """Try again what the folder refused."""
+    async def plan_again(self) -> Adopted:
+        """Try again what the folder could not take. Raises RootLost, Busy while git is at work."""
         with self.progress:
-            await self._run(self._retry_owed)
+            return await self._in_thread(self._plan_again)
 
-    def _retry_owed(self) -> None:
-        adopt.retry_owed(self.replica)
+    def _plan_again(self) -> Adopted:
+        self._refuse_beside_git()
+        self._share()
+        adopted = adopt.plan_again(self.replica, self.apart, self._policy().boot_id)
+        self._changed_since_plan = bool(adopted.stale)
         self._read_apart()
+        return adopted
+
+    def _refuse_beside_git(self) -> None:
+        if self._git.is_at_work():
+            raise Busy("git is at work in this folder", "What came from the cloud is applied once git is done.")
 
     async def verb(self, verb: Callable[..., T], *args: object, **options: object) -> T:
         """Something a person asked for, in the replica's turn."""
@@ -370,15 +388,6 @@ class Engine:
             torn = [change.path for change in diff_manifests(left.from_root, left.to_root, replica.draft())]
             self._scanner.doubt(torn)
         replica.db.write_now(lambda tx: journal.finish(tx, replica.id))
-
-
-def decode_contents(incoming: CatchUp) -> dict[Digest, bytes]:
-    """The small blobs that came along, each checked against its digest."""
-    contents: dict[Digest, bytes] = {}
-    for frame in incoming.frames:
-        if not is_recipe(frame):
-            contents.update(decode_frame(frame))
-    return contents
 
 
 def _pinned(records: Iterable[Conflict]) -> dict[Digest, int]:

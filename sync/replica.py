@@ -19,6 +19,8 @@ from store.index import StatIndex
 from store.manifest import EMPTY_ROOT, Draft, diff_manifests, edit_manifest
 from store.types import Change, Digest, Entry, RelPath, show_path
 from store.workspaces import Replica
+from sync.apply.probe import probe_names
+from sync.core.names import PLAIN, DiskNames
 from sync.ports import Clock
 from sync.progress import Phase, Progress
 from sync.rules import IgnoreSource
@@ -31,12 +33,14 @@ KNOWN_CHANGES: Final = 4_096
 class LocalReplica:
     """What every verb of the engine works on. Used by one thread at a time."""
 
-    def __init__(self, db: Database, blobs: BlobStore, clock: Clock, replica_id: str) -> None:
+    def __init__(self, db: Database, blobs: BlobStore, clock: Clock, replica_id: str, folder: type[Folder] = Folder) -> None:
         self.db = db
         self.blobs = blobs
         self.clock = clock
         self.ignore = IgnoreSource()
         self.progress = Progress()
+        self._folder = folder
+        self._names: tuple[tuple[int, int], DiskNames] | None = None
         self._known: tuple[tuple[Digest, Digest], list[Change]] = (EMPTY_ROOT, EMPTY_ROOT), []
         self.row: Replica = workspaces.get_replica(db.read(), replica_id)
         self.index = StatIndex.load(db.read(), replica_id)
@@ -76,7 +80,7 @@ class LocalReplica:
     def open_root(self) -> Folder:
         """The root folder, when it is still the one that was attached. Raises RootLost (R8: no deletion on doubt)."""
         shown = show_path(self.row.root)
-        folder = Folder.open_root(self.row.root)
+        folder = self._folder.open_root(self.row.root)
         if folder.identity() != self.row.identity:
             folder.close()
             raise RootLost(
@@ -84,6 +88,16 @@ class LocalReplica:
                 "Bring the old one back, or accept this one with `fst approve`.",
             )
         return folder
+
+    def names(self) -> DiskNames:
+        """How the root's disk treats names: asked once, and again when the root is another. Raises RootLost, NoSpace."""
+        if self._names is None or self._names[0] != self.row.identity:
+            with self.open_root() as root:
+                found = probe_names(root)
+            if found is None:
+                return PLAIN  # nothing can be written there now, so nothing will be
+            self._names = self.row.identity, found
+        return self._names[1]
 
     def commit(
         self, *, changes: Sequence[tuple[RelPath, Entry | None]], seen: Mapping[RelPath, bytes | None],

@@ -13,7 +13,7 @@ from store.errors import BlobMissing, InvalidReply
 from store.manifest import check_node, parse_node
 from store.manifest.node import digest_in
 from store.types import Digest
-from sync.ports import Remote
+from sync.ports import CatchUp, Remote
 from sync.progress import Phase, Progress
 
 BATCH_BYTES: Final = 8 * 1024 * 1024
@@ -163,6 +163,15 @@ def _lacking_in_order(blobs: BlobStore, digests: Iterable[Digest]) -> list[Diges
     unique = list(dict.fromkeys(digests))
     lacking = blobs.lacking(unique)
     return [digest for digest in unique if digest in lacking]
+
+
+def decode_contents(incoming: CatchUp) -> dict[Digest, bytes]:
+    """The small blobs that came along, each checked against its digest."""
+    contents: dict[Digest, bytes] = {}
+    for frame in incoming.frames:
+        if not is_recipe(frame):
+            contents.update(decode_frame(frame))
+    return contents
 
 
 async def fetch_manifest(remote: Remote, blobs: BlobStore, workspace_id: str, root: Digest, progress: Progress) -> None:

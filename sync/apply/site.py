@@ -72,6 +72,7 @@ class Site:
         self.touched = False
         self._rescued = rescued
         self._in_hand: list[_InHand] = []
+        self._names: set[bytes] = set()
         self._index = index
         self._blobs = blobs
         self._keep = keep
@@ -108,6 +109,12 @@ class Site:
         if record is None or entry_of(record) != expect:
             return False
         return record.startswith(pack_signature(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode))
+
+    def has_name(self, name: bytes) -> bool:
+        """True when a name that is there is spelt so; a disk that folds names finds it under others, too."""
+        if name not in self._names:
+            self._names = set(map(os.fsencode, self.folder.names()))
+        return name in self._names
 
     def is_still(self, temp: TempName, held: Held) -> bool:
         """True when the temporary is what was looked at, unchanged and out of everybody's hands."""

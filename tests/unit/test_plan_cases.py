@@ -268,7 +268,7 @@ def test_a_held_path_says_whose_name_it_has() -> None:
     made = plan_trees("-", "Notes=F1", "notes/a=F2", fold=bytes.lower)
     assert [problem.message for problem in made.held] == [
         "notes is not written here: on this disk it would be the same file as Notes.",
-        "notes/a is not written here: its folder is held back.",
+        "notes/a is not written here: its folder is not.",
     ]
 
 
