@@ -126,8 +126,8 @@ class _Names(TypedDict):
 
 
 def _names_of(replica: LocalReplica) -> _Names:
-    names = replica.names()
-    return _Names(fold=names.fold if names.folds else None, refuse=names.refusal if names.refuses else None)
+    disk = replica.disk()
+    return _Names(fold=disk.fold if disk.folds else None, refuse=disk.refusal if disk.refuses else None)
 
 
 def plan_again(replica: LocalReplica, apart: Mapping[RelPath, Apart], boot_id: str) -> Adopted:
@@ -163,10 +163,11 @@ def _carry_out(replica: LocalReplica, steps: Sequence[Action]) -> Applied:
     if not steps:
         return Applied.nothing()
     replica.progress.begin(Phase.APPLYING, len(steps))
+    disk = replica.disk()
     with replica.open_root() as root:
         applied = apply_plan(
             steps, root, replica.blobs, replica.index, keep=lambda data: keep_bytes(replica, data), ignore=replica.ignore,
-            progress=replica.progress,
+            progress=replica.progress, bits=disk.bits,
         )  # fmt: skip
     pin_rescued(replica, applied.rescued)
     return applied

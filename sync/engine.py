@@ -116,8 +116,9 @@ class Engine:
         if dirty is None:
             self.replica.ignore.set_outside(*self._git.excludes())
         self.progress.begin(Phase.LOOKING, self.replica.index.count_files() if dirty is None else None)
+        bits = self.replica.disk().bits
         with self.replica.open_root() as root:
-            result = self._scanner.scan(root, dirty)
+            result = self._scanner.scan(root, dirty, bits=bits)
         if head != self.replica.row.git_head:
             self._note_git(head)
         self.ignored_files = result.ignored if dirty is None else self.ignored_files

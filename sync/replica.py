@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain, islice
 from typing import Final
 
@@ -13,14 +14,14 @@ from store import history, workspaces
 from store.atomic import Folder
 from store.blobs import BlobStore
 from store.database import Database, Tx
-from store.errors import RootLost
+from store.errors import Busy, NoSpace, RootLost
 from store.history import LogEntry
 from store.index import StatIndex
 from store.manifest import EMPTY_ROOT, Draft, diff_manifests, edit_manifest
 from store.types import Change, Digest, Entry, RelPath, show_path
 from store.workspaces import Replica
-from sync.apply.probe import probe_names
-from sync.core.names import PLAIN, DiskNames
+from sync.apply.probe import probe_disk
+from sync.core.disk import PLAIN, Disk
 from sync.ports import Clock
 from sync.progress import Phase, Progress
 from sync.rules import IgnoreSource
@@ -40,7 +41,7 @@ class LocalReplica:
         self.ignore = IgnoreSource()
         self.progress = Progress()
         self._folder = folder
-        self._names: tuple[tuple[int, int], DiskNames] | None = None
+        self._disk: tuple[tuple[int, int], Disk] | None = None
         self._known: tuple[tuple[Digest, Digest], list[Change]] = (EMPTY_ROOT, EMPTY_ROOT), []
         self.row: Replica = workspaces.get_replica(db.read(), replica_id)
         self.index = StatIndex.load(db.read(), replica_id)
@@ -89,15 +90,16 @@ class LocalReplica:
             )
         return folder
 
-    def names(self) -> DiskNames:
-        """How the root's disk treats names: asked once, and again when the root is another. Raises RootLost, NoSpace."""
-        if self._names is None or self._names[0] != self.row.identity:
-            with self.open_root() as root:
-                found = probe_names(root)
+    def disk(self) -> Disk:
+        """What the root's disk keeps of what it is given: asked once, and again when the root is another. Raises RootLost."""
+        if self._disk is None or self._disk[0] != self.row.identity:
+            found = None
+            with self.open_root() as root, suppress(NoSpace, Busy):
+                found = probe_disk(root)
             if found is None:
                 return PLAIN  # nothing can be written there now, so nothing will be
-            self._names = self.row.identity, found
-        return self._names[1]
+            self._disk = self.row.identity, found
+        return self._disk[1]
 
     def commit(
         self, *, changes: Sequence[tuple[RelPath, Entry | None]], seen: Mapping[RelPath, bytes | None],

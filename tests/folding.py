@@ -111,3 +111,10 @@ class Fat(Odd):
     @classmethod
     def key(cls, name: bytes) -> bytes:
         return name.decode(errors="surrogateescape").rstrip(". ").upper().encode(errors="surrogateescape")
+
+
+class Hfs(Apple):
+    """As HFS+: what comes in composed is listed decomposed."""
+
+    def names(self) -> list[str]:
+        return [unicodedata.normalize("NFD", name) for name in super().names()]

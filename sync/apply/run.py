@@ -62,7 +62,7 @@ class Run:
 
     def __init__(
         self, root: Folder, blobs: Blobs, index: StatIndex, keep: Keep, ignore: IgnoreSource | None, progress: Progress,
-        *, durable: bool,
+        *, durable: bool, bits: bool = True,
     ) -> None:  # fmt: skip
         self.applied = Applied.nothing()
         self._root = root
@@ -72,6 +72,7 @@ class Run:
         self._ignore = ignore
         self._progress = progress
         self._durable = durable
+        self._bits = bits
         self._site: Site | None = None
         self._waiting: list[_Displaced] = []
 
@@ -132,7 +133,9 @@ class Run:
         if self._site is None or self._site.path != path:
             self.leave()
             folder = self._root.open(path)
-            self._site = Site(folder, path, self._index, self._blobs, self._keep, self.applied.rescued, durable=self._durable)
+            self._site = Site(
+                folder, path, self._index, self._blobs, self._keep, self.applied.rescued, durable=self._durable, bits=self._bits
+            )  # fmt: skip
         return self._site
 
     def _refuse_below(self, path: RelPath) -> bool:
@@ -238,7 +241,8 @@ class Run:
     def _set_bit(self, site: Site, name: bytes, step: Action, expect: File, become: File) -> None:
         held = site.look(name, step.path, expect)
         try:
-            site.folder.set_executable(name, held.fd, become.executable)
+            if self._bits:
+                site.folder.set_executable(name, held.fd, become.executable)
             status = site.folder.stat(name)
             if status is None or status.st_ino != held.status.st_ino:
                 raise FileMoved(f"{show_path(step.path)} was saved meanwhile")

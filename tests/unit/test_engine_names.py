@@ -353,11 +353,11 @@ def test_what_waits_is_known_after_a_restart(make: Make) -> None:
 
 def test_a_root_on_another_disk_is_asked_anew(make: Make) -> None:
     b = make("b", Ascii)
-    assert b.replica.names().case
+    assert b.replica.disk().case
     b.replica._folder = Folder
-    assert b.replica.names().case
+    assert b.replica.disk().case
     (b.root.parent / "other").mkdir()
     with Folder.open_root(b.root.parent / "other") as other:
         dev, ino = other.identity()
     b.replica.row = msgspec.structs.replace(b.replica.row, root=bytes(b.root.parent / "other"), root_dev=dev, root_ino=ino)
-    assert not b.replica.names().case
+    assert not b.replica.disk().case

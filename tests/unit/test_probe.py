@@ -8,24 +8,25 @@ import pytest
 
 from store.atomic import Folder
 from store.errors import NoSpace, Unwritable
-from sync.apply.probe import probe_names
-from sync.core.names import PLAIN, DiskNames
-from tests.folding import Apple, Ascii, Fat
+from sync.apply.probe import probe_disk
+from sync.core.disk import PLAIN, Disk
+from tests.folding import Apple, Ascii, Fat, Hfs
 
 
 @pytest.mark.parametrize(
     ("disk", "names"),
     [
         (Folder, PLAIN),
-        (Ascii, DiskNames(case=True)),
-        (Apple, DiskNames(case=True, letters=True, wide=True, forms=True, text=True)),
-        (Fat, DiskNames(case=True, letters=True, wide=True, marks=True, tails=True)),
+        (Ascii, Disk(case=True)),
+        (Apple, Disk(case=True, letters=True, wide=True, forms=True, text=True)),
+        (Hfs, Disk(case=True, letters=True, wide=True, forms=True, text=True, decomposes=True)),
+        (Fat, Disk(case=True, letters=True, wide=True, marks=True, tails=True)),
     ],
 )
-def test_a_disk_is_known_by_its_answers(tmp_path: Path, disk: type[Folder], names: DiskNames) -> None:
+def test_a_disk_is_known_by_its_answers(tmp_path: Path, disk: type[Folder], names: Disk) -> None:
     (tmp_path / "there").touch()
     with disk.open_root(tmp_path) as root:
-        assert probe_names(root) == names
+        assert probe_disk(root) == names
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
@@ -35,7 +36,7 @@ def test_a_folder_where_nothing_can_be_written_tells_nothing(tmp_path: Path) -> 
             raise Unwritable("read-only")
 
     with ReadOnly.open_root(tmp_path) as root:
-        assert probe_names(root) is None
+        assert probe_disk(root) is None
 
 
 def test_a_full_disk_is_not_taken_for_one_that_refuses_names(tmp_path: Path) -> None:
@@ -49,5 +50,5 @@ def test_a_full_disk_is_not_taken_for_one_that_refuses_names(tmp_path: Path) -> 
             super().write_hidden(*args, **options)  # type: ignore[arg-type]
 
     with Full.open_root(tmp_path) as root, pytest.raises(NoSpace):
-        probe_names(root)
+        probe_disk(root)
     assert not list(tmp_path.iterdir())

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.core.names import PLAIN, DiskNames
+from sync.core.disk import PLAIN, Disk
 
-ASCII = DiskNames(case=True)
-NTFS = DiskNames(case=True, letters=True, marks=True, tails=True)
-APFS = DiskNames(case=True, letters=True, wide=True, forms=True, text=True)
-FORMS = DiskNames(forms=True)
+ASCII = Disk(case=True)
+NTFS = Disk(case=True, letters=True, marks=True, tails=True)
+APFS = Disk(case=True, letters=True, wide=True, forms=True, text=True)
+FORMS = Disk(forms=True)
 DISKS = {"plain": PLAIN, "ascii": ASCII, "ntfs": NTFS, "apfs": APFS, "forms": FORMS}
 
 # two names -> the disks to which they are one
@@ -51,7 +51,7 @@ def test_a_plain_disk_keeps_every_name_apart(name: bytes) -> None:
 
 
 @given(st.text(max_size=8), st.sampled_from([ASCII, NTFS, APFS, FORMS]))
-def test_a_key_is_its_own_key(text: str, names: DiskNames) -> None:
+def test_a_key_is_its_own_key(text: str, names: Disk) -> None:
     key = names.fold(text.encode(errors="surrogatepass"))
     assert names.fold(key) == key
 
@@ -99,7 +99,7 @@ def test_a_name_that_cannot_be_is_told_why(name: str, ntfs: str | None, apfs: st
 
 
 def test_a_name_may_be_as_long_as_the_disk_has_it() -> None:
-    short = DiskNames(longest=143)
+    short = Disk(longest=143)
     assert short.refusal(b"x" * 143) is None
     assert short.refusal("é".encode() * 72) == "names here have at most 143 bytes"
     assert short.refuses and not short.folds and not PLAIN.refuses and not PLAIN.folds
@@ -107,11 +107,17 @@ def test_a_name_may_be_as_long_as_the_disk_has_it() -> None:
 
 @pytest.mark.parametrize("trait", ["case", "letters", "wide", "forms"])
 def test_any_folding_is_folding(trait: str) -> None:
-    names = DiskNames(**{trait: True})
+    names = Disk(**{trait: True})
     assert names.folds and not names.refuses
 
 
-@pytest.mark.parametrize("trait", ["marks", "tails", "text"])
+def test_a_name_that_would_come_back_otherwise_is_refused() -> None:
+    lowers, decomposes = Disk(lowers=True), Disk(decomposes=True)
+    assert lowers.refusal(b"readme") is None and lowers.refusal(b"ReadMe") == "names here lose their capitals"
+    assert decomposes.refusal("e\u0301".encode()) is None and decomposes.refusal("\u00e9".encode()) == "names here lose their form"
+
+
+@pytest.mark.parametrize("trait", ["marks", "tails", "text", "lowers", "decomposes"])
 def test_any_refusal_is_a_refusal(trait: str) -> None:
-    names = DiskNames(**{trait: True})
+    names = Disk(**{trait: True})
     assert names.refuses and not names.folds

@@ -1,4 +1,4 @@
-"""How one disk treats names: which are one file to it, and which it cannot hold.
+"""What one disk keeps of what it is given: which names are one file to it, which it cannot hold, and whether files can be executable.
 
 Theory. Store and cloud keep names byte for byte; what two names are to *this* disk, the disk is asked (sync/apply/probe.py). `fold`
 gives a collision key: two names that are one file on the disk have one key. A key may be too broad (then a name is held that the disk
@@ -20,8 +20,8 @@ _PORTS: Final = ("COM", "LPT")
 _DEVICES: Final = frozenset(["CON", "PRN", "AUX", "NUL", *(port + digit for port in _PORTS for digit in "123456789\u00b9\u00b2\u00b3")])
 
 
-class DiskNames(msgspec.Struct, frozen=True):
-    """What a disk was seen to do with names; the plain one keeps every name that POSIX allows, and keeps all apart."""
+class Disk(msgspec.Struct, frozen=True):
+    """What a disk was seen to do; the plain one keeps every name that POSIX allows, all apart, and the executable bit."""
 
     case: bool = False
     """`a` is `A`."""
@@ -37,8 +37,14 @@ class DiskNames(msgspec.Struct, frozen=True):
     """A dot or a space at the end is lost, as Windows has it; then its device names are nobody's either."""
     text: bool = False
     """What is not UTF-8 is refused."""
+    lowers: bool = False
+    """Capitals come back small."""
+    decomposes: bool = False
+    """A letter comes back in several code points (NFD)."""
     longest: int = MAX_NAME_BYTES
     """Bytes in a name, at most."""
+    bits: bool = True
+    """A file's executable bit is kept; where not, what was known of it stays, as nothing here can change it."""
 
     @property
     def folds(self) -> bool:
@@ -48,7 +54,7 @@ class DiskNames(msgspec.Struct, frozen=True):
     @property
     def refuses(self) -> bool:
         """Some names cannot be."""
-        return self.marks or self.tails or self.text or self.longest < MAX_NAME_BYTES
+        return self.marks or self.tails or self.text or self.lowers or self.decomposes or self.longest < MAX_NAME_BYTES
 
     def fold(self, name: bytes) -> bytes:
         """A name's collision key."""
@@ -78,10 +84,14 @@ class DiskNames(msgspec.Struct, frozen=True):
             return "names here do not end with a dot or a space"
         if self.tails and text.partition(".")[0].rstrip(" ").upper() in _DEVICES:
             return "it is the name of a device here"
+        if self.lowers and text != text.lower():
+            return "names here lose their capitals"
+        if self.decomposes and text != normalize("NFD", text):
+            return "names here lose their form"
         return None
 
 
-PLAIN: Final = DiskNames()
+PLAIN: Final = Disk()
 
 
 def _fold_letter(letter: str) -> str:
