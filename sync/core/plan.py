@@ -24,7 +24,7 @@ P7 no two planned paths are the same file on this disk, and it can hold each new
 forgotten: it is wanted, clashes, is held, or went into a join. P9 a plan that was cut short is found again: after any first part
 of it, planning leads to the same tree. P10 the sides are mirror images, but for the content of an undecided path. P11 each
 action can be carried out in order on a disk that refuses a name in use, a missing folder and a folder in use. P12 what the remote
-ignores stays.
+ignores stays. P13 what was only moved, by either side or by both, is somewhere.
 """
 
 from __future__ import annotations

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
 
 from store import conflicts, workspaces
 from store.atomic import Folder, Written
-from store.errors import Unwritable
-from store.manifest import walk_manifest
+from store.errors import InvalidManifest, Unwritable
+from store.manifest import Draft, edit_manifest, walk_manifest
+from store.types import DIR, Digest, File, RelPath, digest_of
 from sync.core.plan import NAME_COLLISION, NAME_REFUSED
 from sync.share import OWED
 from tests.folding import Apple, Ascii, Fat
-from tests.two_replicas import MemoryCloud, Side, run
+from tests.two_replicas import CatchUpAnswer, MemoryCloud, Side, run
 
 Make = Callable[..., Side]
 
@@ -361,3 +362,29 @@ def test_a_root_on_another_disk_is_asked_anew(make: Make) -> None:
         dev, ino = other.identity()
     b.replica.row = msgspec.structs.replace(b.replica.row, root=bytes(b.root.parent / "other"), root_dev=dev, root_ino=ino)
     assert not b.replica.disk().case
+
+
+@pytest.mark.parametrize("name", [".GIT", ".git\u200c", ".fst.", "GIT~1"])
+def test_a_spelling_of_our_own_names_is_refused_on_every_disk(make: Make, cloud: MemoryCloud, name: str) -> None:
+    """A3: what some file system would take for `.git` is never taken from others, not even where it would be harmless."""
+    a = make("a")
+    a.write("mine", "mine\n")
+    a.sync()
+    hook = File(digest_of(b"evil"), 4, True)
+    evil = Draft(cloud.nodes_kept)
+    cloud.root = edit_manifest(cloud.root, [(RelPath(name.encode()), DIR), (RelPath(f"{name}/hook".encode()), hook)], evil)
+    cloud.version += 1
+    cloud.blobs[hook.digest] = b"evil"
+    for data in evil.new.values():
+        cloud.nodes_kept.put(data)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(InvalidManifest):
+        patch.setattr(cloud, "catch_up", only_nodes(cloud))
+        a.pull()
+    assert sorted(path.name for path in a.root.rglob("*")) == ["mine"]
+
+
+def only_nodes(cloud: MemoryCloud) -> Callable[..., Any]:
+    async def catch_up(workspace_id: str, version: int, root: Digest) -> CatchUpAnswer:
+        return CatchUpAnswer(cloud.head(), None, None)
+
+    return catch_up
