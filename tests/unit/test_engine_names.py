@@ -294,6 +294,11 @@ def test_an_edit_beside_what_the_folder_still_cannot_take_is_recorded_once(
         run(b.engine.plan_again())
     assert told(b) == [("stuck", "mine\n", "theirs\n")]
     assert (b.tree(), head(cloud)) == ({"stuck": "mine\n"}, {"stuck": "theirs\n"})
+    (record,) = conflicts.list_conflicts(b.db.read(), b.replica.row.workspace_id)
+    settled = msgspec.structs.replace(record, state="resolved", resolution="theirs")
+    b.db.write_now(lambda tx: conflicts.put_conflict(tx, settled, sent=True))
+    run(b.engine.plan_again())
+    assert not told(b), "what was settled is not asked again"
     stubborn.on = False
     b.sync()
     run(b.engine.plan_again())
