@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 HOUSE = Path(__file__).parents[1]
-PARTS = ("store", "sync", "tests", "pyproject.toml")
+PARTS = ("store", "sync", "daemon", "cloud", "tests", "pyproject.toml")
 NO_SHRINKING = """
 from hypothesis import Phase
 settings.register_profile("mutants", settings.get_profile("fast"), phases=[Phase.explicit, Phase.generate], database=None)
@@ -287,7 +287,13 @@ DISKS = Suite(
         "tests/property/test_odd_disks.py",
     ),
     (
-        Mutant("D1", "folded letters stay apart", DISK, '            text = normalize("NFC", text)\n', "            pass\n"),
+        Mutant(
+            "D1",
+            "forms stay apart",
+            DISK,
+            '            text = normalize("NFD", text)\n        if self.wide',
+            "            pass\n        if self.wide",
+        ),
         Mutant(
             "D2", "letters fold to small ones, whatever their capitals are", DISK, "    upper = letter.upper()\n", "    upper = letter\n"
         ),

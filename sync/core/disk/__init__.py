@@ -65,9 +65,6 @@ class Disk(msgspec.Struct, frozen=True):
             text = text.casefold()
         elif self.letters:
             text = "".join(map(_fold_letter, text))
-        if self.forms:
-            # A folded letter may come apart differently: once more, and together again, so that the key is one.
-            text = normalize("NFC", text)
         key = text.encode("utf-8", "surrogateescape")
         return key.lower() if self.case else key
 
