@@ -26,7 +26,7 @@ from sync.core.state import Halt, Signal, Standing, State, halt_of, signal_of, s
 from sync.core.wire import BeatReplica
 from sync.engine import Engine
 from sync.ports import Clock
-from sync.share import SECRET
+from sync.share import OWED
 
 log = logging.getLogger(f"fastest.{__name__}")
 
@@ -117,7 +117,7 @@ class Supervisor:
 
     @property
     def _has_owed(self) -> bool:
-        return any(row.kind != SECRET for row in self.engine.apart.values())
+        return any(row.kind == OWED for row in self.engine.apart.values())
 
     @property
     def standing(self) -> BeatReplica:
@@ -348,9 +348,9 @@ class Supervisor:
             raise Stale(f"{show_path(stale[0])} changed while it was being updated")
 
     async def _retry_owed(self) -> None:
-        if self._has_owed and self._clock.steady() >= self._agenda.owed_at:
+        if self.engine.is_plan_due or (self._has_owed and self._clock.steady() >= self._agenda.owed_at):
             self._agenda.owed_at = self._clock.steady() + OWED_SECONDS
-            await self.engine.retry_owed()
+            self._after_pull(await self.engine.plan_again())
 
     async def _push(self) -> None:
         if (remote := self._remote) is None or self.is_paused or not self._agenda.unpushed:

@@ -57,7 +57,9 @@ def make_record(entry: Entry, status: os.stat_result | None, *, doubted: bool = 
             size, mode, payload = 0, stat.S_IFLNK, entry.target
     if status is None:
         return pack_signature(0, size, 0, 0, mode | _DOUBT) + payload
-    mode = status.st_mode | _DOUBT if doubted else status.st_mode
+    # A disk without executable bits shows some for all: the record's is the entry's (I1).
+    mode = status.st_mode if not isinstance(entry, File) else status.st_mode & ~stat.S_IXUSR | (mode & stat.S_IXUSR)
+    mode = mode | _DOUBT if doubted else mode
     return pack_signature(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, mode) + payload
 
 

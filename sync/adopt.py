@@ -3,13 +3,14 @@
 Theory. `base` is what both sides last agreed on, `local` this replica's shared root, `remote` the head. After the steps are on
 disk, agreed becomes the remote and whatever local still differs is what the next push sends. A step that was stale leaves agreed
 where it was: the steps that were done then read as agreement (P1) and the plan is made again. A step the system refused is
-*owed*: shared goes on without it, full tells the truth about the folder, and it is tried again later.
+*owed*, a path whose name the disk cannot hold is *held*: shared has the remote's entry, full tells the truth about the folder, and
+every later plan has them in it again, from what the folder had before (`share.ground`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple, TypedDict
 
 import msgspec
 
@@ -19,7 +20,7 @@ from store.database import Tx
 from store.errors import BrakeHeld
 from store.history import Act
 from store.journal import Pending
-from store.manifest import edit_manifest, entry_of, find_entry, manifest_totals, record_of
+from store.manifest import Draft, edit_manifest, entry_of, find_entry, manifest_totals, record_of
 from store.snapshots import Snapshot
 from store.types import Digest, File, RelPath, digest_of, new_ulid
 from store.workspaces import Apart
@@ -27,17 +28,26 @@ from sync.apply import Applied, apply_plan
 from sync.apply.styled import find_marked, in_style
 from sync.core.brake import Direction, Limits, count_losses, weigh
 from sync.core.merge import MAX_TEXT_BYTES, merge_text
-from sync.core.plan import Action, Clash, Plan, plan
-from sync.core.wire import WireConflict, WireSnapshot
+from sync.core.plan import NAME_REFUSED, Action, Clash, Fold, Plan, Refuse, plan
+from sync.core.wire import Head, WireConflict, WireSnapshot
 from sync.incoming import Received
 from sync.progress import Phase
 from sync.replica import LocalReplica
 from sync.rules import carried_rules
-from sync.share import SECRET, owe
+from sync.share import OWED, Ground, ground, list_untaken
 from sync.snapshot import merge_lines
 
 SYNC_ACTOR: Final = "sync"
 RESCUED: Final = "rescued"
+
+
+class Decided(NamedTuple):
+    """A plan, where it started, the records it asks for, and what could not be taken before it."""
+
+    plan: Plan
+    start: Ground
+    records: Sequence[Conflict]
+    untaken: Mapping[RelPath, Apart]
 
 
 class Adopted(msgspec.Struct, frozen=True):
@@ -49,27 +59,50 @@ class Adopted(msgspec.Struct, frozen=True):
     problems: dict[RelPath, str]
 
 
-def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apart], limits: Limits, boot_id: str) -> Adopted:
-    """Make the folder follow the head. The shared root must be current. Raises BrakeHeld, RootLost, BlobMissing."""
+def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apart], limits: Limits | None, boot_id: str) -> Adopted:
+    """Make the folder follow the head. The shared root must be current. Without `limits` the brake has weighed it before.
+
+    Raises BrakeHeld, RootLost, BlobMissing.
+    """
     made: dict[Digest, bytes] = dict(received.contents)
     replica.progress.begin(Phase.PLANNING)
+    row, start = replica.row, ground(replica, apart, received.draft)
     decided = plan(
-        replica.row.agreed_root, replica.row.shared_root, received.root, received.draft,
+        *start, received.root, received.draft,
         join=_joiner(replica, made), untracked=carried_rules(received.root, received.draft, _content_reader(replica, made)),
+        **_names_of(replica),
     )  # fmt: skip
-    row = replica.row
-    if received.root.hex() not in row.allowed:
+    if limits is not None and received.root.hex() not in row.allowed:
         losses = count_losses((step.expect, step.become) for step in decided.actions)
         before, after = (manifest_totals(root, received.draft).files for root in (row.shared_root, received.root))
         brake = weigh(losses, Direction.IN, before=before, after=after, limits=limits)
         if brake.holds:
             raise BrakeHeld(brake.sentence, "`fst approve` lets it in; until then nothing of it is applied.")
-    decided = in_style(replica, row.shared_root, received.draft, decided, apart, _content_reader(replica, made), made)
-    steps = [step for step in decided.actions if step.path not in apart]
+    untaken = list_untaken(apart)
+    kept_back = [path for path in apart if path not in untaken]
+    decided = in_style(replica, start.local, received.draft, decided, kept_back, _content_reader(replica, made), made)
+    steps = [step for step in decided.actions if step.path not in kept_back]
     records = new_records(replica, decided.clashes)
     _begin(replica, received, made, records, boot_id)
     applied = _carry_out(replica, steps)
-    return _finish(replica, received, decided, records, applied, apart)
+    return _finish(replica, received, Decided(decided, start, records, untaken), applied)
+
+
+class _Names(TypedDict):
+    fold: Fold | None
+    refuse: Refuse | None
+
+
+def _names_of(replica: LocalReplica) -> _Names:
+    disk = replica.disk()
+    return _Names(fold=disk.fold if disk.folds else None, refuse=disk.refusal if disk.refuses else None)
+
+
+def plan_again(replica: LocalReplica, apart: Mapping[RelPath, Apart], boot_id: str) -> Adopted:
+    """What the folder could not take, once more: the way to what is agreed already."""
+    row = replica.row
+    head = Head(row.workspace_id, row.epoch, row.agreed_version, row.agreed_root.hex(), row.agreed_snapshot or None)
+    return adopt(replica, Received(head, row.agreed_root, replica.draft(), {}, (), ()), apart, None, boot_id)
 
 
 def new_records(replica: LocalReplica, clashes: Sequence[Clash]) -> list[Conflict]:
@@ -98,10 +131,11 @@ def _carry_out(replica: LocalReplica, steps: Sequence[Action]) -> Applied:
     if not steps:
         return Applied.nothing()
     replica.progress.begin(Phase.APPLYING, len(steps))
+    disk = replica.disk()
     with replica.open_root() as root:
         applied = apply_plan(
             steps, root, replica.blobs, replica.index, keep=lambda data: keep_bytes(replica, data), ignore=replica.ignore,
-            progress=replica.progress,
+            progress=replica.progress, bits=disk.bits,
         )  # fmt: skip
     pin_rescued(replica, applied.rescued)
     return applied
@@ -131,16 +165,15 @@ def keep_bytes(replica: LocalReplica, data: bytes) -> Digest:
     return digest
 
 
-def _finish(
-    replica: LocalReplica, received: Received, decided: Plan, records: Sequence[Conflict], applied: Applied, apart: Mapping[RelPath, Apart]
-) -> Adopted:
-    row, draft = replica.row, received.draft
+def _finish(replica: LocalReplica, received: Received, decided: Decided, applied: Applied) -> Adopted:
+    row, draft, records = replica.row, received.draft, decided.records
     done = {step.path: step.become for step in applied.done}
-    refused = dict(applied.problems)
     stale = set(applied.stale)
-    taken = {step.path: step.become for step in decided.actions if step.path not in stale}
-    shared_root = edit_manifest(row.shared_root, sorted(taken.items()), draft)
-    owed = owe({path: reason for path, reason in refused.items() if path not in apart})
+    taken = {step.path: step.become for step in decided.plan.actions if step.path not in stale}
+    taken |= {held.path: find_entry(received.root, held.path, draft) for held in decided.plan.held}
+    shared_root = edit_manifest(decided.start.local, sorted(taken.items()), draft)
+    refused = _refused(decided, applied, draft)
+    dropped = [path for path in decided.untaken if path not in refused and path not in stale]
     # A step that was left alone has no clash yet: the next plan decides about it anew.
     undecided = [record.id for record in records if record.path in stale]
     shared_is_current = row.shared_full == row.full_root
@@ -150,7 +183,7 @@ def _finish(
             workspaces.set_shared(tx, replica.id, shared_root, full_root)
         else:
             workspaces.set_shared(tx, replica.id, shared_root, row.shared_full)
-        workspaces.set_apart(tx, replica.id, owed, [])
+        workspaces.set_apart(tx, replica.id, refused, dropped)
         if not stale:
             workspaces.set_agreed(tx, replica.id, received.head.version, received.root, received.head.epoch)
             workspaces.set_agreed_snapshot(tx, replica.id, received.head.snapshot_id)
@@ -162,7 +195,20 @@ def _finish(
 
     replica.commit(changes=sorted(done.items()), seen=applied.seen, contents=(), actor=SYNC_ACTOR, draft=draft, also=also)
     replica.reload()
-    return Adopted(len(done), len(records) - len(undecided), tuple(sorted(stale)), refused)
+    problems = {path: one.reason for path, one in refused.items()}
+    return Adopted(len(done), len(records) - len(undecided), tuple(sorted(stale)), problems)
+
+
+def _refused(decided: Decided, applied: Applied, draft: Draft) -> dict[RelPath, Apart]:
+    """What this folder did not take, with what it had: the base of the next plan, or what a record keeps already."""
+    kinds = {path: (NAME_REFUSED if path in applied.misnamed else OWED, reason) for path, reason in applied.problems.items()}
+    kinds |= {held.path: (held.code, held.message) for held in decided.plan.held}
+    told = {clash.path for clash in decided.plan.clashes}
+    refused = {}
+    for path, (kind, reason) in kinds.items():
+        had = find_entry(decided.start.local if path in told else decided.start.base, path, draft)
+        refused[path] = Apart(path, kind, reason, record_of(path, had))
+    return refused
 
 
 def keep_learned(tx: Tx, known: Sequence[Snapshot], records: Sequence[Conflict]) -> None:
@@ -179,7 +225,9 @@ def restore(replica: LocalReplica, target: Digest, base: Digest, verb: str, acto
     draft = replica.draft()
     before = replica.row.full_root
     made: dict[Digest, bytes] = {}
-    decided = plan(base, before, target, draft, join=_joiner(replica, made), untracked=lambda path, entry: False)
+    decided = plan(
+        base, before, target, draft, join=_joiner(replica, made), untracked=lambda path, entry: False, **_names_of(replica)
+    )  # fmt: skip
     decided = in_style(replica, before, draft, decided, (), _content_reader(replica, made), made)
     replica.db.write_now(lambda tx: replica.blobs.put_inline(tx, made.items()))
     applied = _carry_out(replica, decided.actions)
@@ -195,34 +243,8 @@ def restore(replica: LocalReplica, target: Digest, base: Digest, verb: str, acto
             conflicts.put_conflict(tx, record, sent=False)
 
     replica.commit(changes=done, seen=applied.seen, contents=(), actor=actor, draft=draft, also=also)
-    return Adopted(len(done), len(records), tuple(applied.stale), dict(applied.problems)), act
-
-
-def retry_owed(replica: LocalReplica) -> Adopted:
-    """Try again what the folder refused: from what it holds to what shared says."""
-    draft = replica.draft()
-    rows = workspaces.list_apart(replica.db.read(), replica.id)
-    steps = []
-    for path, row in rows.items():
-        if row.kind != SECRET:
-            expect, become = find_entry(replica.row.full_root, path, draft), find_entry(replica.row.shared_root, path, draft)
-            if expect != become:
-                steps.append(Action(path, expect, become))
-    applied = _carry_out(replica, steps)
-    settled = [path for path, row in rows.items() if row.kind != SECRET and path not in dict(applied.problems)]
-    settled = [path for path in settled if path not in set(applied.stale)]
-    replica.commit(
-        changes=sorted((step.path, step.become) for step in applied.done), seen=applied.seen, contents=(), actor=SYNC_ACTOR, draft=draft,
-        also=lambda tx, full_root: _settle_owed(tx, replica, settled, full_root),
-    )  # fmt: skip
-    replica.reload()
-    return Adopted(len(applied.done), 0, tuple(applied.stale), dict(applied.problems))
-
-
-def _settle_owed(tx: Tx, replica: LocalReplica, settled: list[RelPath], full_root: Digest) -> None:
-    workspaces.set_apart(tx, replica.id, {}, settled)
-    if replica.row.shared_full == replica.row.full_root:
-        workspaces.set_shared(tx, replica.id, replica.row.shared_root, full_root)
+    problems = dict(applied.problems) | {held.path: held.message for held in decided.held}
+    return Adopted(len(done), len(records), tuple(applied.stale), problems), act
 
 
 def pinned_sizes(conflict: Conflict) -> dict[Digest, int]:

@@ -15,9 +15,9 @@ from store import conflicts, history, journal, snapshots, workspaces
 from store.atomic import TEMP_PREFIX
 from store.conflicts import Conflict
 from store.database import Tx
-from store.errors import BlobMissing, BlobsMissing, BrakeHeld, Busy, InvalidReply
+from store.errors import BlobMissing, BlobsMissing, BrakeHeld, Busy, InvalidReply, Stale
 from store.manifest import EMPTY_ROOT, diff_manifests, manifest_totals
-from store.types import Digest, RelPath, Spot
+from store.types import Digest, RelPath, Spot, show_path
 from store.workspaces import Apart
 from sync import adopt, incoming, transfer
 from sync.adopt import Adopted
@@ -31,7 +31,7 @@ from sync.ports import CatchUp, Git, Remote
 from sync.progress import Phase, Progress
 from sync.replica import LocalReplica
 from sync.scan import Scanner, ScanResult
-from sync.share import SECRET, Suspect, derive_shared, list_tellable
+from sync.share import SECRET, Suspect, derive_shared, list_tellable, list_untaken
 
 PUSH_TRIES: Final = 3
 ACTOR: Final = "watch"
@@ -74,6 +74,7 @@ class Engine:
         self._run = run
         self._bounds = bounds
         self._switched = False
+        self._changed_since_plan = True
         self.newest_root: Digest | None = None
         self._unanswered = True
         """A push may have taken effect without being confirmed here: always after a start."""
@@ -98,6 +99,11 @@ class Engine:
         """How far the verb is that runs now."""
         return self.replica.progress
 
+    @property
+    def is_plan_due(self) -> bool:
+        """What the folder could not take may be taken now, or stand against something new: it is planned before anything is sent."""
+        return bool(list_untaken(self.apart)) and (self._changed_since_plan or self.replica.row.shared_full != self.replica.row.full_root)
+
     # --- look -------------------------------------------------------------------------------------------------------------------
 
     async def look(self, dirty: Collection[Spot] | None) -> ScanResult:
@@ -111,8 +117,9 @@ class Engine:
         if dirty is None:
             self.replica.ignore.set_outside(*self._git.excludes())
         self.progress.begin(Phase.LOOKING, self.replica.index.count_files() if dirty is None else None)
+        bits = self.replica.disk().bits
         with self.replica.open_root() as root:
-            result = self._scanner.scan(root, dirty)
+            result = self._scanner.scan(root, dirty, bits=bits)
         if head != self.replica.row.git_head:
             self._note_git(head)
         self.ignored_files = result.ignored if dirty is None else self.ignored_files
@@ -142,6 +149,7 @@ class Engine:
         is_first = replica.row.shared_full == EMPTY_ROOT
         self.progress.begin(Phase.CHECKING, manifest_totals(replica.row.full_root, draft).files if is_first else None)
         shared = derive_shared(replica, self.apart, draft, suspect)
+        self._changed_since_plan = True
         full_root = replica.row.full_root
 
         def work(tx: Tx) -> None:
@@ -181,6 +189,10 @@ class Engine:
 
     def _make_ready(self) -> Ready:
         self._share()
+        if self.is_plan_due:
+            adopted = self._plan_again()
+            if adopted.stale:
+                raise Stale(f"{show_path(adopted.stale[0])} changed while it was being updated", stale=adopted.stale)
         # Of a change that takes several pushes the brake weighs the whole: its last part may only take away.
         self._check_brake()
         return self._load()
@@ -309,11 +321,11 @@ class Engine:
         return incoming.lacking_of(self.replica, received, found)
 
     def _adopt(self, received: Received) -> Adopted:
-        if self._git.is_at_work():
-            raise Busy("git is at work in this folder", "What came from the cloud is applied once git is done.")
+        self._refuse_beside_git()
         self._share()
         policy = self._policy()
         adopted = adopt.adopt(self.replica, received, self.apart, policy.limits, policy.boot_id)
+        self._changed_since_plan = bool(adopted.stale)
         self._read_apart()
         return adopted
 
@@ -328,14 +340,22 @@ class Engine:
 
     # --- what else ----------------------------------------------------------------------------------------------------------------
 
-    async def retry_owed(self) -> None:
-        """Try again what the folder refused."""
+    async def plan_again(self) -> Adopted:
+        """Try again what the folder could not take. Raises RootLost, Busy while git is at work."""
         with self.progress:
-            await self._run(self._retry_owed)
+            return await self._in_thread(self._plan_again)
 
-    def _retry_owed(self) -> None:
-        adopt.retry_owed(self.replica)
+    def _plan_again(self) -> Adopted:
+        self._refuse_beside_git()
+        self._share()
+        adopted = adopt.plan_again(self.replica, self.apart, self._policy().boot_id)
+        self._changed_since_plan = bool(adopted.stale)
         self._read_apart()
+        return adopted
+
+    def _refuse_beside_git(self) -> None:
+        if self._git.is_at_work():
+            raise Busy("git is at work in this folder", "What came from the cloud is applied once git is done.")
 
     async def verb(self, verb: Callable[..., T], *args: object, **options: object) -> T:
         """Something a person asked for, in the replica's turn."""

@@ -176,6 +176,7 @@ class Seat:
     def __init__(
         self, folder: Path, suspect: Suspect | None = None, limits: Limits | None = None, *,
         workspace: Workspace = WORKSPACE, replica_id: str = "", version: int = 1, epoch: str = "epoch", bounds: Bounds = BOUNDS,
+        disk: type[Folder] = Folder,
     ) -> None:  # fmt: skip
         self.root = folder / "work"
         self.root.mkdir(parents=True)
@@ -191,7 +192,7 @@ class Seat:
         )  # fmt: skip
         self.db.write_now(lambda tx: workspaces.add_workspace(tx, workspace))
         self.db.write_now(lambda tx: workspaces.add_replica(tx, row))
-        self.replica = LocalReplica(self.db, self.blobs, self.clock, row.id)
+        self.replica = LocalReplica(self.db, self.blobs, self.clock, row.id, folder=disk)
         self.replica.progress = self.progress = NotedProgress()
         self.folder = folder
         # A clock far ahead: no file is too young to be trusted, so one look is enough.
@@ -246,9 +247,10 @@ class Side(Seat):
     """A machine at the cloud in memory, with the verbs a supervisor would call."""
 
     def __init__(
-        self, folder: Path, cloud: MemoryCloud, suspect: Suspect | None = None, limits: Limits | None = None, bounds: Bounds = BOUNDS
+        self, folder: Path, cloud: MemoryCloud, suspect: Suspect | None = None, limits: Limits | None = None, bounds: Bounds = BOUNDS,
+        disk: type[Folder] = Folder,
     ) -> None:  # fmt: skip
-        super().__init__(folder, suspect, limits, bounds=bounds)
+        super().__init__(folder, suspect, limits, bounds=bounds, disk=disk)
         self.cloud = cloud
 
     def look(self) -> None:

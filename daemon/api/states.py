@@ -16,7 +16,7 @@ from store.errors import Busy, InvalidValue, Offline, Stale, TimedOut, Unwritabl
 from store.manifest import manifest_totals
 from store.types import show_path
 from sync.progress import Phase
-from sync.share import SECRET
+from sync.share import OWED, SECRET, list_untaken
 
 if TYPE_CHECKING:
     from daemon.app import Daemon
@@ -61,7 +61,8 @@ def _workspace_document(daemon: Daemon, supervisor: Supervisor) -> dict[str, Any
     apart = workspaces.list_apart(reader, row.id)
     problems = [{**path_document(one.path), "code": one.code, "message": one.message} for one in supervisor.problems.values()]
     problems += [
-        {**path_document(one.path), "code": Unwritable.code, "message": one.reason} for one in apart.values() if one.kind != SECRET
+        {**path_document(one.path), "code": Unwritable.code if one.kind == OWED else one.kind, "message": one.reason}
+        for one in list_untaken(apart).values()
     ]
     error = supervisor.last_error
     if error is not None and supervisor.halt is None and not isinstance(error, Offline | Stale | Busy):

@@ -50,10 +50,13 @@ class Scanner:
     ) -> None:  # fmt: skip
         self._sources = Sources(index, ignore, {}, keeper, now_ns, racy_ns, set(), progress or Progress())
 
-    def scan(self, root: Folder, dirty: Collection[Spot] | None = None) -> ScanResult:
-        """Look at these spots, and at new folders below them; None: everything. Raises NoSpace, Unwritable from the store."""
+    def scan(self, root: Folder, dirty: Collection[Spot] | None = None, *, bits: bool = True) -> ScanResult:
+        """Look at these spots, and at new folders below them; None: everything. `bits`: this disk keeps executable bits.
+
+        Raises NoSpace, Unwritable from the store.
+        """
         with ExitStack() as stack:
-            look = Look(self._sources, root, stack)
+            look = Look(self._sources, root, stack, bits)
             look.enter_undecided()
             if dirty is None:
                 self._sources.ignored.clear()

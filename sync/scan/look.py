@@ -34,13 +34,14 @@ class _Odd(NamedTuple):
 class Look:
     """One look. `deep`: go into every folder; else only into new ones. `decide`: rules changed, ask them about carried names too."""
 
-    def __init__(self, sources: Sources, root: Folder, stack: ExitStack) -> None:
+    def __init__(self, sources: Sources, root: Folder, stack: ExitStack, bits: bool) -> None:
         self._sources = sources
         self._root = root
+        self._bits = bits
         self._index = sources.index
         self._rules = sources.ignore
         self._notes = Notes(sources.index)
-        self._taker = Taker(sources, root, self._notes, stack)
+        self._taker = Taker(sources, root, self._notes, stack, bits)
         self._later: list[tuple[bytes, bool, bool]] = []
         self._glanced: set[bytes] = set()
 
@@ -182,7 +183,7 @@ class Look:
         odd: list[_Odd] = []
         folders: list[str] = []
         get, ask, pack, fd, device = known.get, os.stat, pack_signature, here.folder.fd, self._taker.disk
-        found = 0
+        found, no_bits = 0, not self._bits
         for name in names:
             record = get(name)
             if record is None:
@@ -198,6 +199,8 @@ class Look:
                 self._notes.report(here.join(os.fsencode(name)), translate_os_error(error, here.path))
                 continue
             if record.startswith(pack(its.st_ino, its.st_size, its.st_mtime_ns, its.st_ctime_ns, its.st_mode)):
+                continue
+            if no_bits and record.startswith(pack(its.st_ino, its.st_size, its.st_mtime_ns, its.st_ctime_ns, its.st_mode ^ stat.S_IXUSR)):
                 continue
             if is_same_folder(record, its) and its.st_dev == device:
                 folders.append(name)

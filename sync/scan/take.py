@@ -59,7 +59,8 @@ class Here:
 class Taker:
     """Takes names for one look."""
 
-    def __init__(self, sources: Sources, root: Folder, notes: Notes, stack: ExitStack) -> None:
+    def __init__(self, sources: Sources, root: Folder, notes: Notes, stack: ExitStack, bits: bool) -> None:
+        self._bits = bits
         self.contents = Contents(sources.keeper, stack)
         self.disk = root.identity()[0]
         self._sources = sources
@@ -166,7 +167,7 @@ class Taker:
             os.close(fd)
         if data is not None and (record is None or not record.endswith(digest)):
             self.contents.add(digest, data)
-        file = File(digest, status.st_size, bool(status.st_mode & stat.S_IXUSR))
+        file = File(digest, status.st_size, bool(status.st_mode & stat.S_IXUSR) if self._bits else _was_executable(record))
         return file, make_record(file, status, doubted=self._is_young(here, name, status))
 
     def _is_fresh(self, status: os.stat_result) -> bool:
@@ -179,3 +180,9 @@ class Taker:
             return False
         self._notes.deferred.add(Spot(here.path, name))
         return True
+
+
+def _was_executable(record: bytes | None) -> bool:
+    """What was known of a file's bit; a new one has none."""
+    old = None if record is None else entry_of(record)
+    return isinstance(old, File) and old.executable
