@@ -82,6 +82,12 @@ class Look:
             except FileMoved:
                 self._notes.deferred.add(spot_of(path))
 
+    def defer_other_names(self) -> None:
+        """Hard links: a write under one name changes what is at the others, of which no event tells."""
+        if self._taker.linked:
+            spots = {spot_of(path) for path in self._index.names_of(self._taker.linked)}
+            self._notes.deferred.update(spot for spot in spots if not {spot, Spot(spot.folder, b"")} & self._notes.looked)
+
     def enter_from_root(self, path: bytes, *, deep: bool, decide: bool, names: Set[bytes] = _ALL) -> None:
         """Open a folder, and list it or ask for a few names. Raises FileMoved when it is not there."""
         try:
