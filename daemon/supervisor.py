@@ -305,8 +305,7 @@ class Supervisor:
             await self._begin(self.engine)
             self.has_looked = True
             await self._tell()
-        if result.deferred:
-            self._agenda.add_deferred(result.deferred, self._clock.steady())
+        self._agenda.note_looked(taken, result.deferred, self._clock.steady())
         if troubled := {spot_of(problem.path) for problem in self.problems.values() if problem.code in PASSING}:
             self._agenda.add_troubled(troubled, self._clock.steady())
         if result.changes:
