@@ -93,11 +93,6 @@ class Supervisor:
         return self._clock.now_ms() < self.engine.replica.row.paused_until_ms
 
     @property
-    def is_polling(self) -> bool:
-        """The system could not watch all of it."""
-        return self._agenda.polling
-
-    @property
     def is_settled(self) -> bool:
         """Nothing seen or known is still to be scanned, pulled or applied here."""
         busy = self._standing.state in (State.SCANNING, State.PLANNING, State.APPLYING)

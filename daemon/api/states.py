@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 EVENT_SECONDS: Final = 15
 ASK_SECONDS: Final = 0.1
+POLLED: Final = "polled"
+"""The code of a problem that only tells: changes are found by looking, since not all of them are told."""
 
 
 async def get_health(daemon: Daemon, request: web.Request) -> Any:
@@ -63,6 +65,8 @@ def _workspace_document(daemon: Daemon, supervisor: Supervisor) -> dict[str, Any
     problems += [
         {**path_document(one.path), "code": Unwritable.code, "message": one.reason} for one in apart.values() if one.kind != SECRET
     ]
+    if why := supervisor.lookout.why_polling:
+        problems.append({"path": ".", "code": POLLED, "message": why})
     error = supervisor.last_error
     if error is not None and supervisor.halt is None and not isinstance(error, Offline | Stale | Busy):
         problems.append({"path": ".", "code": error.code, "message": error.message, "hint": error.hint})

@@ -18,7 +18,7 @@ import pytest
 
 from benchmarks.saves import is_whole, whole
 from tests.lab.compare import look
-from tests.lab.editors import KEEPS_BACKUP, WHOLE, appended, pause
+from tests.lab.editors import KEEPS_BACKUP, WHOLE, pause
 from tests.lab.fixtures import open_lab
 from tests.lab.machine import Machine
 from tests.lab.pair import Pair
@@ -97,6 +97,18 @@ def at_once(work: Callable[[str], None]) -> None:
         list(pool.map(work, WHOLE))
 
 
+def save_all(pair: Pair, corner: str, contents: dict[tuple[str, str], bytes], lags: dict[tuple[str, str], float]) -> None:
+    """Both machines save each pattern's file, each after its lag."""
+
+    def save(machine: Machine, pattern: str) -> None:
+        pause(lags[machine.name, pattern])
+        WHOLE[pattern](machine.root / corner / name_of(pattern), contents[machine.name, pattern])
+
+    with ThreadPoolExecutor(2 * len(WHOLE)) as pool:
+        for saved in [pool.submit(save, machine, pattern) for machine in pair.machines for pattern in WHOLE]:
+            saved.result()
+
+
 def test_saves_on_one_side_arrive_whole_and_nothing_else_does(pair: Pair) -> None:
     rng = random.Random(SEED)
     start(pair, "one", rng)
@@ -132,17 +144,7 @@ def test_saves_on_both_sides_are_all_within_reach(pair: Pair) -> None:
     for round_number in range(SAVES):
         contents = {(machine.name, pattern): new_content(rng) for machine in pair.machines for pattern in WHOLE}
         lags = {key: rng.uniform(0, 0.15) for key in contents}
-
-        def work(pattern: str) -> None:
-            def save(machine: Machine) -> None:
-                pause(lags[machine.name, pattern])
-                WHOLE[pattern](machine.root / "both" / name_of(pattern), contents[machine.name, pattern])
-
-            with ThreadPoolExecutor(2) as pool:
-                list(pool.map(save, pair.machines))
-
-        with Reader(pair.a.root / "both"):
-            at_once(work)
+        save_all(pair, "both", contents, lags)
         pair.converge(90)
         owed |= {digest(data): f"{key} in round {round_number}" for key, data in contents.items()}
         for pattern in WHOLE:
