@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import aiohttp
 import msgspec
 
-from store.errors import FastestError, InvalidReply, InvalidValue, NotSignedIn, Offline, RateLimited
+from store.errors import FastestError, InvalidReply, InvalidValue, NoSpace, NotSignedIn, Offline, RateLimited
 from store.types import Digest, parse_digest
 from sync.core.wire import (
     Delta,
@@ -62,6 +62,8 @@ def failure_of(status: int, body: bytes, retry_after: str | None = None) -> Fast
         said = msgspec.json.decode(body, type=dict[str, ErrorBody])["error"]
     except (msgspec.DecodeError, KeyError):
         return Offline(f"the cloud answered {status} and nothing that can be read")
+    if status == NoSpace.http_status:
+        return NoSpace("no room on the cloud's disk", "Whoever runs the cloud must make some; the work goes on by itself.")
     if status >= 500:
         return Offline(f"the cloud answered {status}: {said.message}")
     if status == 401:

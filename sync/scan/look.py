@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 
 from store.atomic import Folder, translate_os_error
 from store.errors import FastestError, FileMoved
-from store.index import is_folder, is_only_doubted, is_same_folder, pack_signature
-from store.types import Spot, spot_of
+from store.index import is_folder, is_only_doubted, is_same_folder, make_record, pack_signature
+from store.types import DIR, RelPath, Spot, spot_of
 from sync.rules import RULE_FILES
 from sync.scan.notes import Notes, ScanResult
 from sync.scan.take import Here, Sources, Taker
@@ -96,7 +96,7 @@ class Look:
             raise
         except FastestError as error:
             self._notes.looked.add(Spot(path, b""))
-            self._notes.report(path, error)
+            self._refuse(path, error)
             return
         with folder:
             if not (names and self._glance(Here(folder, path), names)):
@@ -112,12 +112,18 @@ class Look:
         except FileMoved:
             self._notes.deferred.add(Spot(outer.path, name))
         except FastestError as error:
-            self._notes.report(path, error)
+            self._refuse(path, error)
         else:
             try:
                 self._list(folder, path, deep, decide, depth + 1)
             finally:
                 folder.close()
+
+    def _refuse(self, path: bytes, error: FastestError) -> None:
+        """A folder that cannot be looked into. What happens in it until it can is told to nobody: then all below is looked at."""
+        self._notes.report(path, error)
+        if self._is_known_folder(path):
+            self._notes.seen[RelPath(path)] = make_record(DIR, None)
 
     def _is_known_folder(self, path: bytes) -> bool:
         record = self._index.get(path)
@@ -158,7 +164,7 @@ class Look:
         try:
             names = folder.names()
         except FastestError as error:
-            self._notes.report(path, error)
+            self._refuse(path, error)
             return
         self._visit(Here(folder, path), names, self._index.folder(path), deep=deep, decide=decide, depth=depth)
 

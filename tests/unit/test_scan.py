@@ -461,6 +461,20 @@ def test_what_cannot_be_read_is_a_problem_and_keeps_its_entry(replica: Replica) 
     assert b"d/below/x" in replica.tree()
 
 
+def test_a_folder_that_could_not_be_looked_into_is_looked_into_once_it_can(replica: Replica) -> None:
+    write_tree(replica.path, {b"d/below/x": b"1", b"d/y": b"1"})
+    replica.settle()
+    write_tree(replica.path, {b"d/below/x": b"22", b"d/y": b"22", b"d/no entry": b""})
+    with Forbidding.open_root(replica.path) as root:
+        assert replica.settle(Spot(b"d", b"y"), root=root).problems
+        assert codes(replica.settle(b"", root=root)) == {b"d": "unwritable"}
+    (replica.path / "d" / "no entry").unlink()
+    # Only the folder's own name is told of then: its mode changed.
+    result = replica.settle(Spot(b"", b"d"))
+    assert changes_of(result) == {b"d/below/x": (file(b"1"), file(b"22")), b"d/y": (file(b"1"), file(b"22"))}
+    assert replica.look().seen == {}
+
+
 def test_what_is_no_file_is_told_and_never_opened(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(replica.path / "pipe")
     os.mknod(replica.path / "device", 0o600 | 0o020000, os.makedev(1, 3))
