@@ -93,11 +93,6 @@ class Supervisor:
         return self._clock.now_ms() < self.engine.replica.row.paused_until_ms
 
     @property
-    def is_polling(self) -> bool:
-        """The system could not watch all of it."""
-        return self._agenda.polling
-
-    @property
     def is_settled(self) -> bool:
         """Nothing seen or known is still to be scanned, pulled or applied here."""
         busy = self._standing.state in (State.SCANNING, State.PLANNING, State.APPLYING)
@@ -304,8 +299,7 @@ class Supervisor:
             await self._begin(self.engine)
             self.has_looked = True
             await self._tell()
-        if result.deferred:
-            self._agenda.add_deferred(result.deferred, self._clock.steady())
+        self._agenda.note_looked(taken, result.deferred, self._clock.steady())
         if troubled := {spot_of(problem.path) for problem in self.problems.values() if problem.code in PASSING}:
             self._agenda.add_troubled(troubled, self._clock.steady())
         self._agenda.unpushed |= bool(result.changes)

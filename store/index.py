@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Final
 
 from store.database import HINT, Component, Migration, Reader, Tx
@@ -149,6 +149,14 @@ class StatIndex:
                 yield path, record
                 if is_folder(record):
                     waiting.append(path)
+
+    def names_of(self, inodes: Set[int]) -> Iterator[RelPath]:
+        """Every path that was seen to be one of these inodes; goes through all records."""
+        wanted = {inode.to_bytes(8, "little") for inode in inodes}
+        for folder, names in self._folders.items():
+            for name, record in names.items():
+                if record[:8] in wanted:
+                    yield RelPath(folder + b"/" + os.fsencode(name) if folder else os.fsencode(name))
 
     def remember(self, seen: Mapping[RelPath, bytes | None]) -> None:
         """Take over what was stored; call it once the transaction is committed."""

@@ -69,9 +69,8 @@ async def examine(daemon: Daemon, request: web.Request) -> Any:
         name = show_path(supervisor.engine.replica.row.root)
         if halt is not None:
             checks.append({"name": name, "status": "fail", "message": halt.message, "fix": halt.hint})
-        elif supervisor.is_polling:
-            fix = "Raise the limit: sudo sysctl fs.inotify.max_user_watches=1048576"
-            checks.append({"name": name, "status": "warn", "message": "too many folders to watch: polling instead", "fix": fix})
+        elif why := supervisor.lookout.why_polling:
+            checks.append({"name": name, "status": "warn", "message": "not all of it can be watched: polling instead", "fix": why})
         else:
             checks.append({"name": name, "status": "ok", "message": "watched", "fix": ""})
     return {"schema": 1, "checks": checks}

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 EVENT_SECONDS: Final = 15
 ASK_SECONDS: Final = 0.1
+POLLED: Final = "polled"
+"""The code of a problem that only tells: changes are found by looking, since not all of them are told."""
 
 
 async def get_health(daemon: Daemon, request: web.Request) -> Any:
@@ -64,6 +66,8 @@ def _workspace_document(daemon: Daemon, supervisor: Supervisor) -> dict[str, Any
         {**path_document(one.path), "code": Unwritable.code if one.kind == OWED else one.kind, "message": one.reason}
         for one in list_untaken(apart).values()
     ]
+    if why := supervisor.lookout.why_polling:
+        problems.append({"path": ".", "code": POLLED, "message": why})
     error = supervisor.last_error
     if error is not None and supervisor.halt is None and not isinstance(error, Offline | Stale | Busy):
         problems.append({"path": ".", "code": error.code, "message": error.message, "hint": error.hint})

@@ -18,6 +18,7 @@ from store.errors import (
     InvalidJson,
     InvalidReply,
     InvalidValue,
+    NoSpace,
     NotFound,
     NotSignedIn,
     Offline,
@@ -79,6 +80,8 @@ def failure_of(status: int, body: bytes, retry_after: str | None = None) -> Fast
         said = msgspec.json.decode(body, type=_Failed).error
     except UNREADABLE:
         return Offline(f"the cloud answered {status} and nothing that can be read")
+    if status == NoSpace.http_status:
+        return NoSpace("no room on the cloud's disk", "Whoever runs the cloud must make some; the work goes on by itself.")
     if status >= 500:
         return Offline(f"the cloud answered {status}: {said.message[:MAX_TEXT]}")
     if status == 401:

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 
 from store.atomic import Folder, translate_os_error
 from store.errors import FastestError, FileMoved
-from store.index import is_folder, is_only_doubted, is_same_folder, pack_signature
-from store.types import Spot, spot_of
+from store.index import is_folder, is_only_doubted, is_same_folder, make_record, pack_signature
+from store.types import DIR, RelPath, Spot, spot_of
 from sync.rules import RULE_FILES
 from sync.scan.notes import Notes, ScanResult
 from sync.scan.take import Here, Sources, Taker
@@ -83,6 +83,12 @@ class Look:
             except FileMoved:
                 self._notes.deferred.add(spot_of(path))
 
+    def defer_other_names(self) -> None:
+        """Hard links: a write under one name changes what is at the others, of which no event tells."""
+        if self._taker.linked:
+            spots = {spot_of(path) for path in self._index.names_of(self._taker.linked)}
+            self._notes.deferred.update(spot for spot in spots if not {spot, Spot(spot.folder, b"")} & self._notes.looked)
+
     def enter_from_root(self, path: bytes, *, deep: bool, decide: bool, names: Set[bytes] = _ALL) -> None:
         """Open a folder, and list it or ask for a few names. Raises FileMoved when it is not there."""
         try:
@@ -91,7 +97,7 @@ class Look:
             raise
         except FastestError as error:
             self._notes.looked.add(Spot(path, b""))
-            self._notes.report(path, error)
+            self._refuse(path, error)
             return
         with folder:
             if not (names and self._glance(Here(folder, path), names)):
@@ -107,12 +113,18 @@ class Look:
         except FileMoved:
             self._notes.deferred.add(Spot(outer.path, name))
         except FastestError as error:
-            self._notes.report(path, error)
+            self._refuse(path, error)
         else:
             try:
                 self._list(folder, path, deep, decide, depth + 1)
             finally:
                 folder.close()
+
+    def _refuse(self, path: bytes, error: FastestError) -> None:
+        """A folder that cannot be looked into. What happens in it until it can is told to nobody: then all below is looked at."""
+        self._notes.report(path, error)
+        if self._is_known_folder(path):
+            self._notes.seen[RelPath(path)] = make_record(DIR, None)
 
     def _is_known_folder(self, path: bytes) -> bool:
         record = self._index.get(path)
@@ -153,7 +165,7 @@ class Look:
         try:
             names = folder.names()
         except FastestError as error:
-            self._notes.report(path, error)
+            self._refuse(path, error)
             return
         self._visit(Here(folder, path), names, self._index.folder(path), deep=deep, decide=decide, depth=depth)
 
