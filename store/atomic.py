@@ -278,9 +278,9 @@ class Folder:
         """Set or clear the executable bits of an open file, set only where reading is allowed; `name` is for the error's sentence."""
         _ask(name, os.fchmod, fd, _with_executable(os.fstat(fd).st_mode, executable))
 
-    def sync(self) -> None:
-        """Make the names in this folder durable."""
-        _ask(b".", os.fsync, self.fd)
+    def sync(self, fd: int = -1) -> None:
+        """Make the names in this folder durable; with `fd`, an open file of it."""
+        _ask(b".", os.fsync, self.fd if fd < 0 else fd)
 
     # --- the two renames ----------------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from store.database import Tx
 from store.errors import BrakeHeld, InvalidReply
 from store.history import Act
 from store.journal import Pending
-from store.manifest import Draft, check_tree_after, edit_manifest, entry_of, find_entry, manifest_totals, record_of
+from store.manifest import Draft, check_tree_after, diff_manifests, edit_manifest, entry_of, find_entry, manifest_totals, record_of
 from store.snapshots import Snapshot
 from store.types import Digest, File, RelPath, digest_of, new_ulid, parse_digest
 from store.workspaces import Apart
@@ -87,8 +87,9 @@ def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apa
     """Make the folder follow the head. The shared root must be current. Raises BrakeHeld, RootLost, BlobMissing."""
     made: dict[Digest, bytes] = dict(received.contents)
     replica.progress.begin(Phase.PLANNING)
+    base = _base(replica, received.draft)
     decided = plan(
-        replica.row.agreed_root, replica.row.shared_root, received.root, received.draft,
+        base, replica.row.shared_root, received.root, received.draft,
         join=_joiner(replica, made), untracked=carried_rules(received.root, received.draft, _content_reader(replica, made)),
     )  # fmt: skip
     row = replica.row
@@ -100,9 +101,23 @@ def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apa
             raise BrakeHeld(brake.sentence, "`fst approve` lets it in; until then nothing of it is applied.")
     steps = [step for step in decided.actions if step.path not in apart]
     records = new_records(replica, decided.clashes)
-    _begin(replica, received, made, records, boot_id)
+    _begin(replica, Pending(base, received.root, boot_id, replica.clock.now_ms()), received.draft, made, records)
     applied = _carry_out(replica, steps)
     return _finish(replica, received, decided, records, applied, apart)
+
+
+def _base(replica: LocalReplica, draft: Draft) -> Digest:
+    """What both sides agreed on, and besides it what a pull that did not end has done already.
+
+    Planned from `agreed` alone, what came with that pull would be somebody's work here: it would come back, or be a clash, once the
+    cloud's head has moved on without it.
+    """
+    left = journal.pending(replica.db.read(), replica.id)
+    if left is None:
+        return replica.row.agreed_root
+    changes = diff_manifests(left.from_root, left.to_root, draft)
+    done = [(one.path, one.new) for one in changes if find_entry(replica.row.shared_root, one.path, draft) == one.new]
+    return edit_manifest(left.from_root, done, draft)
 
 
 def new_records(replica: LocalReplica, clashes: Sequence[Clash]) -> list[Conflict]:
@@ -113,13 +128,12 @@ def new_records(replica: LocalReplica, clashes: Sequence[Clash]) -> list[Conflic
     return [record for record in made if (record.path, record.ours, record.theirs) not in known]
 
 
-def _begin(replica: LocalReplica, received: Received, made: Mapping[Digest, bytes], records: Sequence[Conflict], boot_id: str) -> None:
+def _begin(replica: LocalReplica, started: Pending, draft: Draft, made: Mapping[Digest, bytes], records: Sequence[Conflict]) -> None:
     """J1, and with it the records: once the path has the head's bytes, no plan would find the clash again."""
-    started = Pending(replica.row.agreed_root, received.root, boot_id, replica.clock.now_ms())
 
     def work(tx: Tx) -> None:
         replica.blobs.put_inline(tx, made.items())
-        replica.blobs.put_nodes(tx, received.draft.new)
+        replica.blobs.put_nodes(tx, draft.new)
         journal.begin(tx, replica.id, started)
         for record in records:
             conflicts.put_conflict(tx, record, sent=False)

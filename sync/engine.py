@@ -234,6 +234,7 @@ class Engine:
             workspaces.set_shared(tx, replica.id, row.shared_root, row.shared_full)
             workspaces.set_agreed(tx, replica.id, head.version, outgoing.root, head.epoch)
             workspaces.set_agreed_snapshot(tx, replica.id, head.snapshot_id)
+            journal.finish(tx, replica.id)
             if outgoing.is_whole:
                 history.mark_version(tx, replica.id, outgoing.sequence, head.version)
             snapshots.mark_shared(tx, outgoing.snapshot_ids)
@@ -369,7 +370,6 @@ class Engine:
         if left.boot_id != self._policy().boot_id:
             torn = [change.path for change in diff_manifests(left.from_root, left.to_root, replica.draft())]
             self._scanner.doubt(torn)
-        replica.db.write_now(lambda tx: journal.finish(tx, replica.id))
 
 
 def decode_contents(incoming: CatchUp) -> dict[Digest, bytes]:

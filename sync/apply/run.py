@@ -233,6 +233,8 @@ class Run:
         held = site.look(name, step.path, expect)
         try:
             site.folder.set_executable(name, held.fd, become.executable)
+            if self._durable:
+                site.folder.sync(held.fd)
             status = site.folder.stat(name)
             if status is None or status.st_ino != held.status.st_ino:
                 raise FileMoved(f"{show_path(step.path)} was saved meanwhile")
@@ -265,7 +267,8 @@ class Run:
             case None if status is None:
                 self._done(site, step, None)
             case Dir() if status is not None and stat.S_ISDIR(status.st_mode):
-                self._done(site, step, make_record(DIR, status))
+                # Somebody else may have made it, and what they put in it was never looked at: the next look lists it.
+                self._done(site, step, make_record(DIR, None))
             case (File() | Link()) as become:
                 held = site.look(name, step.path, become)
                 held.close()

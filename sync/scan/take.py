@@ -177,5 +177,7 @@ class Taker:
         """Too young to be trusted unread: then it is looked at once more."""
         if status.st_mtime_ns < self._young_ns and status.st_ctime_ns < self._young_ns:
             return False
-        self._notes.deferred.add(Spot(here.path, name))
+        if max(status.st_mtime_ns, status.st_ctime_ns) <= self._sources.now_ns() + self._sources.racy_ns:
+            self._notes.deferred.add(Spot(here.path, name))
+        # A time that is still to come (the clock was set back, or somebody set it) is doubted, but not asked about again and again.
         return True

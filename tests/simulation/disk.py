@@ -26,7 +26,7 @@ class Died(BaseException):
 class Node:
     """A file, a link or a folder."""
 
-    __slots__ = ("ctime_ns", "data", "mode", "mtime_ns", "names", "number", "safe", "undo", "writers")
+    __slots__ = ("ctime_ns", "data", "is_gone", "is_somebodys", "mode", "mtime_ns", "names", "number", "safe", "undo", "writers")
 
     def __init__(self, number: int, mode: int, now_ns: int, data: bytes = b"") -> None:
         self.number = number
@@ -35,6 +35,10 @@ class Node:
         self.names: Names = {}
         self.mtime_ns = self.ctime_ns = now_ns
         self.writers = 0
+        self.is_gone = False
+        """Removed: nothing can be made in it any more."""
+        self.is_somebodys = False
+        """A person made it, or wrote to it."""
         self.safe: tuple[bytes, int] | None = None
         """Bytes and mode as they were last synced."""
         self.undo: list[dict[bytes, Node | None]] = []

@@ -78,6 +78,8 @@ def _judge_spurious(world: World, final: Tree) -> None:
         if final.get(path) != entry:
             world.blame("spurious", f"{path!r} is {final.get(path)!r}, and was left as {entry!r}")
     for path in final.keys() - world.ledger.chains.keys():
+        if world.ledger.is_blurred(path):
+            continue
         world.blame("spurious", f"{path!r} was made by nobody")
     for record in world.cloud.records():
         path = entry_in(record.record)[0]

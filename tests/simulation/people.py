@@ -53,6 +53,8 @@ class Ledger:
         self.owed: dict[str, set[bytes]] = {}
         self.excused: set[bytes] = set()
         """What a person changed between a death in the middle of a pull and the next start: see docs/PROMISES.md."""
+        self.blurred: set[bytes] = set()
+        """Folders that were moved while the engine was at work in them: what it does there then is done elsewhere."""
         self.torn: list[str] = []
 
     def note(self, machine: Machine, before: Tree, after: Tree) -> None:
@@ -76,7 +78,7 @@ class Ledger:
 
     def owe_unlinked(self, machine: Machine, node: Node) -> None:
         """The engine takes a file away for good."""
-        if node.is_file and node.data in self.known:
+        if node.is_file and node.is_somebodys:
             self.owed.setdefault(machine.name, set()).add(node.data)
 
     def lost(self, machine: Machine) -> list[bytes]:
@@ -93,10 +95,16 @@ class Ledger:
 
     def sequential(self) -> dict[bytes, Entry | None]:
         """Paths where each change was made to what the one before left, and so above and below them: what must be there in the end."""
-        straight = {path for path, chain in self.chains.items() if self._is_straight(chain)} - self.excused
+        straight = {path for path, chain in self.chains.items() if self._is_straight(chain) and not self.is_blurred(path)} - self.excused
         crooked = self.chains.keys() - straight
         near = {above for path in crooked for above in _above(path)} | crooked
-        return {path: self.chains[path][-1][1] for path in straight - near if crooked.isdisjoint(_above(path))}
+        left = {path: self.chains[path][-1][1] for path in straight - near if crooked.isdisjoint(_above(path))}
+        # What somebody put into a folder outlives that another took the folder away.
+        needed = {above for path, entry in left.items() if entry is not None for above in _above(path)}
+        return {path: entry for path, entry in left.items() if path not in needed or entry == ("folder",)}
+
+    def is_blurred(self, path: bytes) -> bool:
+        return any((path + b"/").startswith(folder + b"/") for folder in self.blurred)
 
     @staticmethod
     def _is_straight(chain: list[tuple[Entry | None, Entry | None]]) -> bool:
@@ -144,6 +152,7 @@ class Person:
                 self._machine.disk.put(folder, here, {name: node}, durable=True)
                 if node is not None:
                     node.safe = node.data, node.mode
+                    node.is_somebodys = True
 
     def _file(self, path: bytes) -> Node | None:
         node = self._machine.disk.find(path)
@@ -153,6 +162,7 @@ class Person:
         node = self._file(path)
         if node is not None and in_place:
             self._machine.disk.write(node, data, durable=True)
+            node.is_somebodys = True
             self._machine.disk.heard(Spot(*split(path)))
             return
         mode = stat.S_IFREG | 0o644 if node is None else node.mode
@@ -195,8 +205,12 @@ class Person:
     def remove(self, path: bytes) -> None:
         node = self._machine.disk.find(path)
         place = self._place(path) if node is not None else None
-        if place is not None:
+        if node is not None and place is not None:
             self._machine.disk.put(place[0], place[1], {place[2]: None}, durable=True)
+            for _, below in list(self._machine.disk.walk(node)):
+                below.names.clear()
+            node.names.clear()
+            node.is_gone = True
 
     def move(self, path: bytes, target: bytes) -> None:
         """Over whatever is no folder; a folder does not go below itself."""
@@ -205,8 +219,11 @@ class Person:
         if node is None or (b"/" + target).startswith(b"/" + path + b"/") or path == target or (there is not None and there.is_folder):
             return
         if self._place(target) is not None and not (there is not None and node.is_folder):
-            self.remove(path)
+            folder, here, name = self._place(path) or (self._machine.disk.root, b"", b"")
+            self._machine.disk.put(folder, here, {name: None}, durable=True)
             self._give(target, node)
+            if node.is_folder and self._machine.world.system.is_open(node):
+                self._ledger.blurred |= {path, target}
 
     def folder(self, path: bytes) -> None:
         if self._machine.disk.find(path) is None:

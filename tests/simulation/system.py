@@ -88,6 +88,8 @@ class System:
 
     def _free(self, dir_fd: int, name: bytes) -> Open:
         folder = self.open_files[dir_fd]
+        if folder.node.is_gone:
+            raise self._refuse(errno.ENOENT)
         if name in folder.node.names:
             raise self._refuse(errno.EEXIST)
         return folder
@@ -123,6 +125,11 @@ class System:
     def close(self, fd: int) -> None:
         opened = self.open_files.pop(fd)
         opened.node.writers -= opened.writes
+
+    def is_open(self, node: Node) -> bool:
+        """Whether somebody is at work in a folder, or below it."""
+        names = {node, *(below for disk in self.disks.values() for _, below in disk.walk(node))}
+        return any(opened.node in names for opened in self.open_files.values())
 
     def let_go(self, disk: Disk) -> None:
         """What a process had open goes with it."""
