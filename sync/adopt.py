@@ -87,7 +87,8 @@ def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apa
     """Make the folder follow the head. The shared root must be current. Raises BrakeHeld, RootLost, BlobMissing."""
     made: dict[Digest, bytes] = dict(received.contents)
     replica.progress.begin(Phase.PLANNING)
-    base = _base(replica, received.draft)
+    left = journal.pending(replica.db.read(), replica.id)
+    base = replica.row.agreed_root if left is None else left.from_root
     decided = plan(
         base, replica.row.shared_root, received.root, received.draft,
         join=_joiner(replica, made), untracked=carried_rules(received.root, received.draft, _content_reader(replica, made)),
@@ -106,18 +107,21 @@ def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apa
     return _finish(replica, received, decided, records, applied, apart)
 
 
-def _base(replica: LocalReplica, draft: Draft) -> Digest:
-    """What both sides agreed on, and besides it what a pull that did not end has done already.
+def note_done(tx: Tx, replica: LocalReplica, root: Digest, draft: Draft) -> None:
+    """Of a pull that did not end, what this state has of it already is what the next plan starts from.
 
-    Planned from `agreed` alone, what came with that pull would be somebody's work here: it would come back, or be a clash, once the
+    Planned from `agreed` alone, that would be somebody's work here: it would come back, or be a clash, once a person changed it or the
     cloud's head has moved on without it.
     """
-    left = journal.pending(replica.db.read(), replica.id)
+    left = journal.pending(tx, replica.id)
     if left is None:
-        return replica.row.agreed_root
+        return
     changes = diff_manifests(left.from_root, left.to_root, draft)
-    done = [(one.path, one.new) for one in changes if find_entry(replica.row.shared_root, one.path, draft) == one.new]
-    return edit_manifest(left.from_root, done, draft)
+    done = [(one.path, one.new) for one in changes if find_entry(root, one.path, draft) == one.new]
+    if done:
+        from_root = edit_manifest(left.from_root, done, draft)
+        replica.blobs.put_nodes(tx, draft.new)
+        journal.begin(tx, replica.id, msgspec.structs.replace(left, from_root=from_root))
 
 
 def new_records(replica: LocalReplica, clashes: Sequence[Clash]) -> list[Conflict]:
@@ -204,7 +208,9 @@ def _finish(
             journal.finish(tx, replica.id)
         conflicts.drop_conflicts(tx, undecided)
         keep_learned(tx, received.snapshots, received.conflicts)
-        if not stale:
+        if stale:
+            note_done(tx, replica, shared_root, draft)
+        else:
             merge_lines(tx, replica, received.head.snapshot_id, shared_root, full_root)
 
     replica.commit(changes=sorted(done.items()), seen=applied.seen, contents=(), actor=SYNC_ACTOR, draft=draft, also=also)

@@ -12,7 +12,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 import msgspec
 
 from store import conflicts, history, journal, snapshots, workspaces
-from store.atomic import TEMP_PREFIX
+from store.atomic import TEMP_PREFIX, sync_file_system
 from store.blobs.frames import decode_frame, is_recipe
 from store.conflicts import Conflict
 from store.database import Tx
@@ -118,7 +118,11 @@ class Engine:
         self.ignored_files = result.ignored if dirty is None else self.ignored_files
         if result.changes or result.seen or result.contents:
             changes = [(change.path, change.new) for change in result.changes]
-            self.replica.commit(changes=changes, seen=result.seen, contents=result.contents, actor=ACTOR)
+            draft = self.replica.draft()
+            self.replica.commit(
+                changes=changes, seen=result.seen, contents=result.contents, actor=ACTOR, draft=draft,
+                also=lambda tx, full_root: adopt.note_done(tx, self.replica, full_root, draft),
+            )  # fmt: skip
         return result
 
     def _note_git(self, head: str) -> None:
@@ -363,6 +367,8 @@ class Engine:
         if replica.row.sequence == 0 and left is None:
             return  # nothing was ever done in this folder
         with replica.open_root() as root:
+            if left is not None:
+                sync_file_system(root.fd)  # what was done was perhaps not synced; it is taken for done from here on
             kept, _ = self._scanner.sweep_temps(root, lambda data: adopt.keep_bytes(replica, data))
         adopt.pin_rescued(replica, [(RelPath(TEMP_PREFIX), digest) for digest in kept])
         if left is None:

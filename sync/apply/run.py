@@ -83,7 +83,14 @@ class Run:
     def _try(self, step: Action) -> None:
         folder, _, name = step.path.rpartition(b"/")
         try:
-            site = self._enter(RelPath(folder))
+            try:
+                site = self._enter(RelPath(folder))
+            except FileMoved:
+                if step.become is not None:
+                    raise
+                # Its folder is gone, and it with it. Left undone, a folder's removal would be kept without that of what was in it.
+                self._note(step, None)
+                return
             try:
                 self._act(site, name, step)
             except FileMoved:
@@ -307,5 +314,8 @@ class Run:
 
     def _done(self, site: Site, step: Action, record: bytes | None) -> None:
         site.touched = True
+        self._note(step, record)
+
+    def _note(self, step: Action, record: bytes | None) -> None:
         self.applied.done.append(step)
         self.applied.seen[step.path] = record

@@ -25,6 +25,7 @@ from store.workspaces import Replica, Workspace
 from sync.core.brake import Limits
 from sync.core.settle import Pace
 from sync.engine import Engine, Policy
+from sync.outgoing.steps import Bounds
 from sync.progress import Progress
 from sync.replica import LocalReplica
 from sync.scan import Scanner
@@ -155,7 +156,7 @@ class Machine:
                 self.world.blame("fsck", f"{self.name}: {problem}")
         replica = LocalReplica(self.db, self.blobs, self, REPLICAS[self.name])
         scanner = Scanner(replica.index, replica.ignore, self.blobs, self.wall_ns, progress=replica.progress)
-        engine = Engine(replica, scanner, NoGit(), self._policy, asyncio.to_thread)
+        engine = Engine(replica, scanner, NoGit(), self._policy, asyncio.to_thread, Bounds(self.world.sizes.push_changes))
         daemon = cast(Daemon, self)
         self.supervisor = Supervisor(
             engine, self, Pace, lambda remote: Daemon._register(daemon, engine, remote), lambda it: Daemon._begin(daemon, it), self._tell

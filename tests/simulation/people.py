@@ -207,10 +207,9 @@ class Person:
         place = self._place(path) if node is not None else None
         if node is not None and place is not None:
             self._machine.disk.put(place[0], place[1], {place[2]: None}, durable=True)
-            for _, below in list(self._machine.disk.walk(node)):
-                below.names.clear()
-            node.names.clear()
-            node.is_gone = True
+            for gone in [node, *(below for _, below in self._machine.disk.walk(node))]:
+                gone.names = {}
+                gone.is_gone = True
 
     def move(self, path: bytes, target: bytes) -> None:
         """Over whatever is no folder; a folder does not go below itself."""

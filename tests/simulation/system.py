@@ -6,24 +6,28 @@ import ctypes
 import errno
 import fcntl
 import os
+import random
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 import store.atomic
 import store.blobs.segments
 import store.database
+import sync.apply
 import sync.apply.run
 import sync.apply.site
+import sync.outgoing
 import sync.replica
 import sync.rules
 import sync.scan.contents
 import sync.scan.look
 import sync.scan.sweep
 import sync.scan.take
+import sync.transfer
 from store.types import Spot
 from tests.simulation.disk import Died, Disk, Node, Status
 
@@ -348,9 +352,33 @@ class Stores:
         return harmed
 
 
+class Sizes(NamedTuple):
+    """Where the product begins to do things another way; small, so that few files are many."""
+
+    few_steps: int = 100
+    bulk_files: int = 200
+    few_blobs: int = 64
+    inline_blobs: int = 1_000
+    push_changes: int = 1_000_000
+    has_exchange: bool = True
+
+    @classmethod
+    def draw(cls, rng: random.Random) -> Sizes:
+        """Half of all histories have nothing small."""
+        if rng.random() < 0.5:
+            return cls()
+        return cls(
+            rng.choice((100, 1, 0)), rng.choice((200, 1, 0)), rng.choice((64, 1, 0)), rng.choice((1_000, 1, 0)),
+            rng.choice((1_000_000, 2)), rng.random() < 0.8,
+        )  # fmt: skip
+
+
 @contextmanager
-def installed(system: System, stores: Stores, near_commit: Callable[[store.database.Database, bool], None]) -> Iterator[None]:
+def installed(
+    system: System, stores: Stores, sizes: Sizes, near_commit: Callable[[store.database.Database, bool], None]
+) -> Iterator[None]:  # fmt: skip
     """`near_commit` is called before each transaction is made durable, and after."""
+    system.has_exchange = sizes.has_exchange
     really_commit = store.database.Database._commit
 
     def commit(db: store.database.Database, jobs: list[Any]) -> None:
@@ -365,6 +393,10 @@ def installed(system: System, stores: Stores, near_commit: Callable[[store.datab
         patch.setattr(store.atomic, "_RENAME", system.rename_flagged)
         patch.setattr(store.atomic, "_LIBC", system)
         patch.setattr(store.blobs.segments, "os", stores)
+        patch.setattr(sync.apply, "FEW_STEPS", sizes.few_steps)
+        patch.setattr(sync.scan.contents, "BULK_FILES", sizes.bulk_files)
+        patch.setattr(sync.transfer, "FEW_BLOBS", sizes.few_blobs)
+        patch.setattr(sync.outgoing, "INLINE_BLOBS", sizes.inline_blobs)
         patch.setattr(store.database.Database, "_commit", commit)
         yield
 

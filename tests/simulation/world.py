@@ -23,11 +23,11 @@ from tests.simulation.disk import Died
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.machine import Machine, make_store
 from tests.simulation.people import Ledger, Person
-from tests.simulation.system import Stores, System, installed
+from tests.simulation.system import Sizes, Stores, System, installed
 
 Action = tuple[Any, ...]
 """(seconds, who, verb, *arguments); `who` is a machine, or the cloud."""
-REST_ROUNDS = 150
+REST_ROUNDS = 60
 _numbers = itertools.count()
 
 
@@ -59,6 +59,7 @@ class World:
         self.history = history
         self.rng = random.Random(history.seed)
         self.loop = VirtualLoop(self.rng)
+        self.sizes = Sizes.draw(self.rng)
         self.system = System()
         self.stores = Stores()
         self.ledger = Ledger()
@@ -172,7 +173,7 @@ class World:
         logger.addHandler(broken)
         asyncio.set_event_loop(None)
         try:
-            with installed(self.system, self.stores, self.near_commit):
+            with installed(self.system, self.stores, self.sizes, self.near_commit):
                 self.cloud = SimulatedCloud(self, self._folder / "cloud")
                 self.stores.disks[str(self.cloud.folder)] = self.cloud.disk
                 self.cloud.open()
