@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from store.conflicts import conflict_digests
 from store.manifest import entry_of as entry_in
 from store.types import Entry, File, Link
 from sync.adopt import RESCUED
@@ -55,6 +56,8 @@ def judge(world: World) -> None:
     head = {path: _plain(entry) for path, entry in world.cloud.entries().items()}
     if head != {path: _without_bytes(entry) for path, entry in final.items()}:
         world.blame("diverged", f"the head has {sorted(head)}, the folders {sorted(final)}")
+    for data in world.ledger.silenced(_kept(world, final)):
+        world.blame("silenced", repr(data))
     for problem in world.cloud.problems():
         world.blame("fsck", f"cloud: {problem}")
     if not world.cloud.restores:
@@ -85,6 +88,16 @@ def _judge_spurious(world: World, final: Tree) -> None:
         path = entry_in(record.record)[0]
         if path in expected and record.kind != RESCUED:
             world.blame("spurious", f"a conflict at {path!r}, which nobody else touched")
+
+
+def _kept(world: World, final: Tree) -> set[bytes]:
+    """What is in the folders, and what conflict records hold, wherever it can be had."""
+    kept = {bytes(entry[1]) for entry in final.values() if entry[0] == "file"}
+    for machine in world.machines.values():
+        for record in conflict_digests(machine.db.read()):
+            if machine.blobs.has(record):
+                kept.add(machine.blobs.get(record))
+    return kept
 
 
 def _plain(entry: Entry) -> tuple[object, ...]:

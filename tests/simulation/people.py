@@ -103,6 +103,18 @@ class Ledger:
         needed = {above for path, entry in left.items() if entry is not None for above in _above(path)}
         return {path: entry for path, entry in left.items() if path not in needed or entry == ("folder",)}
 
+    def silenced(self, kept: set[bytes]) -> list[bytes]:
+        """Contents that nobody went on from, of which something is in none of the `kept` ones: gone without a word."""
+        replaced = {old[1] for chain in self.chains.values() for old, _ in chain if old is not None and old[0] == "file"}
+        lines = {line for data in kept for line in data.split(b"\n")}
+        for chain in self.chains.values():
+            for old, new in chain:
+                if old is not None and old[0] == "file":
+                    stay = new[1].split(b"\n") if new is not None and new[0] == "file" else ()
+                    lines.update(set(old[1].split(b"\n")).difference(stay))  # let go by a person
+        last = {new[1] for chain in self.chains.values() for _, new in chain if new is not None and new[0] == "file"} - replaced
+        return sorted(data for data in last - kept if not lines.issuperset(data.split(b"\n")))
+
     def is_blurred(self, path: bytes) -> bool:
         return any((path + b"/").startswith(folder + b"/") for folder in self.blurred)
 
