@@ -14,8 +14,10 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.simulation.mistakes import MISTAKES
+
 HOUSE = Path(__file__).parents[1]
-PARTS = ("store", "sync", "tests", "pyproject.toml")
+PARTS = ("store", "sync", "daemon", "cloud", "tests", "pyproject.toml")
 NO_SHRINKING = """
 from hypothesis import Phase
 settings.register_profile("mutants", settings.get_profile("fast"), phases=[Phase.explicit, Phase.generate], database=None)
@@ -251,7 +253,9 @@ JUDGEMENTS = Suite(
     ),
 )
 
-SUITES = (PLANNER, JUDGEMENTS)
+SIMULATION = Suite(("tests/simulation/test_simulation.py",), tuple(Mutant(*row) for row in MISTAKES))
+
+SUITES = (PLANNER, JUDGEMENTS, SIMULATION)
 
 
 def main(names: list[str]) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Final, NamedTuple
 
 import msgspec
 
-from store.atomic import Folder, TempName, Written
+from store.atomic import Folder, TempName, Written, sync_file_system
 from store.errors import FastestError, FileMoved, Unwritable
 from store.index import StatIndex, doubt_record, make_record
 from store.types import DIR, Digest, Dir, Entry, File, Link, RelPath, is_ours, parent_of, show_path
@@ -22,6 +22,8 @@ from sync.rules import IgnoreSource
 
 WAITING_FILES: Final = 16
 """Displaced files that wait for their last look, at most."""
+BATCH_STEPS: Final = 1_000
+"""Of a large plan, steps whose files are written ahead and synced together."""
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -72,6 +74,7 @@ class Run:
         self._durable = durable
         self._site: Site | None = None
         self._waiting: list[_Displaced] = []
+        self._prepared: dict[RelPath, Written] = {}
 
     # --- folders ------------------------------------------------------------------------------------------------------------------
 
@@ -109,12 +112,17 @@ class Run:
         folders = find_new_folders(steps)
         built = {top: its for top in folders if folders[top] and (its := self._build(top, folders[top])) is not None}
         inside = {step.path for top in built for step in folders[top]}
-        for step in steps:
-            if step.path in built:
-                self._show(step, folders[step.path], built[step.path])
-                self._progress.add()
-            elif step.path not in inside:
-                self.carry_out(step)
+        rest = [step for step in steps if step.path not in inside]
+        for at in range(0, len(rest), BATCH_STEPS):
+            batch = rest[at : at + BATCH_STEPS]
+            self._prepare(batch)
+            for step in batch:
+                if step.path in built:
+                    self._show(step, folders[step.path], built[step.path])
+                    self._progress.add()
+                else:
+                    self.carry_out(step)
+            self._discard_prepared()
 
     def leave(self) -> None:
         """Make what was done in the open folder durable, take a last look at what came out, and close it."""
@@ -136,7 +144,7 @@ class Run:
         if self._site is None or self._site.path != path:
             self.leave()
             folder = self._root.open(path)
-            self._site = Site(folder, path, self._index, self._blobs, self._keep, self.applied.rescued, durable=self._durable)
+            self._site = Site(folder, path, self._index, self._blobs, self._keep, self.applied.rescued)
         return self._site
 
     def _refused_above(self, path: RelPath) -> str | None:
@@ -146,6 +154,31 @@ class Run:
             if path in self.applied.problems:
                 return self.applied.problems[path]
         return None
+
+    # --- ahead of a large plan ----------------------------------------------------------------------------------------------------
+
+    def _prepare(self, steps: Sequence[Action]) -> None:
+        """Write these files beside their names, and sync all of it at once: no name may be given to bytes that are not on disk (R2)."""
+        for step in steps:
+            if isinstance(step.become, File) and not (isinstance(step.expect, File) and step.expect.digest == step.become.digest):
+                folder, _, name = step.path.rpartition(b"/")
+                # Whatever is in the way now is met, and told, when the step's turn comes.
+                with suppress(FastestError):
+                    site = self._enter(RelPath(folder))
+                    like = site.folder.stat(name) if isinstance(step.expect, File) else None
+                    self._prepared[step.path] = site.make(name, step.become, like, fsync=False)
+        self.leave()
+        sync_file_system(self._root.fd)
+
+    def _discard_prepared(self) -> None:
+        """What was written for steps that were not taken."""
+        while self._prepared:
+            path, ours = self._prepared.popitem()
+            with suppress(FastestError), self._root.open(parent_of(path)) as folder:
+                folder.discard(ours.name)
+
+    def _make(self, site: Site, name: bytes, step: Action, become: Entry, like: os.stat_result | None) -> Written:
+        return self._prepared.pop(step.path, None) or site.make(name, become, like, fsync=True)
 
     # --- new folders --------------------------------------------------------------------------------------------------------------
 
@@ -203,7 +236,7 @@ class Run:
                 self._accept(site, name, step)
 
     def _place(self, site: Site, name: bytes, step: Action, become: File | Link) -> None:
-        ours = site.make(name, become, None)
+        ours = self._make(site, name, step, become, None)
         try:
             site.folder.place(ours.name, name)
         except FastestError:
@@ -215,7 +248,7 @@ class Run:
         held = site.look(name, step.path, expect)
         with ExitStack() as stack:
             stack.callback(held.close)
-            ours = site.make(name, become, held.status if isinstance(expect, File) else None)
+            ours = self._make(site, name, step, become, held.status if isinstance(expect, File) else None)
             site.swap_in(ours, name, step.path, become)
             if not site.is_still(ours.name, held):
                 site.put_back(ours.name, name, step.path, ours, become)

@@ -64,8 +64,6 @@ class Site:
         blobs: Blobs,
         keep: Keep,
         rescued: list[tuple[RelPath, Digest]],
-        *,
-        durable: bool,
     ) -> None:
         self.folder = folder
         self.path = path
@@ -75,7 +73,6 @@ class Site:
         self._index = index
         self._blobs = blobs
         self._keep = keep
-        self._durable = durable
 
     def look(self, name: bytes, path: RelPath, expect: File | Link) -> Held:
         """Raises FileMoved unless exactly this is there and nobody is writing to it."""
@@ -215,12 +212,12 @@ class Site:
         finally:
             os.close(fd)
 
-    def make(self, name: bytes, become: Entry, like: os.stat_result | None) -> Written:
+    def make(self, name: bytes, become: Entry, like: os.stat_result | None, *, fsync: bool) -> Written:
         """A temporary that holds the new entry. Raises BlobMissing, BlobDamaged."""
         self.touched = True
         match become:
             case File():
-                return self.folder.write_temp(name, checked(self._blobs, become), become.executable, fsync=self._durable, like=like)
+                return self.folder.write_temp(name, checked(self._blobs, become), become.executable, fsync=fsync, like=like)
             case Link():
                 return self.folder.make_temp_link(name, become.target)
             case Dir():

@@ -187,7 +187,7 @@ class Disk:
 
     def _tear(self, node: Node) -> int:
         old, mode = node.safe or (b"", node.mode)
-        how = self.rng.choice(("whole", "old", "half", "zeros"))
+        how = self.rng.choice(("whole", "old", "half", "zeros") if old != node.data else ("whole", "old"))
         if how != "whole":
             node.mode = mode
             middle = len(node.data) // 2

@@ -6,12 +6,22 @@ import random
 from collections.abc import Callable
 
 from tests.simulation.network import FAULTS
+from tests.simulation.system import Sizes
 from tests.simulation.world import Action, History
 
 PATHS = [b"x", b"y", b"d", b"d/x", b"d/y", b"d/e", b"d/e/x", b"f", b"f/x"]
 EDITS = (
-    (8, "write"), (6, "change"), (3, "append"), (5, "remove"), (5, "move"), (1, "folder"), (2, "link"), (3, "swap"), (2, "flip"), (1, "slow"),
-)  # fmt: skip
+    (8, "write"),
+    (6, "change"),
+    (3, "append"),
+    (5, "remove"),
+    (5, "move"),
+    (1, "folder"),
+    (2, "link"),
+    (3, "swap"),
+    (2, "flip"),
+    (1, "slow"),
+)
 TROUBLES = ((5, "kill"), (5, "cut"), (4, "meet"), (6, "fault"), (1, "drop"), (1, "jump"), (1, "deafen"), (1, "tidy"))
 FAR_CHANGES = 60
 
@@ -32,7 +42,7 @@ def draw(seed: int) -> History:
         actions.sort(key=lambda action: float(action[0]))
     if rng.random() < share / 2:
         actions.insert(0, (0.0, "cloud", "kill", rng.randrange(1, 12)))
-    return History(seed, len(names), tuple(actions))
+    return History(seed, len(names), tuple(actions), Sizes.draw(rng))
 
 
 def _path(rng: random.Random, who: str) -> bytes:

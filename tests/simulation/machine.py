@@ -1,4 +1,4 @@
-"""One machine: the real supervisor, engine, scanner, store and database over a simulated disk; killed, cut off from power, started again."""
+"""One machine: the real supervisor, engine, scanner, store and database over a simulated disk; killed, cut off, restarted."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class Machine:
                 self.world.blame("fsck", f"{self.name}: {problem}")
         replica = LocalReplica(self.db, self.blobs, self, REPLICAS[self.name])
         scanner = Scanner(replica.index, replica.ignore, self.blobs, self.wall_ns, progress=replica.progress)
-        engine = Engine(replica, scanner, NoGit(), self._policy, asyncio.to_thread, Bounds(self.world.sizes.push_changes))
+        engine = Engine(replica, scanner, NoGit(), self._policy, asyncio.to_thread, Bounds(self.world.history.sizes.push_changes))
         daemon = cast(Daemon, self)
         self.supervisor = Supervisor(
             engine, self, Pace, lambda remote: Daemon._register(daemon, engine, remote), lambda it: Daemon._begin(daemon, it), self._tell

@@ -18,7 +18,7 @@ from store.blobs.frames import decode_frame
 from store.errors import Offline
 from store.types import Digest
 from sync.core.wire import Head, PushHeader, WireConflict, WireVersion, WireWorkspace
-from tests.simulation.cloud import ACCOUNT, USER, WORKSPACE, as_json
+from tests.simulation.cloud import ACCOUNT, USER, as_json
 
 if TYPE_CHECKING:
     from tests.simulation.machine import Machine
@@ -167,4 +167,3 @@ class Remote:
             await self._world.cloud.put_conflicts(cloud, sent)
 
         await self._ask(act)
-

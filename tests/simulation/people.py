@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from store.atomic import TEMP_PREFIX
@@ -62,7 +63,7 @@ class Ledger:
             old, new = before.get(path), after.get(path)
             if old != new:
                 self.chains.setdefault(path, []).append((old, new))
-                if path in machine.exposed:
+                if not machine.exposed.isdisjoint([path, *_above(path)]):
                     self.excused.add(path)
                 if new is not None and new[0] == "file":
                     self.learn(new[1])
@@ -120,7 +121,7 @@ class Ledger:
 
     @staticmethod
     def _is_straight(chain: list[tuple[Entry | None, Entry | None]]) -> bool:
-        return chain[0][0] is None and all(former[1] == later[0] for former, later in zip(chain, chain[1:], strict=False))
+        return chain[0][0] is None and all(former[1] == later[0] for former, later in pairwise(chain))
 
 
 def _above(path: bytes) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ import random
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -329,26 +330,24 @@ class Stores:
         """Of the folder of segments."""
         path = self._paths[fd]
         self.disk_of(path + "/").change()
-        self.named |= {f"{path}/{name}" for name in os.listdir(path)}
+        self.named |= {str(file) for file in Path(path).iterdir()}
 
     def cut_power(self, folder: str, rng: Any) -> int:
         """Leave of each segment what was synced, and behind that anything."""
         harmed = 0
-        for name in sorted(os.listdir(folder)):
-            path = f"{folder}/{name}"
-            safe, size = self.synced.get(path, 0), os.stat(path).st_size
+        for segment in sorted(Path(folder).iterdir()):
+            path = str(segment)
+            safe, size = self.synced.get(path, 0), segment.stat().st_size
             if path not in self.named and rng.random() < 0.5:
-                os.unlink(path)
+                segment.unlink()
                 harmed += 1
-            elif size > safe:
+                continue
+            if size > safe:
                 tail = rng.choice((b"", bytes(size - safe), rng.randbytes((size - safe) // 2)))
-                with open(path, "r+b") as file:
-                    file.truncate(safe)
-                    file.seek(safe)
-                    file.write(tail)
+                segment.write_bytes(segment.read_bytes()[:safe] + tail)
                 harmed += 1
             self.named.add(path)
-            self.synced[path] = os.stat(path).st_size if os.path.exists(path) else 0
+            self.synced[path] = segment.stat().st_size
         return harmed
 
 

@@ -28,6 +28,8 @@ from tests.simulation.system import Sizes, Stores, System, installed
 Action = tuple[Any, ...]
 """(seconds, who, verb, *arguments); `who` is a machine, or the cloud."""
 REST_ROUNDS = 60
+LAST_SECONDS = 1.5
+"""What is still to go wrong has so long after the last action."""
 _numbers = itertools.count()
 
 
@@ -35,6 +37,7 @@ class History(NamedTuple):
     seed: int
     machines: int
     actions: tuple[Action, ...]
+    sizes: Sizes = Sizes()
 
 
 class Outcome(NamedTuple):
@@ -59,7 +62,6 @@ class World:
         self.history = history
         self.rng = random.Random(history.seed)
         self.loop = VirtualLoop(self.rng)
-        self.sizes = Sizes.draw(self.rng)
         self.system = System()
         self.stores = Stores()
         self.ledger = Ledger()
@@ -173,7 +175,7 @@ class World:
         logger.addHandler(broken)
         asyncio.set_event_loop(None)
         try:
-            with installed(self.system, self.stores, self.sizes, self.near_commit):
+            with installed(self.system, self.stores, self.history.sizes, self.near_commit):
                 self.cloud = SimulatedCloud(self, self._folder / "cloud")
                 self.stores.disks[str(self.cloud.folder)] = self.cloud.disk
                 self.cloud.open()
@@ -195,6 +197,7 @@ class World:
             if (wait := began + action[0] - self.loop.now) > 0:
                 await self.loop.pause(wait)
             self.play(action)
+        await self.loop.pause(LAST_SECONDS)
         await self._rest()
         judges.judge(self)
         for machine in self.machines.values():

@@ -371,7 +371,7 @@ class Meddling(Folder):
         self._around("take_aside", lambda: temps.append(super(Meddling, self).take_aside(name)))
         return temps[0]
 
-    def sync(self) -> None:
+    def sync(self, fd: int = -1) -> None:
         self._around("sync", super().sync)
 
 
