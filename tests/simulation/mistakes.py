@@ -110,4 +110,11 @@ MISTAKES: tuple[tuple[str, str, str, str, str], ...] = (
     ),
     ("S18", "a folder's names are not synced", RUN, "            if self._durable and site.touched:\n", "            if False:\n"),
     ("S19", "the database does not sync its log", "store/database.py", '"synchronous": 2,', '"synchronous": 1,'),
+    (
+        "S20",
+        "without an exchange, what is moved aside is linked and then unlinked",
+        "store/atomic.py",
+        "            if target.startswith(TEMP_PREFIX):",
+        "            if False:",
+    ),
 )

@@ -372,7 +372,7 @@ class Meddling(Folder):
         return temps[0]
 
     def sync(self, fd: int = -1) -> None:
-        self._around("sync", super().sync)
+        self._around("sync", lambda: super(Meddling, self).sync(fd))
 
 
 Moments = dict[str, Callable[[], None]]
