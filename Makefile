@@ -5,6 +5,8 @@ BIN := .venv/bin
 STAMP := .venv/.setup
 PATHS := daemon sync store tray cloud tests benchmarks
 DIR ?=
+SEEDS ?= 1,2,3,4
+SOAK_SECONDS ?= 600
 
 .PHONY: setup run test check fix bench soak hooks lock clean
 
@@ -39,7 +41,9 @@ bench: setup
 	$(BIN)/python -m benchmarks
 
 soak: setup
-	HYPOTHESIS_PROFILE=soak SOAK_SECONDS=600 SEEDS=1,2,3,4 FLIPS=2000 DAMAGE=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 3600 tests/property tests/crash tests/soak tests/e2e/test_damage.py
+	SOAK_SECONDS=$(SOAK_SECONDS) SEEDS=$(SEEDS) $(BIN)/python -m pytest -s -n 0 --timeout 7200 tests/simulation
+	HYPOTHESIS_PROFILE=soak SOAK_SECONDS=$(SOAK_SECONDS) SEEDS=$(SEEDS) FLIPS=2000 DAMAGE=1 \
+		$(BIN)/python -m pytest -n 2 --dist worksteal --timeout 3600 tests/property tests/crash tests/soak tests/e2e/test_damage.py
 	LIES=all $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 600 tests/hostile
 	BIG_TREE=1 KILLS=50 $(BIN)/python -m pytest -s --timeout 3600 tests/e2e/test_two_machines_real.py tests/e2e/test_kill_storm.py
 

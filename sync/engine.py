@@ -12,7 +12,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 import msgspec
 
 from store import conflicts, history, journal, snapshots, workspaces
-from store.atomic import TEMP_PREFIX
+from store.atomic import TEMP_PREFIX, sync_file_system
 from store.conflicts import Conflict
 from store.database import Tx
 from store.errors import BlobMissing, BlobsMissing, BrakeHeld, Busy, InvalidReply, Stale
@@ -125,7 +125,11 @@ class Engine:
         self.ignored_files = result.ignored if dirty is None else self.ignored_files
         if result.changes or result.seen or result.contents:
             changes = [(change.path, change.new) for change in result.changes]
-            self.replica.commit(changes=changes, seen=result.seen, contents=result.contents, actor=ACTOR)
+            draft = self.replica.draft()
+            self.replica.commit(
+                changes=changes, seen=result.seen, contents=result.contents, actor=ACTOR, draft=draft,
+                also=lambda tx, full_root: adopt.note_done(tx, self.replica, full_root, draft),
+            )  # fmt: skip
         return result
 
     def _note_git(self, head: str) -> None:
@@ -245,6 +249,7 @@ class Engine:
             workspaces.set_shared(tx, replica.id, row.shared_root, row.shared_full)
             workspaces.set_agreed(tx, replica.id, head.version, outgoing.root, head.epoch)
             workspaces.set_agreed_snapshot(tx, replica.id, head.snapshot_id)
+            journal.finish(tx, replica.id)
             if outgoing.is_whole:
                 history.mark_version(tx, replica.id, outgoing.sequence, head.version)
             snapshots.mark_shared(tx, outgoing.snapshot_ids)
@@ -371,17 +376,18 @@ class Engine:
         replica = self.replica
         self._read_apart()
         left = journal.pending(replica.db.read(), replica.id)
-        if replica.row.sequence == 0 and left is None:
-            return  # nothing was ever done in this folder
         with replica.open_root() as root:
-            kept, _ = self._scanner.sweep_temps(root, lambda data: adopt.keep_bytes(replica, data))
+            if left is not None:
+                sync_file_system(root.fd)  # what was done was perhaps not synced; it is taken for done from here on
+            # Where nothing was done yet but the disk asked what it holds, that was in the root.
+            below = replica.row.sequence > 0 or left is not None
+            kept, _ = self._scanner.sweep_temps(root, lambda data: adopt.keep_bytes(replica, data), below=below)
         adopt.pin_rescued(replica, [(RelPath(TEMP_PREFIX), digest) for digest in kept])
         if left is None:
             return
         if left.boot_id != self._policy().boot_id:
             torn = [change.path for change in diff_manifests(left.from_root, left.to_root, replica.draft())]
             self._scanner.doubt(torn)
-        replica.db.write_now(lambda tx: journal.finish(tx, replica.id))
 
 
 def _pinned(records: Iterable[Conflict]) -> dict[Digest, int]:

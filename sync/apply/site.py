@@ -65,7 +65,6 @@ class Site:
         keep: Keep,
         rescued: list[tuple[RelPath, Digest]],
         *,
-        durable: bool,
         bits: bool = True,
     ) -> None:
         self.folder = folder
@@ -77,7 +76,6 @@ class Site:
         self._index = index
         self._blobs = blobs
         self._keep = keep
-        self._durable = durable
         self._bits = bits
 
     def look(self, name: bytes, path: RelPath, expect: File | Link) -> Held:
@@ -233,14 +231,13 @@ class Site:
         finally:
             os.close(fd)
 
-    def make(self, name: bytes, become: Entry, like: os.stat_result | None) -> Written:
+    def make(self, name: bytes, become: Entry, like: os.stat_result | None, *, fsync: bool) -> Written:
         """A temporary that holds the new entry. Raises BlobMissing, BlobDamaged."""
         self.touched = True
         match become:
             case File():
-                return self.folder.write_temp(
-                    name, checked(self._blobs, become), become.executable, fsync=self._durable, like=like if self._bits else None
-                )
+                like = like if self._bits else None
+                return self.folder.write_temp(name, checked(self._blobs, become), become.executable, fsync=fsync, like=like)
             case Link():
                 return self.folder.make_temp_link(name, become.target)
             case Dir():

@@ -21,8 +21,12 @@ from sync.scan.contents import Keeper, read_still
 Keep = Callable[[bytes], Digest]
 
 
-def sweep_temps(root: Folder, index: StatIndex, ignore: IgnoreSource, keeper: Keeper, keep: Keep) -> tuple[list[Digest], list[Problem]]:
-    """Sweep all folders that are carried, or would be. Returns what was kept, and what could not be removed."""
+def sweep_temps(
+    root: Folder, index: StatIndex, ignore: IgnoreSource, keeper: Keeper, keep: Keep, *, below: bool = True
+) -> tuple[list[Digest], list[Problem]]:  # fmt: skip
+    """Sweep all folders that are carried, or would be; without `below` the root alone. Returns what was kept, and what could not be
+    removed.
+    """
     kept: list[Digest] = []
     problems: list[Problem] = []
     waiting = [b""]
@@ -34,7 +38,7 @@ def sweep_temps(root: Folder, index: StatIndex, ignore: IgnoreSource, keeper: Ke
                     name = os.fsencode(entry.name)
                     if name.startswith(TEMP_PREFIX):
                         _sweep(folder, path, TempName(name), keeper, keep, kept, problems)
-                    elif entry.is_dir(follow_symlinks=False) and _is_carried(root, folder, path, name, index, ignore):
+                    elif below and entry.is_dir(follow_symlinks=False) and _is_carried(root, folder, path, name, index, ignore):
                         waiting.append(path + b"/" + name if path else name)
         except FastestError as error:
             problems.append(Problem(RelPath(path), error.code, error.message))

@@ -258,9 +258,12 @@ def test_after_an_unclean_boot_what_a_plan_touched_is_read_again(make: Make) -> 
     left = Pending(before, b.replica.row.agreed_root, "another boot", 1)
     b.db.write_now(lambda tx: journal.begin(tx, b.replica.id, left))
     run(b.engine.recover())
-    assert journal.pending(b.db.read(), b.replica.id) is None
+    assert journal.pending(b.db.read(), b.replica.id) is not None
     b.look()
     assert b.tree() == {"f": "new\n"}
+    b.write("g", "next\n")
+    b.sync()
+    assert journal.pending(b.db.read(), b.replica.id) is None
 
 
 def test_temporaries_of_a_crash_are_swept_and_what_they_held_is_kept(make: Make) -> None:
