@@ -76,8 +76,8 @@ class Engine:
         self._switched = False
         self._changed_since_plan = True
         self.newest_root: Digest | None = None
-        self._unanswered = True
-        """A push may have taken effect without being confirmed here: always after a start."""
+        self._pushed_from = replica.row.agreed_version
+        """A push onto this version may have no answer yet, or may still arrive: always after a start."""
         self.pushed_version = 0
         """The last version that was this replica's own push: the cloud knows of it without being told."""
         self.ignored_files = 0
@@ -218,7 +218,7 @@ class Engine:
             await transfer.send_blobs(remote, self.replica.blobs, outgoing.sizes, self.progress)
         for _ in range(PUSH_TRIES):
             self.progress.begin(Phase.ASKING)
-            self._unanswered = True
+            self._pushed_from = outgoing.header.expected_version
             try:
                 return await remote.push(self.replica.row.workspace_id, outgoing.header, outgoing.deltas, frames)
             except BlobsMissing as error:
@@ -256,7 +256,6 @@ class Engine:
 
         replica.db.write_now(work)
         self._switched = False
-        self._unanswered = False
         self.pushed_version = head.version
         replica.row = msgspec.structs.replace(
             row, agreed_version=head.version, agreed_root=outgoing.root, epoch=head.epoch, agreed_snapshot=head.snapshot_id or ""
@@ -298,17 +297,16 @@ class Engine:
         return await self._in_thread(self._adopt, received)
 
     def _continues(self, event: CatchUp) -> bool:
-        """False also for one that has waited while its version was caught up with: that is no news, and nothing that went back."""
+        """False where the head may be one's own push; and for what waited while its version was caught up with: it is no news."""
         row, head = self.replica.row, event.head
-        return head is not None and event.parent_root == row.agreed_root and head.version > row.agreed_version
+        return self._pushed_from != row.agreed_version and head is not None and event.parent_root == row.agreed_root and head.version > row.agreed_version
 
     async def _catch_up(self, remote: Remote) -> CatchUp:
-        """What leads from agreed to the head. Where a push may have no answer yet, that it made is seen first."""
+        """What leads from agreed to the head. Where a push may have no answer yet, what it made is seen first."""
         since = self.replica.row.agreed_version
-        if self._unanswered:
+        if self._pushed_from == since:
             made = await remote.find_version(self.replica.row.workspace_id, since + 1)
             await self._in_thread(recall_push, self.replica, made)
-            self._unanswered = False
         return await remote.catch_up(self.replica.row.workspace_id, since, self.replica.row.agreed_root)
 
     def _receive(self, told: CatchUp) -> tuple[Received, dict[Digest, int]] | None:

@@ -81,6 +81,19 @@ FOUND: dict[str, History] = {
         ((0.0046, "b", "cut", 2, 3.0), (1.9891, "b", "kill", 10, 0.5)),
         Sizes(),
     ),
+    "S22 a push that arrived late was followed as somebody else's: by its event, or after it had been asked for in vain": History(
+        910000000163,
+        2,
+        (
+            (0.3743798053202572, "b", "fault", "lose answer"),
+            (1.045017310914861, "b", "fault", "late"),
+            (1.5287633885134482, "b", "fault", "late"),
+            (1.7385994847742785, "b", "meet", 6, "link", b"x", 778),
+            (1.8207517570737783, "b", "write", b"d/e/x", 966),
+            (2.008297071977341, "b", "swap", b"x", 1061),
+        ),
+        Sizes(few_steps=0, bulk_files=1, few_blobs=1, push_changes=2),
+    ),
     "S17 in a large plan names were given to bytes that were not synced: a power cut left empty files, and clashes": History(
         41,
         2,
