@@ -1,0 +1,83 @@
+"""How many slips in the core do the tests see? `python -m tests.mutation [MODULE...]`, e.g. `brake merge.lines`.
+
+Not part of `make test`: a module takes from a minute to half an hour. Prints what lives, and each module's score: the mutants that a
+failing assertion, a law or an exception in a test killed, of all. Fails if one lives that `explained.py` does not explain.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.mutation.explained import EXPLAINED
+from tests.mutation.operators import Mutant, make_mutants
+from tests.mutation.trial import Outcome, Target, try_mutants
+
+HOUSE = Path(__file__).resolve().parents[2]
+CORE = HOUSE / "sync/core"
+ENDS = "tests/unit/test_core_ends.py"
+TESTS = {
+    "autosnapshot": ("tests/unit/test_autosnapshot.py",),
+    "brake": ("tests/unit/test_brake.py",),
+    "glob": ("tests/unit/test_ignore.py", "tests/property/test_ignore_git.py"),
+    "history": ("tests/unit/test_history_bases.py",),
+    "ignore": ("tests/unit/test_ignore.py", "tests/property/test_ignore_git.py"),
+    "merge.join": ("tests/unit/test_merge_text.py", "tests/property/test_merge_laws.py", "tests/unit/test_merge_git.py"),
+    "merge.lines": ("tests/unit/test_merge_text.py", "tests/property/test_merge_laws.py", "tests/unit/test_merge_git.py"),
+    "merge.marked": ("tests/unit/test_merge_text.py", "tests/property/test_merge_laws.py", "tests/unit/test_merge_git.py"),
+    "plan": ("tests/unit/test_plan_cases.py", "tests/property/test_plan_laws.py", "tests/property/test_two_machines.py"),
+    "secrets": ("tests/unit/test_secrets.py",),
+    "settle": ("tests/unit/test_settle.py",),
+    "state": ("tests/unit/test_state.py",),
+    "wire": ("tests/unit/test_wire.py", "tests/unit/test_manifest_codec.py", "tests/property/test_push_steps.py"),
+}
+KILLED = (Outcome.ASSERTED, Outcome.RAISED)
+
+
+def main(names: list[str]) -> int:
+    """Try the mutants of the named modules, or of all. The number that live without an explanation."""
+    os.chdir(HOUSE)
+    unexplained = 0
+    with tempfile.TemporaryDirectory(prefix="mutation-") as scratch:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = scratch
+        for name in names or TESTS:
+            unexplained += try_module(name)
+    return min(unexplained, 99)
+
+
+def try_module(name: str) -> int:
+    """Print what lives in one module, and its score. The number that live without an explanation."""
+    began = time.monotonic()
+    file = CORE / (name.replace(".", "/") + ".py")
+    target = Target(f"sync.core.{name}", file, list(make_mutants(file.read_text("utf-8"), str(file))), (ENDS, *TESTS[name]))
+    outcomes: Counter[Outcome] = Counter()
+    explained, unused = 0, set(EXPLAINED.get(name, {}))
+    for mutant, outcome in try_mutants(target):
+        outcomes[outcome] += 1
+        unused.discard(identity(mutant))
+        if outcome not in (*KILLED, Outcome.BROKEN):
+            why = EXPLAINED.get(name, {}).get(identity(mutant))
+            explained += why is not None
+            if why is None:
+                print(f"{name}:{mutant.line}: {outcome.name.lower()}: {identity(mutant)}", flush=True)
+    killed = sum(outcomes[each] for each in KILLED)
+    tried = sum(outcomes.values()) - outcomes[Outcome.BROKEN]
+    counts = ", ".join(f"{outcomes[each]} {each.name.lower()}" for each in Outcome)
+    seconds = time.monotonic() - began
+    print(f"{name}: {killed} of {tried} killed, {killed / tried:.1%} ({counts}; {explained} explained; {seconds:.0f} s)", flush=True)
+    for gone in sorted(unused):
+        print(f"{name}: explained, but no longer a mutant: {gone}")
+    return tried - killed - explained
+
+
+def identity(mutant: Mutant) -> str:
+    """What `explained.py` calls it: no line number, which would move."""
+    return f"{mutant.place}: {mutant.tells}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

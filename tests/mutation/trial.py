@@ -1,0 +1,296 @@
+"""Tries mutants against tests, each in a forked child of a process that is warm already.
+
+A batch is one pytest session that has collected a module's tests. Its first child runs them all once and tells which functions of the
+module each calls, and how long it takes. Then each mutant has a child: the mutant's code takes the place of the code that is there, and
+the tests that call its function run, the quickest first, until one fails. What is done while a module is imported cannot be
+replaced that way: such a mutant is tried *anew*, in a child that imports everything itself.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pickle
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from enum import IntEnum
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import Phase, settings
+
+from tests.mutation.operators import Mutant
+
+CPU_SECONDS = 5
+"""A child's limit, on top of three times what the unbroken tests take."""
+MEMORY_BYTES = 4 << 30
+PYTEST = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "timeout=0", "-o", "addopts=--import-mode=importlib"]
+
+
+class Outcome(IntEnum):
+    """What became of a mutant; as exit codes of children."""
+
+    LIVED = 40
+    ASSERTED = 41
+    """An assertion failed, or a law was falsified."""
+    RAISED = 42
+    """A test failed because the code raised what it should not."""
+    BROKEN = 43
+    """The tests could not be loaded: no mutant that anybody could have missed."""
+    ENDLESS = 44
+    """Time or memory ran out: not a kill."""
+
+
+class Target(NamedTuple):
+    """A module, its mutants, and the tests that answer for it."""
+
+    name: str
+    file: Path
+    mutants: Sequence[Mutant]
+    tests: Sequence[str]
+
+
+class _Baseline(NamedTuple):
+    """Of the unbroken module: each test's seconds and the functions it calls, and the functions called while everything is loaded."""
+
+    seconds: dict[str, float]
+    called: dict[str, set[str]]
+    at_import: set[str]
+
+
+def try_mutants(target: Target) -> Iterator[tuple[Mutant, Outcome]]:
+    """Each mutant's outcome. The mutants are code of the module's own file."""
+    receive, send = os.pipe()
+    batch = os.fork()
+    if not batch:
+        os.close(receive)
+        with os.fdopen(send, "wb") as told:
+            _in_silence(lambda: pytest.main([*PYTEST, *target.tests], plugins=[_Batch(target, told)]))
+        os._exit(0)
+    os.close(send)
+    with os.fdopen(receive, "rb") as told:
+        at_import, cpu_seconds = pickle.load(told)
+        for mutant in target.mutants:
+            if _is_loaded_once(mutant, at_import):
+                yield mutant, _try_anew(target, mutant, cpu_seconds)
+            else:
+                yield mutant, pickle.load(told)
+    os.waitpid(batch, 0)
+
+
+def _is_loaded_once(mutant: Mutant, at_import: set[str]) -> bool:
+    return not mutant.place or mutant.place.endswith(".") or mutant.place in at_import
+
+
+class _Batch:
+    """The pytest plugin that tries a target's mutants in the place of a session's tests."""
+
+    def __init__(self, target: Target, told: Any) -> None:
+        self._target, self._told = target, told
+        self._calls = _Calls(target)
+
+    def pytest_sessionstart(self) -> None:
+        _repeat_and_do_not_shrink()
+        sys.setprofile(self._calls.note)
+
+    def pytest_collection_finish(self) -> None:
+        sys.setprofile(None)
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        baseline = self._run_unbroken(session)
+        cpu_seconds = CPU_SECONDS + 3 * int(sum(baseline.seconds.values()))
+        self._tell((baseline.at_import, cpu_seconds))
+        for mutant in self._target.mutants:
+            if not _is_loaded_once(mutant, baseline.at_import):
+                items = [item for item in session.items if mutant.place in baseline.called[item.nodeid]]
+                items.sort(key=lambda item: (not _bounds_steps(item), baseline.seconds[item.nodeid]))
+                self._tell(_in_child(lambda mutant=mutant, items=items: self._run(mutant, items), cpu_seconds))  # type: ignore[misc]
+        return True
+
+    def _tell(self, what: object) -> None:
+        pickle.dump(what, self._told)
+        self._told.flush()
+
+    def _run_unbroken(self, session: pytest.Session) -> _Baseline:
+        receive, send = os.pipe()
+        child = os.fork()
+        if not child:
+            with os.fdopen(send, "wb") as told:
+                pickle.dump(self._watch(session.items), told)
+            os._exit(0)
+        os.close(send)
+        with os.fdopen(receive, "rb") as told:
+            baseline: _Baseline = pickle.load(told)
+        os.waitpid(child, 0)
+        return baseline
+
+    def _watch(self, items: Sequence[pytest.Item]) -> _Baseline:
+        baseline = _Baseline({}, {}, self._calls.take())
+        for item in items:
+            began = time.process_time()
+            sys.setprofile(self._calls.note)
+            outcome = _run_items([item])
+            sys.setprofile(None)
+            baseline.seconds[item.nodeid] = time.process_time() - began
+            baseline.called[item.nodeid] = self._calls.take()
+            if outcome is not Outcome.LIVED:
+                raise SystemExit(f"{item.nodeid} fails without a mutant")
+        return baseline
+
+    def _run(self, mutant: Mutant, items: list[pytest.Item]) -> Outcome:
+        _replace_code(sys.modules[self._target.name], mutant.code)
+        return _run_items(items)
+
+
+class _Calls:
+    """Which functions of a target are called, as a profile function."""
+
+    def __init__(self, target: Target) -> None:
+        self._file = str(target.file)
+        self._called: set[str] = set()
+
+    def note(self, frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename == self._file:
+            self._called.add(frame.f_code.co_qualname.partition(".<locals>")[0])
+
+    def take(self) -> set[str]:
+        called, self._called = self._called, set()
+        return called
+
+
+class _Anew:
+    """The pytest plugin that runs all tests, and remembers why one failed."""
+
+    def __init__(self) -> None:
+        self.outcome = Outcome.BROKEN
+
+    def pytest_sessionstart(self) -> None:
+        _repeat_and_do_not_shrink()
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        if not session.testsfailed:
+            self.outcome = _run_items(sorted(session.items, key=lambda item: not _bounds_steps(item)))
+        return True
+
+
+def _try_anew(target: Target, mutant: Mutant, cpu_seconds: int) -> Outcome:
+    def run() -> Outcome:
+        sys.meta_path.insert(0, _Importer(target, mutant.code))
+        plugin = _Anew()
+        pytest.main([*PYTEST, *target.tests], plugins=[plugin])
+        return plugin.outcome
+
+    return _in_child(lambda: _in_silence(run), cpu_seconds)
+
+
+class _Importer(MetaPathFinder, Loader):
+    """Imports a target as its mutant."""
+
+    def __init__(self, target: Target, code: CodeType) -> None:
+        self._target, self._code = target, code
+
+    def find_spec(self, fullname: str, path: object, target: ModuleType | None = None) -> ModuleSpec | None:
+        if fullname != self._target.name:
+            return None
+        return importlib.util.spec_from_file_location(fullname, self._target.file, loader=self)
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(self._code, module.__dict__)
+
+
+def _in_child(run: Callable[[], Outcome], cpu_seconds: int) -> Outcome:
+    child = os.fork()
+    if not child:
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+        outcome = Outcome.BROKEN
+        try:
+            outcome = run()
+        finally:
+            os._exit(outcome)
+    status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status):
+        return Outcome.ENDLESS if os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL) else Outcome.BROKEN
+    return Outcome(os.WEXITSTATUS(status))
+
+
+def _in_silence(run: Callable[[], Any]) -> Any:
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    return run()
+
+
+def _run_items(items: Sequence[pytest.Item]) -> Outcome:
+    """Until one fails."""
+    for item, following in zip(items, [*items[1:], None], strict=True):
+        witness = _Witness()
+        item.config.pluginmanager.register(witness)
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        item.config.pluginmanager.unregister(witness)
+        if witness.outcome is not Outcome.LIVED:
+            return witness.outcome
+    return Outcome.LIVED
+
+
+class _Witness:
+    """Sees one test fail."""
+
+    def __init__(self) -> None:
+        self.outcome = Outcome.LIVED
+
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
+        if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception) and self.outcome is Outcome.LIVED:
+            if call.excinfo.errisinstance(MemoryError):
+                self.outcome = Outcome.ENDLESS
+            elif call.excinfo.errisinstance((AssertionError, pytest.fail.Exception, BaseExceptionGroup)):
+                self.outcome = Outcome.ASSERTED
+            else:
+                self.outcome = Outcome.RAISED
+
+
+def _bounds_steps(item: pytest.Item) -> bool:
+    """Such tests come first: only they see by an assertion that a loop does not end."""
+    return "test_core_ends" in item.nodeid
+
+
+def _repeat_and_do_not_shrink() -> None:
+    settings.register_profile(
+        "mutation", settings.get_profile("fast"), phases=[Phase.explicit, Phase.generate], database=None, derandomize=True, print_blob=False
+    )
+    settings.load_profile("mutation")
+
+
+def _replace_code(module: ModuleType, code: CodeType) -> None:
+    """Give each function of a module, and of its classes, the code that it has in the mutant."""
+    codes = {each.co_qualname: each for each in _codes_in(code)}
+    for function in _functions_of(module):
+        if function.__module__ == module.__name__ and function.__qualname__ in codes:
+            function.__code__ = codes[function.__qualname__]
+
+
+def _codes_in(code: CodeType) -> Iterator[CodeType]:
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield each
+            yield from _codes_in(each)
+
+
+def _functions_of(holder: ModuleType | type) -> Iterator[FunctionType]:
+    for value in vars(holder).values():
+        match value:
+            case FunctionType():
+                yield value
+            case classmethod(__func__=FunctionType() as function) | staticmethod(__func__=FunctionType() as function):
+                yield function
+            case property(fget=FunctionType() as function):
+                yield function
+            case type() if isinstance(holder, ModuleType) and value.__module__ == holder.__name__:
+                yield from _functions_of(value)
