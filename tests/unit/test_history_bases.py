@@ -60,7 +60,7 @@ def test_what_is_behind() -> None:
 
 @pytest.mark.parametrize("parents", [{"b": ["a"], "c": ["b"]}, {}])
 def test_a_gap_is_no_beginning(parents: dict[str, list[str]]) -> None:
-    with pytest.raises(BlobMissing, match="no snapshot [abc]") as caught:
+    with pytest.raises(BlobMissing, match=r"no snapshot [abc]") as caught:
         merge_base("c", "b", parents)
     assert caught.value.hint == "Fetch the history again, or run `fst fsck`."
     with pytest.raises(BlobMissing):
