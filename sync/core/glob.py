@@ -217,12 +217,11 @@ def _ways(tokens: Segment) -> list[Way]:
 
 
 def _tails(tokens: Segment) -> list[Tail]:
-    """One, or a few where a small set is spelled out: `*.py[cod]` is three suffixes, and a suffix needs no regular expression."""
-    sets = [token for token in tokens if isinstance(token, frozenset)]
-    if 1 < prod(map(len, sets)) <= _SPELL_OUT:
-        choices = [sorted(token) if isinstance(token, frozenset) else [token] for token in tokens]
-        return [_tail(list(choice)) for choice in product(*choices)]
-    return [_tail(tokens)]
+    """One, or a few where small sets are spelled out: `*.py[cod]` is three suffixes, and a suffix needs no regular expression."""
+    if prod(len(token) for token in tokens if isinstance(token, frozenset)) > _SPELL_OUT:
+        return [_tail(tokens)]
+    choices = [sorted(token) if isinstance(token, frozenset) else [token] for token in tokens]
+    return [_tail(list(choice)) for choice in product(*choices)]
 
 
 def _tail(tokens: Segment) -> Tail:

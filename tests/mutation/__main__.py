@@ -23,7 +23,7 @@ ENDS = "tests/unit/test_core_ends.py"
 TESTS = {
     "autosnapshot": ("tests/unit/test_autosnapshot.py",),
     "brake": ("tests/unit/test_brake.py",),
-    "glob": ("tests/unit/test_ignore.py", "tests/property/test_ignore_git.py"),
+    "glob": ("tests/unit/test_glob.py", "tests/unit/test_ignore.py", "tests/property/test_ignore_git.py"),
     "history": ("tests/unit/test_history_bases.py",),
     "ignore": ("tests/unit/test_ignore.py", "tests/property/test_ignore_git.py"),
     "merge.join": ("tests/unit/test_merge_text.py", "tests/property/test_merge_laws.py", "tests/unit/test_merge_git.py"),

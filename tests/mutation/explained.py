@@ -2,4 +2,12 @@
 
 from __future__ import annotations
 
-EXPLAINED: dict[str, dict[str, str]] = {}
+EXPLAINED: dict[str, dict[str, str]] = {
+    "autosnapshot": {
+        "snapshot_due_ms: 0 <= now_ms - newest_ms < COOLDOWN_MS -> 0 <= now_ms - newest_ms <= COOLDOWN_MS": "at the bound, both are now",
+        "_common_start: 1 -> 2": "halving a little further up finds the same place",
+    },
+    "brake": {
+        "count_losses: new is not None -> True": "what arrives as nothing is never looked up",
+    },
+}
