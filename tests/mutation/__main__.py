@@ -33,7 +33,7 @@ TESTS = {
     "secrets": ("tests/unit/test_secrets.py",),
     "settle": ("tests/unit/test_settle.py",),
     "state": ("tests/unit/test_state.py",),
-    "wire": ("tests/unit/test_wire.py", "tests/unit/test_manifest_codec.py", "tests/property/test_push_steps.py"),
+    "wire": ("tests/unit/test_wire.py", "tests/unit/test_manifest_codec.py"),
 }
 KILLED = (Outcome.ASSERTED, Outcome.RAISED)
 

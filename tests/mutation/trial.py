@@ -8,6 +8,7 @@ replaced that way: such a mutant is tried *anew*, in a child that imports everyt
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import pickle
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
+from functools import partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -32,6 +34,10 @@ CPU_SECONDS = 5
 """A child's limit, on top of three times what the unbroken tests take."""
 MEMORY_BYTES = 4 << 30
 PYTEST = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "timeout=0", "-o", "addopts=--import-mode=importlib"]
+
+
+WARM = ("hypothesis.strategies", "msgspec", "zstandard", "store.manifest", "tests.alphabet")
+"""What most tests import and no mutant is in."""
 
 
 class Outcome(IntEnum):
@@ -64,9 +70,24 @@ class _Baseline(NamedTuple):
     called: dict[str, set[str]]
     at_import: set[str]
 
+    @property
+    def cpu_seconds(self) -> int:
+        """A child's limit."""
+        return CPU_SECONDS + 3 * int(sum(self.seconds.values()))
+
+    def is_loaded_once(self, mutant: Mutant) -> bool:
+        """Whether it changes what is done while the module is imported."""
+        return not mutant.place or mutant.place.endswith(".") or mutant.place in self.at_import
+
+    def in_order(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
+        """The quickest first, but before them those that see by an assertion that a loop does not end."""
+        return sorted(items, key=lambda item: ("test_core_ends" not in item.nodeid, self.seconds.get(item.nodeid, 0)))
+
 
 def try_mutants(target: Target) -> Iterator[tuple[Mutant, Outcome]]:
     """Each mutant's outcome. The mutants are code of the module's own file."""
+    for name in WARM:
+        importlib.import_module(name)
     receive, send = os.pipe()
     batch = os.fork()
     if not batch:
@@ -76,17 +97,13 @@ def try_mutants(target: Target) -> Iterator[tuple[Mutant, Outcome]]:
         os._exit(0)
     os.close(send)
     with os.fdopen(receive, "rb") as told:
-        at_import, cpu_seconds = pickle.load(told)
+        baseline: _Baseline = pickle.load(told)
         for mutant in target.mutants:
-            if _is_loaded_once(mutant, at_import):
-                yield mutant, _try_anew(target, mutant, cpu_seconds)
+            if baseline.is_loaded_once(mutant):
+                yield mutant, _try_anew(target, mutant, baseline)
             else:
                 yield mutant, pickle.load(told)
     os.waitpid(batch, 0)
-
-
-def _is_loaded_once(mutant: Mutant, at_import: set[str]) -> bool:
-    return not mutant.place or mutant.place.endswith(".") or mutant.place in at_import
 
 
 class _Batch:
@@ -105,13 +122,11 @@ class _Batch:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         baseline = self._run_unbroken(session)
-        cpu_seconds = CPU_SECONDS + 3 * int(sum(baseline.seconds.values()))
-        self._tell((baseline.at_import, cpu_seconds))
+        self._tell(baseline)
         for mutant in self._target.mutants:
-            if not _is_loaded_once(mutant, baseline.at_import):
-                items = [item for item in session.items if mutant.place in baseline.called[item.nodeid]]
-                items.sort(key=lambda item: (not _bounds_steps(item), baseline.seconds[item.nodeid]))
-                self._tell(_in_child(lambda mutant=mutant, items=items: self._run(mutant, items), cpu_seconds))  # type: ignore[misc]
+            if not baseline.is_loaded_once(mutant):
+                items = baseline.in_order([item for item in session.items if mutant.place in baseline.called[item.nodeid]])
+                self._tell(_in_child(partial(self._run, mutant, items), baseline.cpu_seconds))
         return True
 
     def _tell(self, what: object) -> None:
@@ -168,26 +183,27 @@ class _Calls:
 class _Anew:
     """The pytest plugin that runs all tests, and remembers why one failed."""
 
-    def __init__(self) -> None:
+    def __init__(self, baseline: _Baseline) -> None:
         self.outcome = Outcome.BROKEN
+        self._baseline = baseline
 
     def pytest_sessionstart(self) -> None:
         _repeat_and_do_not_shrink()
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         if not session.testsfailed:
-            self.outcome = _run_items(sorted(session.items, key=lambda item: not _bounds_steps(item)))
+            self.outcome = _run_items(self._baseline.in_order(session.items))
         return True
 
 
-def _try_anew(target: Target, mutant: Mutant, cpu_seconds: int) -> Outcome:
+def _try_anew(target: Target, mutant: Mutant, baseline: _Baseline) -> Outcome:
     def run() -> Outcome:
         sys.meta_path.insert(0, _Importer(target, mutant.code))
-        plugin = _Anew()
+        plugin = _Anew(baseline)
         pytest.main([*PYTEST, *target.tests], plugins=[plugin])
         return plugin.outcome
 
-    return _in_child(lambda: _in_silence(run), cpu_seconds)
+    return _in_child(lambda: _in_silence(run), baseline.cpu_seconds)
 
 
 class _Importer(MetaPathFinder, Loader):
@@ -254,11 +270,6 @@ class _Witness:
                 self.outcome = Outcome.ASSERTED
             else:
                 self.outcome = Outcome.RAISED
-
-
-def _bounds_steps(item: pytest.Item) -> bool:
-    """Such tests come first: only they see by an assertion that a loop does not end."""
-    return "test_core_ends" in item.nodeid
 
 
 def _repeat_and_do_not_shrink() -> None:
