@@ -75,8 +75,9 @@ def make_mutants(text: str, file: str) -> Iterator[Mutant]:
     tree = ast.parse(text)
     seen: Counter[str] = Counter()
     for spot in list(_spots(tree, "")):
-        if isinstance(spot.node, ast.expr | ast.stmt | ast.ExceptHandler | ast.comprehension):
+        if isinstance(spot.node, ast.expr | ast.stmt | ast.ExceptHandler) or (isinstance(spot.node, ast.comprehension) and spot.node.ifs):
             old = _first_line(spot.node)
+            line = (spot.node.ifs[0] if isinstance(spot.node, ast.comprehension) else spot.node).lineno
             for node in _variants(spot):
                 tells = f"{old} -> {_first_line(node)}"
                 seen[spot.place + tells] += 1
@@ -84,7 +85,7 @@ def make_mutants(text: str, file: str) -> Iterator[Mutant]:
                 spot.put(ast.fix_missing_locations(ast.copy_location(node, spot.node)))
                 code = compile(tree, file, "exec")
                 spot.put(spot.node)
-                yield Mutant(spot.place, spot.node.lineno if hasattr(spot.node, "lineno") else 0, tells + f" ({again})" * (again > 1), code)
+                yield Mutant(spot.place, line, tells + f" ({again})" * (again > 1), code)
 
 
 def _first_line(node: ast.AST) -> str:

@@ -105,3 +105,13 @@ PLANS = [
 def test_planning_ends_in_few_steps(base: str, local: str, remote: str) -> None:
     with few_steps(2000):
         plan_trees(base, local, remote, fold=bytes.lower)
+
+
+def test_a_plan_costs_a_few_steps_a_change() -> None:
+    """Twenty folders deep, fifty files: each folder is looked at once, and only where a folder was lost."""
+    deep = "/".join("d" * 20)
+    old, new = (" ".join(f"{deep}/f{number}={entry}" for number in range(50)) for entry in ("F1", "F2"))
+    with few_steps(1000):
+        plan_trees(old, old, new)
+    with few_steps(1500):
+        plan_trees(f"{old} x/a=F1", f"{old} x/a=F2", new)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sync.core.ignore import DEFAULTS, KEPT, PathRules, Rule, Rules
+from sync.core.ignore import DEFAULTS, KEPT, PathRules, Rule, RuleFile, Rules, Verdict
 from tests.ignoring import ask_git, make_repository
+from tests.steps import few_steps
 
 # A path that ends in `/` is a folder.
 CASES: list[tuple[bytes, bytes, bool]] = [
@@ -176,6 +177,89 @@ def test_a_changed_rule_file_is_read_again_and_an_equal_one_is_not() -> None:
     assert before._names is again._names
     assert start.enter(b"", b"b\n").decide(b"b", False).ignored
     assert not before.decide(b"b", False).ignored
+
+
+def test_what_a_rule_file_says_of_itself_by_default() -> None:
+    assert RuleFile.parse(b"", b"a").tests(())[0].verdict == Verdict(True, True, Rule(b"", 1, b"a"))
+
+
+def test_a_rule_file_that_changed_in_one_of_two_is_read_again() -> None:
+    start = Rules.start(b"")
+    assert not start.enter(b"x", b"a\n", None).decide(b"b", False).ignored
+    assert start.enter(b"x", b"a\n", b"b\n").decide(b"b", False).ignored
+    assert start.enter(b"x", None, b"b\n").decide(b"a", False) is KEPT
+    # The same files below another parent are other rules.
+    assert start.enter(b"", b"c\n").enter(b"x", None, b"b\n").decide(b"c", False).ignored
+    assert start.enter(b"x", None, b"b\n").decide(b"c", False) is KEPT
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    start = Rules.start(b"")
+    first = start.enter(b"0", b"a\n")
+    for number in range(1, 4096):
+        start.enter(b"%d" % number, b"a\n")
+    assert start.enter(b"0", b"a\n")._names is first._names
+    start.enter(b"one more", b"a\n")
+    assert len(start._known) == 1
+    assert start.enter(b"0", b"a\n")._names is not first._names
+
+    def rules_alike(places: int) -> int:
+        """As many selections of rules as folders: each has one rule of its own."""
+        rules = Rules.start(b"").enter(b"", b"".join(b"/%d/x\n" % number for number in range(places)))
+        for number in range(places):
+            assert rules.enter(b"%d" % number).decide(b"x", False).ignored
+        return len(rules._stack._names)
+
+    assert rules_alike(4095) == 4096
+    assert rules_alike(4096) == 1
+
+
+@pytest.mark.parametrize(
+    ("rules", "most"),
+    [
+        (b"", 1),
+        (b"!a\n!*.o\n!*a*\n", 1),
+        (b"build\nnode_modules/\n", 1),
+        (b"x/y\n**/q/z*\n", 1),
+        (b"*.o\ntmp*\n", 2),
+        # A fixed start or end of two bytes is as good.
+        (b"ab*c\na*bc\n", 2),
+        (b"ab*b\na*ab\n", 2),
+        # One regular expression for a whole file, however many of its rules need one.
+        (b"a*b\n", 6),
+        (b"a*b\n*.o\n[cd]*[ef]\n", 6),
+    ],
+)
+def test_a_name_that_no_rule_ignores_costs_a_few_lines(rules: bytes, most: int) -> None:
+    decide = Rules.start(b"").enter(b"", rules).decide
+    with few_steps(most):
+        assert decide(b"zzz", False) is KEPT
+
+
+def test_a_folder_costs_little_where_no_rule_asks_about_it() -> None:
+    plain, asking = (Rules.start(b"").enter(b"", rules) for rules in (b"a\n*.o\n", b"a\nx/*.o\n"))
+    plain.enter(b"d")
+    with few_steps(11):
+        assert plain.enter(b"d")._names is plain._names
+    with few_steps(22):
+        assert asking.enter(b"d")._names is asking._names
+    assert asking.enter(b"x")._names is not asking._names
+
+
+def test_each_folder_is_read_once() -> None:
+    read: list[bytes] = []
+
+    def rule_files(folder: bytes) -> tuple[bytes | None, None]:
+        read.append(folder)
+        return (b"no/\n" if folder == b"a" else None), None
+
+    rules = PathRules(Rules.start(b""), rule_files)
+    for path in (b"a/b/c", b"a/b/c", b"a/b/d", b"e", b"a/no/x/y", b"a/no/z"):
+        rules.decide(path, False)
+        rules.explain(path, False)
+    assert read == [b"", b"a", b"a/b"]
+    assert rules.explain(b"a/no/x/y", False).rule == Rule(b"a/.gitignore", 1, b"no/")
+    assert rules.decide(b"a/no/z", False).ignored
 
 
 def test_a_path_of_two_thousand_folders() -> None:

@@ -132,6 +132,7 @@ TREES = [
     # an edit outlives a deletion, and so does the folder it needs
     ("d/a=F1 d/b=F2", "d/a=F3 d/b=F2", "-", "d/a=F3", "", "d d/a"),
     ("d/a=F1 d/b=F2", "-", "d/a=F3 d/b=F2", "d/a=F3", "", ""),
+    ("x/a=F1 x/b=F2", "-", "x/a=F3 x/b=F2", "x/a=F3", "", ""),
     ("a=F1 z=F1", "a=F2 z=F1", "z=F2", "a=F2 z=F2", "", "a"),
     ("d/e/a=F1 d/b=F2", "d/e/a=F1 d/b=F2 d/e/n=F3", "-", "d/e/n=F3", "", "d d/e"),
     ("d/e/a=F1 d/b=F2", "-", "d/e/a=F1 d/b=F2 d/e/n=F3", "d/e/n=F3", "", ""),
