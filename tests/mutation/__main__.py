@@ -23,18 +23,18 @@ ENDS = "tests/unit/test_core_ends.py"
 TESTS = {
     "autosnapshot": ("tests/unit/test_autosnapshot.py",),
     "brake": ("tests/unit/test_brake.py",),
+    "disk": ("tests/unit/test_disk.py",),
     "glob": ("tests/unit/test_glob.py", "tests/unit/test_ignore.py", "tests/property/test_ignore_git.py"),
     "history": ("tests/unit/test_history_bases.py",),
     "ignore": ("tests/unit/test_ignore.py", "tests/property/test_ignore_git.py"),
-    "merge.join": ("tests/unit/test_merge_text.py", "tests/property/test_merge_laws.py", "tests/unit/test_merge_git.py"),
-    "merge.lines": ("tests/unit/test_merge_text.py", "tests/property/test_merge_laws.py", "tests/unit/test_merge_git.py"),
-    "merge.marked": ("tests/unit/test_merge_text.py", "tests/property/test_merge_laws.py", "tests/unit/test_merge_git.py"),
+    "merge": ("tests/unit/test_merge_*.py", "tests/property/test_merge_laws.py"),
     "plan": ("tests/unit/test_plan_cases.py", "tests/property/test_plan_laws.py", "tests/property/test_two_machines.py"),
     "secrets": ("tests/unit/test_secrets.py",),
     "settle": ("tests/unit/test_settle.py",),
     "state": ("tests/unit/test_state.py",),
     "wire": ("tests/unit/test_wire.py", "tests/unit/test_manifest_codec.py"),
 }
+"""Who answers for a module, or for all modules of a folder."""
 KILLED = (Outcome.ASSERTED, Outcome.RAISED)
 
 
@@ -44,16 +44,29 @@ def main(names: list[str]) -> int:
     unexplained = 0
     with tempfile.TemporaryDirectory(prefix="mutation-") as scratch:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = scratch
-        for name in names or TESTS:
+        for name in names or find_modules():
             unexplained += try_module(name)
     return min(unexplained, 99)
+
+
+def find_modules() -> list[str]:
+    """What there is to break: `brake`, `merge.lines`."""
+    names = (".".join(file.relative_to(CORE).with_suffix("").parts).removesuffix("__init__").strip(".") for file in CORE.rglob("*.py"))
+    return sorted(name for name in names if name and load_target(name).mutants)
+
+
+def load_target(name: str) -> Target:
+    """A module's mutants, and its tests."""
+    file = CORE / name.replace(".", "/")
+    file = file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
+    tests = [str(path.relative_to(HOUSE)) for pattern in TESTS[name.partition(".")[0]] for path in sorted(HOUSE.glob(pattern))]
+    return Target(f"sync.core.{name}", file, list(make_mutants(file.read_text("utf-8"), str(file))), [ENDS, *tests])
 
 
 def try_module(name: str) -> int:
     """Print what lives in one module, and its score. The number that live without an explanation."""
     began = time.monotonic()
-    file = CORE / (name.replace(".", "/") + ".py")
-    target = Target(f"sync.core.{name}", file, list(make_mutants(file.read_text("utf-8"), str(file))), (ENDS, *TESTS[name]))
+    target = load_target(name)
     outcomes: Counter[Outcome] = Counter()
     explained, unused = 0, set(EXPLAINED.get(name, {}))
     for mutant, outcome in try_mutants(target):

@@ -215,7 +215,7 @@ def test_what_is_remembered_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rules", "most"),
+    ("rules", "lines"),
     [
         (b"", 1),
         (b"!a\n!*.o\n!*a*\n", 1),
@@ -230,10 +230,11 @@ def test_what_is_remembered_is_bounded() -> None:
         (b"a*b\n*.o\n[cd]*[ef]\n", 6),
     ],
 )
-def test_a_name_that_no_rule_ignores_costs_a_few_lines(rules: bytes, most: int) -> None:
+def test_a_name_that_no_rule_ignores_costs_a_few_lines(rules: bytes, lines: int) -> None:
     decide = Rules.start(b"").enter(b"", rules).decide
-    with few_steps(most):
+    with few_steps(100) as steps:
         assert decide(b"zzz", False) is KEPT
+    assert steps.count == lines
 
 
 def test_a_folder_costs_little_where_no_rule_asks_about_it() -> None:
