@@ -8,6 +8,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "_common_start: 1 -> 2": "halving a little further up finds the same place",
     },
     "brake": {
+        "_tell: 1 -> 2": "two parts read the same whether they are taken as a list or as its last and the rest",
         "count_losses: new is not None -> True": "what arrives as nothing is never looked up",
     },
 }

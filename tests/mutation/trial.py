@@ -16,14 +16,14 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
-from functools import partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import IO, NamedTuple
 
 import pytest
 from hypothesis import Phase, settings
@@ -88,29 +88,45 @@ def try_mutants(target: Target) -> Iterator[tuple[Mutant, Outcome]]:
     """Each mutant's outcome. The mutants are code of the module's own file."""
     for name in WARM:
         importlib.import_module(name)
-    receive, send = os.pipe()
-    batch = os.fork()
-    if not batch:
-        os.close(receive)
-        with os.fdopen(send, "wb") as told:
-            _in_silence(lambda: pytest.main([*PYTEST, *target.tests], plugins=[_Batch(target, told)]))
-        os._exit(0)
-    os.close(send)
-    with os.fdopen(receive, "rb") as told:
+    with _session(target, _InPlace(target)) as told:
         baseline: _Baseline = pickle.load(told)
         for mutant in target.mutants:
-            if baseline.is_loaded_once(mutant):
-                yield mutant, _try_anew(target, mutant, baseline)
-            else:
+            if not baseline.is_loaded_once(mutant):
                 yield mutant, pickle.load(told)
-    os.waitpid(batch, 0)
+    with _session(target, _Anew(target, baseline)) as told:
+        for mutant in target.mutants:
+            if baseline.is_loaded_once(mutant):
+                yield mutant, pickle.load(told)
 
 
-class _Batch:
-    """The pytest plugin that tries a target's mutants in the place of a session's tests."""
+@contextmanager
+def _session(target: Target, plugin: _InPlace | _Anew) -> Iterator[IO[bytes]]:
+    """A pytest session in a process of its own; what it tells."""
+    receive, send = os.pipe()
+    process = os.fork()
+    if not process:
+        os.close(receive)
+        plugin.told = os.fdopen(send, "wb")
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        os.dup2(silence, 2)
+        try:
+            pytest.main([*PYTEST, *target.tests], plugins=[plugin])
+        finally:
+            os._exit(Outcome.BROKEN)
+    os.close(send)
+    with os.fdopen(receive, "rb") as told:
+        yield told
+    os.waitpid(process, 0)
 
-    def __init__(self, target: Target, told: Any) -> None:
-        self._target, self._told = target, told
+
+class _InPlace:
+    """The pytest plugin that tries those of a target's mutants whose code can take the place of the code that is there."""
+
+    told: IO[bytes]
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
         self._calls = _Calls(target)
 
     def pytest_sessionstart(self) -> None:
@@ -122,16 +138,17 @@ class _Batch:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         baseline = self._run_unbroken(session)
-        self._tell(baseline)
+        _tell(self.told, baseline)
         for mutant in self._target.mutants:
             if not baseline.is_loaded_once(mutant):
-                items = baseline.in_order([item for item in session.items if mutant.place in baseline.called[item.nodeid]])
-                self._tell(_in_child(partial(self._run, mutant, items), baseline.cpu_seconds))
-        return True
-
-    def _tell(self, what: object) -> None:
-        pickle.dump(what, self._told)
-        self._told.flush()
+                child = _fork(baseline)
+                if not child:
+                    _replace_code(sys.modules[self._target.name], mutant.code)
+                    os._exit(
+                        _run_items(baseline.in_order([item for item in session.items if mutant.place in baseline.called[item.nodeid]]))
+                    )
+                _tell(self.told, _await(child))
+        os._exit(0)
 
     def _run_unbroken(self, session: pytest.Session) -> _Baseline:
         receive, send = os.pipe()
@@ -159,10 +176,6 @@ class _Batch:
                 raise SystemExit(f"{item.nodeid} fails without a mutant")
         return baseline
 
-    def _run(self, mutant: Mutant, items: list[pytest.Item]) -> Outcome:
-        _replace_code(sys.modules[self._target.name], mutant.code)
-        return _run_items(items)
-
 
 class _Calls:
     """Which functions of a target are called, as a profile function."""
@@ -181,29 +194,29 @@ class _Calls:
 
 
 class _Anew:
-    """The pytest plugin that runs all tests, and remembers why one failed."""
+    """The pytest plugin that tries the others: each child collects the tests itself."""
 
-    def __init__(self, baseline: _Baseline) -> None:
-        self.outcome = Outcome.BROKEN
-        self._baseline = baseline
+    told: IO[bytes]
+
+    def __init__(self, target: Target, baseline: _Baseline) -> None:
+        self._target, self._baseline = target, baseline
 
     def pytest_sessionstart(self) -> None:
         _repeat_and_do_not_shrink()
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        for mutant in self._target.mutants:
+            if self._baseline.is_loaded_once(mutant):
+                child = _fork(self._baseline)
+                if not child:
+                    sys.meta_path.insert(0, _Importer(self._target, mutant.code))
+                    return
+                _tell(self.told, _await(child))
+        os._exit(0)
+
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        if not session.testsfailed:
-            self.outcome = _run_items(self._baseline.in_order(session.items))
-        return True
-
-
-def _try_anew(target: Target, mutant: Mutant, baseline: _Baseline) -> Outcome:
-    def run() -> Outcome:
-        sys.meta_path.insert(0, _Importer(target, mutant.code))
-        plugin = _Anew(baseline)
-        pytest.main([*PYTEST, *target.tests], plugins=[plugin])
-        return plugin.outcome
-
-    return _in_child(lambda: _in_silence(run), baseline.cpu_seconds)
+        os._exit(Outcome.BROKEN if session.testsfailed else _run_items(self._baseline.in_order(session.items)))
 
 
 class _Importer(MetaPathFinder, Loader):
@@ -221,27 +234,25 @@ class _Importer(MetaPathFinder, Loader):
         exec(self._code, module.__dict__)
 
 
-def _in_child(run: Callable[[], Outcome], cpu_seconds: int) -> Outcome:
+def _tell(told: IO[bytes], what: object) -> None:
+    pickle.dump(what, told)
+    told.flush()
+
+
+def _fork(baseline: _Baseline) -> int:
+    """The child's number; in the child, whose time and memory are bounded, 0."""
     child = os.fork()
     if not child:
-        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
+        resource.setrlimit(resource.RLIMIT_CPU, (baseline.cpu_seconds, baseline.cpu_seconds))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-        outcome = Outcome.BROKEN
-        try:
-            outcome = run()
-        finally:
-            os._exit(outcome)
+    return child
+
+
+def _await(child: int) -> Outcome:
     status = os.waitpid(child, 0)[1]
     if os.WIFSIGNALED(status):
         return Outcome.ENDLESS if os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL) else Outcome.BROKEN
     return Outcome(os.WEXITSTATUS(status))
-
-
-def _in_silence(run: Callable[[], Any]) -> Any:
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
-    return run()
 
 
 def _run_items(items: Sequence[pytest.Item]) -> Outcome:
