@@ -128,15 +128,13 @@ def _parse_set(pattern: bytes, at: int) -> tuple[frozenset[int], int]:
     first = at
     while at == first or pattern[at : at + 1] != b"]":
         byte = pattern[at : at + 1]
-        if byte == b"-" and before is not None and pattern[at + 1 : at + 2] not in (b"", b"]"):
+        if byte == b"-" and before is not None and pattern[at + 1 : at + 2] != b"]":
             last, at = _member(pattern, at + 1)
             members.update(range(before, last + 1))
             before = None
         elif pattern[at : at + 2] == b"[:" and (end := pattern.find(b"]", at + 2)) > at + 2 and pattern[end - 1] == ord(":"):
             members.update(_class_members(pattern[at + 2 : end - 1]))
             before, at = None, end
-        elif pattern[at : at + 2] == b"[:" and b"]" not in pattern[at + 2 :]:
-            raise _Unmatchable
         else:
             before, at = _member(pattern, at)
             members.add(before)
@@ -168,7 +166,7 @@ def _spellings(tokens: list[Token], fixed: int) -> list[Segment]:
     at = 0
     while at < len(tokens):
         token, after = tokens[at], tokens[at + 1] if at + 1 < len(tokens) else None
-        opens = at in (0, fixed) or tokens[at - 1] in (SLASH, ESCAPED_SLASH)
+        opens = at == fixed or tokens[at - 1] in (SLASH, ESCAPED_SLASH)
         if token is not STARS:
             found = [[*one, SLASH if token is ESCAPED_SLASH else token] for one in found]
         elif not opens or after not in (None, SLASH, ESCAPED_SLASH):

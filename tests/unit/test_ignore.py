@@ -60,6 +60,9 @@ CASES: list[tuple[bytes, bytes, bool]] = [
     (b"caf?", b"caf\xc3\xa9", False),
     (b"caf??", b"caf\xc3\xa9", True),
     (b"new?line", b"new\nline", True),
+    (b"new*l*e", b"new\nline", True),
+    (b"**/q/z", b"new\nline/q/z", True),
+    (b"a/**/q/**/z", b"a/new\nline/q/new\nline/z", True),
     (b"A", b"a", False),
     (b"[a-c]x", b"bx", True),
     (b"[!a-c]x", b"bx", False),
@@ -74,12 +77,19 @@ CASES: list[tuple[bytes, bytes, bool]] = [
     (b"[[:digit:]-z]", b"-", True),
     (b"[[:nope:]]", b"n", False),
     (b"[[:]", b":", True),
+    (b"[[:]:]", b"[:]", True),
+    (b"[[::]]", b":]", False),
+    (b"[a-c-e]", b"-", True),
+    (b"[a-c-e]", b"d", False),
+    (b"[a-", b"a", False),
+    (b"[[:alpha", b"a", False),
     (b"a[/]b", b"a/b", False),
     (b"a[!x]b", b"a/b", False),
     (b"a?b/c", b"a/b/c", False),
     (b"[", b"[", False),
     (b"\\[", b"[", True),
     (b"a\\/b", b"a/b", True),
+    (b"a\\/**/b", b"a/b", True),
     (b"a/**\\/b", b"a/b", False),
     (b"a/**\\/b", b"a/x/b", True),
     (b"/", b"a/", False),
@@ -158,6 +168,22 @@ def test_a_default_travels_though_the_global_excludes_name_it_too() -> None:
     assert Rules.start(DEFAULTS, b".DS_Store\n").decide(b".DS_Store", False)[:2] == (True, True)
 
 
+def test_what_the_machine_alone_says_is_stronger_than_a_default() -> None:
+    assert Rules.start(b"!x\n", b"x\n").decide(b"x", False)[:2] == (True, False)
+    assert not Rules.start(b"x\n", b"!x\n").decide(b"x", False).ignored
+    assert not Rules.start(b"x\n", b"x\n", b"!x\n").decide(b"x", False).ignored
+
+
+def test_the_rules_that_no_file_of_the_workspace_has() -> None:
+    start = Rules.start(b"/d\nsub/d\n", b"/g\nsub/g\n", b"/i\nsub/i\n")
+    sources = {b"d": b"default", b"g": b"core.excludesFile", b"i": b".git/info/exclude"}
+    for number, rules in ((1, start), (1, start.enter(b"")), (2, start.enter(b"").enter(b"sub"))):
+        for name, source in sources.items():
+            rule = rules.decide(name, False).rule
+            assert rule is not None
+            assert (rule.source, rule.line) == (source, number)
+
+
 def test_a_global_exclude_yields_to_the_workspace() -> None:
     assert not Rules.start(b"", b"*.swp\n").enter(b"", b"!*.swp\n").decide(b"1.swp", False).ignored
 
@@ -177,6 +203,10 @@ def test_a_changed_rule_file_is_read_again_and_an_equal_one_is_not() -> None:
     assert before._names is again._names
     assert start.enter(b"", b"b\n").decide(b"b", False).ignored
     assert not before.decide(b"b", False).ignored
+
+
+def test_what_no_rule_matches_is_kept_on_every_replica() -> None:
+    assert KEPT == Verdict(ignored=False, travels=True, rule=None)
 
 
 def test_what_a_rule_file_says_of_itself_by_default() -> None:
@@ -215,25 +245,27 @@ def test_what_is_remembered_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rules", "lines"),
+    ("rules", "name", "lines"),
     [
-        (b"", 1),
-        (b"!a\n!*.o\n!*a*\n", 1),
-        (b"build\nnode_modules/\n", 1),
-        (b"x/y\n**/q/z*\n", 1),
-        (b"*.o\ntmp*\n", 2),
-        # A fixed start or end of two bytes is as good.
-        (b"ab*c\na*bc\n", 2),
-        (b"ab*b\na*ab\n", 2),
+        (b"", b"zzz", 1),
+        (b"!a\n!*.o\n!*a*\n", b"zzz", 1),
+        (b"build\nnode_modules/\n", b"zzz", 1),
+        (b"x/y\n**/q/z*\n", b"zzz", 1),
+        (b"*.o\ntmp*\n", b"zzz", 2),
+        # A fixed start or end of two bytes is as good, and the longer one is asked for.
+        (b"ab*c\n", b"zzc", 2),
+        (b"a*bc\n", b"azz", 2),
+        (b"[ab]*[cd]ef\n", b"azz", 2),
         # One regular expression for a whole file, however many of its rules need one.
-        (b"a*b\n", 6),
-        (b"a*b\n*.o\n[cd]*[ef]\n", 6),
+        (b"a*b\n", b"zzz", 6),
+        (b"a*b\n", b"zzb", 6),
+        (b"a*b\n*.o\n[cd]*[ef]\n", b"zzz", 6),
     ],
 )
-def test_a_name_that_no_rule_ignores_costs_a_few_lines(rules: bytes, lines: int) -> None:
+def test_a_name_that_no_rule_ignores_costs_a_few_lines(rules: bytes, name: bytes, lines: int) -> None:
     decide = Rules.start(b"").enter(b"", rules).decide
     with few_steps(100) as steps:
-        assert decide(b"zzz", False) is KEPT
+        assert decide(name, False) is KEPT
     assert steps.count == lines
 
 
