@@ -39,7 +39,8 @@ bench: setup
 	$(BIN)/python -m benchmarks
 
 soak: setup
-	HYPOTHESIS_PROFILE=soak SOAK_SECONDS=600 SEEDS=1,2,3,4 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 3600 tests/property tests/crash tests/soak
+	HYPOTHESIS_PROFILE=soak SOAK_SECONDS=600 SEEDS=1,2,3,4 FLIPS=2000 DAMAGE=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 3600 tests/property tests/crash tests/soak tests/e2e/test_damage.py
+	LIES=all $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 600 tests/hostile
 	BIG_TREE=1 KILLS=50 $(BIN)/python -m pytest -s --timeout 3600 tests/e2e/test_two_machines_real.py tests/e2e/test_kill_storm.py
 
 hooks: setup
@@ -47,7 +48,7 @@ hooks: setup
 
 # After a change of the dependencies in pyproject.toml. No address of a registry may stand in the result (tests/house).
 lock:
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	$(BIN)/uv pip compile pyproject.toml --group dev --extra scale --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --quiet -o requirements-dev.txt
 
 clean:

@@ -1,39 +1,36 @@
-"""Build the cloud and serve it: one process, one data folder, drained before it stops."""
+"""Build the cloud and serve it, drained before it stops; and the other verbs of `fst cloud`."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
+from cloud.accounts.session import sign_in
 from cloud.config import Settings, parse_arguments
 from cloud.context import Cloud
-from cloud.database import epoch_of, open_database, renew_epoch
+from cloud.database.schema import epoch_of, renew_epoch
 from cloud.drain import Drain, counted
-from cloud.events import Hub
-from cloud.fsck import find_problems
-from cloud.routes import accounts, blobs, conflicts, events, projects, replicas, snapshots, versions, workspaces
+from cloud.operate.fsck import find_problems
+from cloud.operate.upkeep import keep_up
+from cloud.parts import Parts, lock_data, opened
+from cloud.routes import blobs, events
 from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, wrap
-from cloud.session import sign_in
-from cloud.upkeep import keep_up
-from store.blobs import BlobStore
-from store.database import Database
-from store.errors import AlreadyRunning, FastestError, Unwritable
+from cloud.routes.people import accounts
+from cloud.routes.work import conflicts, projects, replicas, snapshots, versions, workspaces
+from store.errors import FastestError, Unwritable
 
 log = logging.getLogger(f"fastest.{__name__}")
 
-THREADS: Final = 4
 DRAIN_SECONDS: Final = 10
 DRAIN: Final = web.AppKey("drain", Drain)
 READ_BUFFER_BYTES: Final = 512 * 1024
@@ -47,7 +44,8 @@ def main(arguments: Sequence[str]) -> int:
     settings = parse_arguments(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        return VERBS[settings.verb](settings)
+        with asyncio.Runner(loop_factory=_fast_loop()) as runner:
+            return runner.run(VERBS[settings.verb](settings))
     except FastestError as error:
         print(f"fst cloud: {error.message}", error.hint, sep="\n" if error.hint else "", file=sys.stderr)
         return error.exit_code
@@ -55,67 +53,51 @@ def main(arguments: Sequence[str]) -> int:
         return 130
 
 
-def serve(settings: Settings) -> int:
+async def serve(settings: Settings) -> int:
     """Until SIGTERM or SIGINT."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    with lock_data(settings.data), opened(settings.data) as db, asyncio.Runner(loop_factory=_fast_loop()) as runner:
-        return runner.run(_serve(settings, db))
+    # A folder that is all there is belongs to one process; beside a database any number may serve.
+    with nullcontext() if settings.database else lock_data(settings.data):
+        async with opened(settings) as parts:
+            return await _serve(settings, await over(parts, settings.data, wall_ms))
 
 
-def print_token(settings: Settings) -> int:
+async def print_token(settings: Settings) -> int:
     """A new session's token on stdout; works beside a running cloud."""
-    make_private(settings.data)
-    with opened(settings.data) as db:
-        print(sign_in(db, settings.email, wall_ms()))
+    async with opened(settings) as parts:
+        print(await parts.db.write(lambda tx: sign_in(tx, settings.email, wall_ms())))
     return 0
 
 
-def check(settings: Settings) -> int:
-    """Every problem as a line on stdout; 1 when there is one. Reads only, so a cloud may be running on the folder."""
-    with opened(settings.data) as db:
-        store = BlobStore(db, settings.data / "blobs")
-        found = 0
-        for problem in find_problems(db, store):
+async def check(settings: Settings) -> int:
+    """Every problem as a line on stdout; 1 when there is one. A cloud may be running on the folder."""
+    found = 0
+    async with opened(settings) as parts:
+        if settings.repair:
+            await parts.objects.forget_damaged(settings.data / "quarantine")
+        async for problem in find_problems(parts.db, parts.objects):
             print(problem)
             found += 1
-        store.close()
     print("clean" if not found else f"{found} problems", file=sys.stderr)
     return 1 if found else 0
 
 
-def note_restore(settings: Settings) -> int:
+async def note_restore(settings: Settings) -> int:
     """Begin a new epoch."""
-    with lock_data(settings.data), opened(settings.data) as db:
-        print(f"new epoch {db.write_now(renew_epoch)}")
+    with nullcontext() if settings.database else lock_data(settings.data):
+        async with opened(settings) as parts:
+            print(f"new epoch {await parts.db.write(renew_epoch)}")
     return 0
 
 
-VERBS: Final[dict[str, Callable[[Settings], int]]] = {
+VERBS: Final[dict[str, Callable[[Settings], Coroutine[Any, Any, int]]]] = {
     "serve": serve, "token": print_token, "fsck": check, "restored": note_restore,
 }  # fmt: skip
 
 
-@contextmanager
-def opened(data: Path) -> Iterator[Database]:
-    """The database of a data folder."""
-    db = open_database(data)
-    try:
-        yield db
-    finally:
-        db.close()
-
-
-@asynccontextmanager
-async def running(db: Database, data: Path, now_ms: Callable[[], int]) -> AsyncIterator[web.Application]:
-    """The application over an open database."""
-    pool = ThreadPoolExecutor(THREADS, "cloud")
-    store = BlobStore(db, data / "blobs")
-    cloud = Cloud(db, store, Hub(), pool, now_ms, epoch_of(db.read()), data)
-    try:
-        yield build(cloud)
-    finally:
-        pool.shutdown()
-        store.close()
+async def over(parts: Parts, data: Path, now_ms: Callable[[], int]) -> Cloud:
+    """What the routes stand on."""
+    return Cloud(parts.db, parts.objects, parts.hub, parts.pool, now_ms, await epoch_of(parts.db.read()), data)
 
 
 def build(cloud: Cloud) -> web.Application:
@@ -129,23 +111,23 @@ def build(cloud: Cloud) -> web.Application:
     return app
 
 
-async def _serve(settings: Settings, db: Database) -> int:
+async def _serve(settings: Settings, cloud: Cloud) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with running(db, settings.data, wall_ms) as app:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, read_bufsize=READ_BUFFER_BYTES)
-        await runner.setup()
-        try:
-            port = await _listen(runner, settings)
-            shown = f"[{settings.address}]" if ":" in settings.address else settings.address
-            print(f"listening on http://{shown}:{port}", flush=True)
-            upkeep = asyncio.create_task(keep_up(app[CLOUD]))
-            await asyncio.wait([upkeep, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
-            upkeep.cancel()
-            await _finish(runner, app)
-        finally:
-            await runner.cleanup()
+    app = build(cloud)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, read_bufsize=READ_BUFFER_BYTES)
+    await runner.setup()
+    try:
+        port = await _listen(runner, settings)
+        shown = f"[{settings.address}]" if ":" in settings.address else settings.address
+        print(f"listening on http://{shown}:{port}", flush=True)
+        upkeep = asyncio.create_task(keep_up(cloud))
+        await asyncio.wait([upkeep, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        upkeep.cancel()
+        await _finish(runner, app)
+    finally:
+        await runner.cleanup()
     log.info("cloud stopped")
     return 0
 
@@ -177,36 +159,6 @@ def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:
         return None
     return uvloop.new_event_loop
-
-
-@contextmanager
-def lock_data(data: Path) -> Iterator[None]:
-    """Nobody else serves or checks this folder meanwhile. Raises AlreadyRunning, Unwritable."""
-    make_private(data)
-    try:
-        lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise Unwritable(f"cannot write to {data}: {error.strerror}") from error
-    try:
-        _take_lock(lock, data)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _take_lock(lock: int, data: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise AlreadyRunning(f"another cloud holds {data}", "Stop it, or give another --data DIR.") from None
-
-
-def make_private(data: Path) -> None:
-    """The folder, for its owner only. Raises Unwritable."""
-    try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise Unwritable(f"cannot make {data}: {error.strerror}") from error
 
 
 def wall_ms() -> int:

@@ -12,29 +12,41 @@ from typing import Final
 import platformdirs
 
 DEFAULT_LISTEN: Final = "127.0.0.1:8470"
+ENGINES: Final = {"database": "postgresql://user@host/name", "objects": "s3://bucket/prefix", "redis": "redis://host:6379/0"}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to do, and where. `address` and `port` matter to `serve`, `email` to `token`."""
+    """What to do, and where. `address` and `port` matter to `serve`, `email` to `token`, `repair` to `fsck`.
+
+    Without `database` everything is kept in the folder `data`; with one, large bytes go to `objects` and messages through `redis`.
+    """
 
     verb: str
     data: Path
     address: str = ""
     port: int = 0
     email: str = ""
+    repair: bool = False
+    database: str = ""
+    objects: str = ""
+    redis: str = ""
 
 
 def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Settings:
     """The command line as settings; leaves with code 2 and a usage line where it is wrong."""
-    data = default_data(os.environ if environment is None else environment)
+    environment = os.environ if environment is None else environment
+    data = default_data(environment)
     parser = argparse.ArgumentParser(prog="fst cloud", description="The other side: what your machines meet through.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     serve = _verb(verbs.add_parser("serve", help="run until told to stop"), data)
     serve.add_argument("--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT", help=f"default {DEFAULT_LISTEN}; port 0 takes a free one")
     token = _verb(verbs.add_parser("token", help="print a session token, creating the user if need be"), data)
     token.add_argument("--email", required=True, metavar="ADDRESS")
-    _verb(verbs.add_parser("fsck", help="read and check everything that is kept"), data)
+    fsck = _verb(verbs.add_parser("fsck", help="read and check everything that is kept"), data)
+    fsck.add_argument(
+        "--repair", action="store_true", help="let go of damaged content, so that `fst fsck --cloud` on a machine sends it again"
+    )
     _verb(verbs.add_parser("restored", help="say that the data was restored from a backup: clients ask before they delete"), data)
     found = parser.parse_args(arguments)
     address, port = "", 0
@@ -43,7 +55,8 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
             address, port = parse_address(found.listen)
         except ValueError:
             parser.error(f"--listen takes HOST:PORT, not {found.listen!r}")
-    return Settings(found.verb, found.data, address, port, getattr(found, "email", ""))
+    engines = {name: getattr(found, name) or environment.get(f"FASTEST_CLOUD_{name.upper()}", "") for name in ENGINES}
+    return Settings(found.verb, found.data, address, port, getattr(found, "email", ""), getattr(found, "repair", False), **engines)
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -62,4 +75,7 @@ def default_data(environment: Mapping[str, str]) -> Path:
 
 def _verb(parser: argparse.ArgumentParser, data: Path) -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, default=data, metavar="DIR", help=f"default {data}")
+    for name, example in ENGINES.items():
+        # A command line can be read by everybody on the machine: an address with a password belongs into the environment.
+        parser.add_argument(f"--{name}", default="", metavar="URL", help=f"{example}; with a password in it: FASTEST_CLOUD_{name.upper()}")
     return parser

@@ -1,30 +1,28 @@
 """Blobs and nodes of one user: taken in once their bytes were shown, given out only to who owns them.
 
-Theory. The blob store knows no users and keeps one copy of each content. A user owns a blob by having sent its bytes, all of them:
-naming a digest proves nothing. Whoever proved a whole chunked blob may also read the chunks it is kept as.
+Theory. The bytes are kept once and know no users. A user owns a blob by having sent its bytes, all of them: naming a digest proves
+nothing. Whoever proved a whole chunked blob may also read the chunks it is kept as.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from cloud.context import Cloud
 from cloud.records import blobs
 from cloud.records.moments import text_of
-from store.blobs import CHUNKED_MIN, Bulk, Recipe
-from store.blobs.frames import FRAME_RAW, decode_frame, decode_recipe, encode_frame, frame_digests, is_recipe
+from store.blobs import CHUNKED_MIN, Recipe
+from store.blobs.frames import decode_recipe, encode_frame, is_recipe
 from store.errors import BlobDamaged, BlobsMissing, HashMismatch, InvalidReply, InvalidValue, NotFound, TooLarge
-from store.manifest import EMPTY_NODE, EMPTY_ROOT
-from store.types import Digest, digest_of
+from store.manifest import EMPTY_ROOT
+from store.types import Digest
 
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024 * 1024
 MAX_UPLOAD_BYTES: Final = 5 * 1024 * 1024 * 1024
 """In one request; larger files come as chunks and a recipe, which also can go on after a cut."""
 LEAST_CHUNK_BYTES: Final = 16 * 1024
 """On average over a file: a recipe of crumbs would make every later reading slow."""
-KEPT_FRAME_RAW: Final = 2 * FRAME_RAW
 TOUCH_MS: Final = 60 * 60 * 1000
 """How old a renewal may be before an answer "it is here" renews it."""
 GIVEN_AT_ONCE: Final = 4 * 1024 * 1024
@@ -32,29 +30,24 @@ NODES_AT_ONCE: Final = 256
 SHOWN_DIGESTS: Final = 1_000
 
 
-def missing(cloud: Cloud, user_id: str, digests: Sequence[Digest]) -> list[bool]:
+async def missing(cloud: Cloud, user_id: str, digests: Sequence[Digest]) -> list[bool]:
     """Which of these the user must send. Those that are here are renewed, so that the collector leaves them alone meanwhile."""
-    found = blobs.owned_sizes(cloud.read(), user_id, digests)
+    found = await _sizes(cloud, user_id, digests)
     if found:
         at, before = cloud.now(), text_of(max(0, cloud.now_ms() - TOUCH_MS))
-        cloud.db.write_now(lambda tx: blobs.touch_owned(tx, user_id, found, at, before))
-    return [digest not in found for digest in digests]
+        await cloud.write(lambda tx: blobs.touch_owned(tx, user_id, found, at, before))
+    lost = await cloud.objects.lacking(list(found))  # owned, and forgotten since because it was damaged
+    return [digest not in found or digest in lost for digest in digests]
 
 
-def take_frames(cloud: Cloud, user_id: str, frames: Sequence[bytes]) -> int:
+async def take_frames(cloud: Cloud, user_id: str, frames: Sequence[bytes]) -> int:
     """Keep what these frames hold; durable on return. Raises InvalidValue, HashMismatch, BlobsMissing for a recipe without its chunks."""
-    sizes: dict[Digest, int] = {}
-    recipes: list[Recipe] = []
     try:
-        with cloud.blobs.bulk() as bulk:
-            for frame in frames:
-                if is_recipe(frame):
-                    recipes.append(decode_recipe(frame))
-                else:
-                    sizes.update(_take_blobs(bulk, frame))
-        _own(cloud, user_id, sizes)
+        recipes = [decode_recipe(frame) for frame in frames if is_recipe(frame)]
+        sizes = await cloud.objects.put_frames([frame for frame in frames if not is_recipe(frame)])
+        await _own(cloud, user_id, sizes)
         for recipe in recipes:
-            _take_recipe(cloud, user_id, recipe)
+            await _take_recipe(cloud, user_id, recipe)
     except InvalidReply as error:
         raise InvalidValue(error.message) from error
     except BlobDamaged as error:
@@ -62,61 +55,43 @@ def take_frames(cloud: Cloud, user_id: str, frames: Sequence[bytes]) -> int:
     return len(sizes) + len(recipes)
 
 
-def _take_blobs(bulk: Bulk, frame: bytes) -> list[tuple[Digest, int]]:
-    """As it is when it is of the size we make them ourselves; a larger one is packed anew, for reading one blob expands a whole frame."""
-    items = frame_digests(frame)
-    if len(items) > 1 and sum(size for _, size in items) > KEPT_FRAME_RAW:
-        for digest, data in decode_frame(frame):
-            bulk.add(digest, data)
-    else:
-        bulk.add_frame(frame)
-    return items
-
-
-def _take_recipe(cloud: Cloud, user_id: str, recipe: Recipe) -> None:
+async def _take_recipe(cloud: Cloud, user_id: str, recipe: Recipe) -> None:
     """Checked against this user's own chunks even when the blob is here already: else naming it would be enough to own it."""
     if not CHUNKED_MIN <= recipe.size <= MAX_FILE_BYTES or len(recipe.chunks) > recipe.size // LEAST_CHUNK_BYTES + 1:
         raise TooLarge(f"a recipe of {recipe.size} bytes in {len(recipe.chunks)} chunks")
-    owned = blobs.owned_sizes(cloud.read(), user_id, {digest for digest, _ in recipe.chunks})
+    owned = await _sizes(cloud, user_id, {digest for digest, _ in recipe.chunks})
     lacking = sorted({digest.hex() for digest, _ in recipe.chunks if digest not in owned})
     if lacking:
         raise BlobsMissing(f"{len(lacking)} chunks are not here", "Send them before the recipe.", hashes=lacking)
     if any(owned[digest] != size for digest, size in recipe.chunks):
         raise InvalidValue(f"the recipe of {recipe.digest.hex()} misnames a chunk")
-    cloud.blobs.check_recipe(recipe)
-    with cloud.blobs.bulk() as bulk:
-        bulk.add_recipe(recipe)
-    kept = cloud.blobs.recipe(recipe.digest) or recipe
-    _own(cloud, user_id, dict(kept.chunks) | {recipe.digest: recipe.size})
+    kept = await cloud.objects.put_recipe(recipe)
+    await _own(cloud, user_id, dict(kept.chunks) | {recipe.digest: recipe.size})
 
 
-def _own(cloud: Cloud, user_id: str, sizes: dict[Digest, int]) -> None:
+async def _own(cloud: Cloud, user_id: str, sizes: dict[Digest, int]) -> None:
     at = cloud.now()
     if sizes:
-        cloud.db.write_now(lambda tx: blobs.add_owned(tx, user_id, sizes, at))
+        await cloud.write(lambda tx: blobs.add_owned(tx, user_id, sizes, at))
 
 
-def take_file(cloud: Cloud, user_id: str, digest: Digest, fd: int, size: int) -> bool:
+async def _sizes(cloud: Cloud, user_id: str, digests: Sequence[Digest] | set[Digest]) -> dict[Digest, int]:
+    return await cloud.reading(lambda reader: blobs.owned_sizes(reader, user_id, digests))
+
+
+async def take_file(cloud: Cloud, user_id: str, digest: Digest, fd: int, size: int) -> bool:
     """Keep the bytes of an open file that were hashed as they came; True when the user did not have them."""
-    is_new = digest not in blobs.owned_sizes(cloud.read(), user_id, [digest])
-    sizes = {digest: size}
-    if size > CHUNKED_MIN:
-        os.lseek(fd, 0, os.SEEK_SET)
-        if cloud.blobs.add_file(fd, size) != digest:
-            raise HashMismatch(f"the bytes of blob {digest.hex()} changed on the way")
-        kept = cloud.blobs.recipe(digest)
-        sizes |= dict(kept.chunks) if kept else {}
-    else:
-        data = os.pread(fd, size, 0)
-        with cloud.blobs.bulk() as bulk:
-            bulk.add(digest_of(data), data)
-    _own(cloud, user_id, sizes)
+    is_new = digest not in await _sizes(cloud, user_id, [digest])
+    kept, recipe = await cloud.objects.put_file(fd, size)
+    if kept != digest:
+        raise HashMismatch(f"the bytes of blob {digest.hex()} changed on the way")
+    await _own(cloud, user_id, {digest: size} | (dict(recipe.chunks) if recipe else {}))
     return is_new
 
 
-def check_owned(cloud: Cloud, user_id: str, digests: Sequence[Digest]) -> list[list[Digest]]:
+async def check_owned(cloud: Cloud, user_id: str, digests: Sequence[Digest]) -> list[list[Digest]]:
     """The digests in batches of about GIVEN_AT_ONCE bytes. Raises NotFound unless all are this user's."""
-    sizes = blobs.owned_sizes(cloud.read(), user_id, digests)
+    sizes = await _sizes(cloud, user_id, digests)
     _refuse([digest for digest in digests if digest not in sizes], "blobs")
     batches: list[list[Digest]] = []
     room = 0
@@ -130,29 +105,28 @@ def check_owned(cloud: Cloud, user_id: str, digests: Sequence[Digest]) -> list[l
     return batches
 
 
-def owned_size(cloud: Cloud, user_id: str, digest: Digest) -> int:
+async def owned_size(cloud: Cloud, user_id: str, digest: Digest) -> int:
     """A blob's bytes. Raises NotFound unless it is this user's."""
-    sizes = blobs.owned_sizes(cloud.read(), user_id, [digest])
+    sizes = await blobs.owned_sizes(cloud.read(), user_id, [digest])
     _refuse([digest] if digest not in sizes else [], "blobs")
     return sizes[digest]
 
 
-def give_blobs(cloud: Cloud, digests: Sequence[Digest]) -> list[bytes]:
+async def give_blobs(cloud: Cloud, digests: Sequence[Digest]) -> list[bytes]:
     """One batch as frames; a chunked blob as its recipe's."""
-    return list(cloud.blobs.frames_for(digests))
+    return await cloud.objects.frames_for(digests)
 
 
-def check_nodes(cloud: Cloud, user_id: str, digests: Sequence[Digest]) -> Iterator[Sequence[Digest]]:
+async def check_nodes(cloud: Cloud, user_id: str, digests: Sequence[Digest]) -> list[Sequence[Digest]]:
     """The digests in batches. Raises NotFound unless all are nodes of this user's manifests."""
-    owned = blobs.owned_nodes(cloud.read(), user_id, digests) | {EMPTY_ROOT}
-    _refuse([digest for digest in digests if digest not in owned], "nodes")
-    return (digests[at : at + NODES_AT_ONCE] for at in range(0, len(digests), NODES_AT_ONCE))
+    owned = await cloud.reading(lambda reader: blobs.owned_nodes(reader, user_id, digests))
+    _refuse([digest for digest in digests if digest not in owned and digest != EMPTY_ROOT], "nodes")
+    return [digests[at : at + NODES_AT_ONCE] for at in range(0, len(digests), NODES_AT_ONCE)]
 
 
-def give_nodes(cloud: Cloud, digests: Sequence[Digest]) -> list[bytes]:
+async def give_nodes(cloud: Cloud, digests: Sequence[Digest]) -> list[bytes]:
     """One batch as a frame."""
-    found = [(digest, EMPTY_NODE if digest == EMPTY_ROOT else cloud.blobs.get_node(digest)) for digest in digests]
-    return [encode_frame(found)]
+    return [encode_frame(await cloud.objects.nodes(digests))]
 
 
 def _refuse(absent: list[Digest], what: str) -> None:

@@ -1,4 +1,4 @@
-"""What every route stands on: the database, the blobs, the listeners, a few threads, and the clock."""
+"""What every route stands on: the database, the bytes, the listeners, a few threads, and the clock."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from cloud.events import Hub
+from cloud.database import Database, Reader, Reading, Work
+from cloud.hub import Hub
+from cloud.objects import Objects
 from cloud.records.moments import text_of
-from store.blobs import BlobStore
-from store.database import Database, Reader, Tx
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """The running cloud. `epoch` is fixed for as long as it runs."""
+    """The running cloud. `epoch` is fixed for as long as it runs; `data` is where files may be put for a moment."""
 
     db: Database
-    blobs: BlobStore
+    objects: Objects
     hub: Hub
     pool: ThreadPoolExecutor
     now_ms: Callable[[], int]
@@ -30,16 +30,20 @@ class Cloud:
     data: Path
 
     def read(self) -> Reader:
-        """This thread's read connection."""
+        """For a few rows."""
         return self.db.read()
+
+    async def reading(self, work: Reading[T]) -> T:
+        """For many rows."""
+        return await self.db.reading(work)
 
     def now(self) -> str:
         """The time as rows have it."""
         return text_of(self.now_ms())
 
-    async def write(self, work: Callable[[Tx], T]) -> T:
-        """Run `work` in the writer's transaction; durable on return."""
-        return await asyncio.wrap_future(self.db.write(work))
+    async def write(self, work: Work[T]) -> T:
+        """Run `work` in one transaction; durable on return."""
+        return await self.db.write(work)
 
     async def compute(self, work: Callable[[], T]) -> T:
         """Run `work` in a thread, so that the loop goes on meanwhile."""

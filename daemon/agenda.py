@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from store.types import Spot
-from sync.core.settle import Burst, Pace, add_event, due_seconds
+from sync.core.settle import CALM_SECONDS, Burst, Pace, Warmth, add_event, due_seconds, warm_up
 
 RESCAN_SECONDS: Final = 300.0
 POLL_SECONDS: Final = 10.0
@@ -22,6 +22,8 @@ TROUBLED_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 0.5
 RETRY_MAX_SECONDS: Final = 30.0
 SLEPT_SECONDS: Final = 30.0
+WARM_SPOTS: Final = 1_000
+"""From so many on, those that came to rest are forgotten."""
 
 
 class Looked(msgspec.Struct, frozen=True):
@@ -29,6 +31,7 @@ class Looked(msgspec.Struct, frozen=True):
 
     everything: bool
     spots: frozenset[Spot]
+    began: float
 
 
 class Agenda:
@@ -46,6 +49,9 @@ class Agenda:
         self._deferred_at = 0.0
         self._troubled: set[Spot] = set()
         self._troubled_at = 0.0
+        self._warm: dict[Spot, Warmth] = {}
+        self._resting: set[Spot] = set()
+        self._rested_at = 0.0
         self._rescan_at = 0.0
         self.owed_at = 0.0
         self.resume_at = 0.0
@@ -54,17 +60,35 @@ class Agenda:
     @property
     def waiting(self) -> int:
         """How many spots are still to be looked at; a full rescan counts as one."""
-        return len(self._dirty | self._deferred | self._troubled) + self.rescan
+        return len(self._dirty | self._deferred | self._troubled | self._resting) + self.rescan
 
     def add_dirty(self, spots: Set[Spot], now: float) -> None:
         """Events came for these."""
-        self._dirty |= spots
-        self._burst = add_event(self._burst, now, len(self._dirty))
+        if quick := self._let_rest(spots, now):
+            self._dirty |= quick
+            self._burst = add_event(self._burst, now, len(self._dirty))
 
-    def add_deferred(self, spots: Set[Spot], now: float) -> None:
-        """Something there is still being written: look again soon."""
-        self._deferred |= spots
-        self._deferred_at = now + DEFERRED_SECONDS
+    def note_looked(self, looked: Looked, deferred: Set[Spot], now: float) -> None:
+        """A look ended. Whoever is looked at again and again must rest in between; what is still being written is looked at again."""
+        if len(self._warm) > WARM_SPOTS:
+            self._warm = {spot: warmth for spot, warmth in self._warm.items() if now <= warmth.until + CALM_SECONDS}
+        for spot in looked.spots:
+            self._warm[spot] = warm_up(self._warm.get(spot), looked.began, now, len(looked.spots))
+        if quick := self._let_rest(deferred, now):
+            self._deferred |= quick
+            self._deferred_at = now + DEFERRED_SECONDS
+
+    def _let_rest(self, spots: Set[Spot], now: float) -> Set[Spot]:
+        """Put those aside that must rest; the others are returned."""
+        quick = set()
+        for spot in spots:
+            warmth = self._warm.get(spot)
+            if warmth is None or now >= warmth.until:
+                quick.add(spot)
+            else:
+                self._rested_at = min(self._rested_at, warmth.until) if self._resting else warmth.until
+                self._resting.add(spot)
+        return quick
 
     def add_troubled(self, spots: Iterable[Spot], now: float) -> None:
         """Something there could not be kept for want of room: try again, less soon."""
@@ -79,20 +103,28 @@ class Agenda:
         """Something moved since the last look, and it has settled."""
         settled = self._burst is not None and now >= due_seconds(self._burst, pace)
         waited = bool(self._deferred) and now >= self._deferred_at
-        return settled or waited or (bool(self._troubled) and now >= self._troubled_at)
+        rested = bool(self._resting) and now >= self._rested_at
+        return settled or waited or rested or (bool(self._troubled) and now >= self._troubled_at)
 
     def take_dirty(self, now: float, pace: Pace) -> Looked | None:
         """What to look at now, or None when it is not time."""
         if not (self.look_due(now, pace) or (self.rushed and self.waiting)):
             return None
         everything = self.rescan or now >= self._rescan_at
-        taken = Looked(everything, frozenset(self._dirty | self._deferred | self._troubled))
+        resting = set() if everything or self.rushed else self._still_resting(now)
+        taken = Looked(everything, frozenset(self._dirty | self._deferred | self._troubled | self._resting) - resting, now)
         self._burst, self.rescan = None, False
-        self._dirty, self._deferred, self._troubled = set(), set(), set()
+        self._dirty, self._deferred, self._troubled, self._resting = set(), set(), set(), resting
         if everything:
             period = POLL_SECONDS if self.polling else RESCAN_SECONDS
             self._rescan_at = now + period * random.uniform(0.75, 1.25)
         return taken
+
+    def _still_resting(self, now: float) -> set[Spot]:
+        untils = {spot: self._warm[spot].until for spot in self._resting if spot in self._warm}
+        resting = {spot for spot, until in untils.items() if now < until}
+        self._rested_at = min((untils[spot] for spot in resting), default=0.0)
+        return resting
 
     def put_back(self, taken: Looked) -> None:
         """The look failed: all of it is still to be done, but not at once again: the next rush or event takes it along."""
@@ -102,8 +134,8 @@ class Agenda:
     def hush(self) -> None:
         """A cycle failed: what was due is still to be done, but only news or the time to resume call for it."""
         self._burst = None
-        self._dirty |= self._deferred | self._troubled
-        self._deferred, self._troubled = set(), set()
+        self._dirty |= self._deferred | self._troubled | self._resting
+        self._deferred, self._troubled, self._resting = set(), set(), set()
 
     def back_off(self, now: float, failures: int) -> None:
         """Try again later, each time later, with jitter."""
@@ -117,6 +149,8 @@ class Agenda:
             times.append(due_seconds(self._burst, pace))
         if self._deferred:
             times.append(self._deferred_at)
+        if self._resting:
+            times.append(self._rested_at)
         if self._troubled:
             times.append(self._troubled_at)
         if has_owed and not stopped:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import fcntl
 import logging
 import os
 import platform
@@ -12,8 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -28,26 +26,25 @@ from daemon.config import Settings, make_places
 from daemon.git import GitFolder
 from daemon.login import Accounts, system_keyring, write_private
 from daemon.logs import start_logging
+from daemon.mend.folders import note_folders
+from daemon.mend.rescue import SEGMENTS, STORE_FILE, open_store
+from daemon.mend.starts import FAST_SECONDS, Crashes, hold_lock
 from daemon.remote import CloudRemote
 from daemon.remote.link import CloudLink
 from daemon.supervisor import Supervisor
 from daemon.upkeep import Upkeep, share_heaps
 from daemon.verbs import Author
 from store import snapshots, workspaces
-from store.blobs import BLOBS, BlobStore
-from store.conflicts import CONFLICTS
-from store.database import Database, Tx
-from store.errors import AlreadyRunning, Busy, EpochChanged, NotAWorkspace, NotSignedIn
-from store.history import HISTORY
-from store.index import INDEX
-from store.journal import JOURNAL
+from store.blobs import BlobStore
+from store.database import Database, Tx, drop_copy
+from store.errors import Busy, EpochChanged, NotAWorkspace, NotSignedIn
 from store.manifest import EMPTY_ROOT
-from store.snapshots import SNAPSHOTS
 from store.types import File, RelPath, new_ulid, show_path
-from store.workspaces import WORKSPACES
 from sync.core.brake import Limits
+from sync.core.merge.style import Style
 from sync.core.secrets import CONTENT_BYTES, looks_secret
 from sync.core.settle import Pace
+from sync.core.state import Halt, halt_of
 from sync.engine import Engine, Policy
 from sync.replica import LocalReplica
 from sync.scan import Scanner
@@ -56,7 +53,6 @@ log = logging.getLogger(f"fastest.{__name__}")
 T = TypeVar("T")
 
 VERSION: Final = "0.1.0"
-COMPONENTS: Final = (BLOBS, WORKSPACES, HISTORY, SNAPSHOTS, CONFLICTS, JOURNAL, INDEX)
 THREADS: Final = 4
 SWITCH_SECONDS: Final = 0.0005
 """A thread that hashes must not hold up the loop (research/stack.md 5)."""
@@ -107,9 +103,9 @@ class Daemon:
 
     # --- replicas ---------------------------------------------------------------------------------------------------------------
 
-    def start_replica(self, replica_id: str) -> Supervisor:
-        """One more task: recover, watch, look, follow."""
-        replica = LocalReplica(self.db, self.blobs, self.clock, replica_id)
+    def start_replica(self, replica_id: str, halt: Halt | None = None) -> Supervisor:
+        """One more task: recover, watch, look, follow; `halt`: only once a person says so."""
+        replica = LocalReplica(self.db, self.blobs, self.clock, replica_id, Style(self.settings.conflict_style))
         scanner = Scanner(replica.index, replica.ignore, self.blobs, time.time_ns, progress=replica.progress)
         git = GitFolder(replica.row.root, os.environ)
         engine = Engine(replica, scanner, git, self._policy, asyncio.to_thread)
@@ -117,7 +113,8 @@ class Daemon:
             engine, self.clock, self._pace, lambda remote: self._register(engine, remote), self._begin, self.upkeep.notice
         )
         self.supervisors[replica_id] = supervisor
-        supervisor.start()
+        supervisor.start(halt)
+        note_folders(self.settings.places.state, self.db.read())
         if self.link.remote is not None:
             supervisor.connected(self.link.remote)
         return supervisor
@@ -220,28 +217,35 @@ def run(settings: Settings) -> int:
     """The daemon, in the foreground, until it is told to stop. Raises AlreadyRunning, NewerStore, StoreDamaged."""
     places = settings.places
     make_places(places)
-    with _single(places.state / "daemon.lock"):
+    with hold_lock(places.state) as was_cut_off:
         start_logging(places.logs)
-        db = Database.open(places.data / "store.db", COMPONENTS)
-        try:
-            sys.setswitchinterval(SWITCH_SECONDS)
-            share_heaps()
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_live(settings, db, BlobStore(db, places.data / "segments")))
-        finally:
-            db.close()
+        crashes = Crashes(places.state)
+        with crashes.watch(places.state):
+            db = open_store(places, doubted=was_cut_off)
+            try:
+                sys.setswitchinterval(SWITCH_SECONDS)
+                share_heaps()
+                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                    runner.run(_live(settings, db, BlobStore(db, places.data / SEGMENTS), crashes))
+            finally:
+                db.close()
+        drop_copy(places.data / STORE_FILE)
     return 0
 
 
-async def _live(settings: Settings, db: Database, blobs: BlobStore) -> None:
+async def _live(settings: Settings, db: Database, blobs: BlobStore, crashes: Crashes) -> None:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="work"))
     daemon = Daemon(settings, db, blobs)
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, daemon.stopping.set)
     await asyncio.to_thread(daemon.sign_in)
+    loop.call_later(FAST_SECONDS, crashes.forget)
+    loop_error = crashes.loop
+    if loop_error is not None:
+        log.error("safe mode", extra={"code": loop_error.code})
     for row in workspaces.list_replicas(db.read()):
-        daemon.start_replica(row.id)
+        daemon.start_replica(row.id, None if loop_error is None else halt_of(loop_error))
     tasks = [asyncio.create_task(daemon.link.run(), name="link"), asyncio.create_task(daemon.upkeep.run(), name="upkeep")]
     places = settings.places
     async with serve_api(daemon, places.socket):
@@ -253,23 +257,6 @@ async def _live(settings: Settings, db: Database, blobs: BlobStore) -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     log.info("daemon down")
-
-
-@contextmanager
-def _single(path: Path) -> Iterator[None]:
-    """A lock on an open file: it goes with the process, however that ends."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(handle, 20).decode("ascii", "replace").strip() or "another process"
-            raise AlreadyRunning(f"a daemon runs already (process {holder})", "`fst status` shows it, `fst down` stops it.") from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _this_machine(db: Database, clock: SystemClock, chosen: str) -> tuple[str, str]:

@@ -120,7 +120,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "secrets.hold": Key(True, "keep secret-looking files (.env, keys, tokens) out of the cloud until allowed"),
     "settle.quiet_ms": Key(50, "how long a burst of saves must be quiet before it is taken", 1, 60_000),
     "settle.max_ms": Key(500, "how long a burst may go on before it is taken all the same", 1, 600_000),
-    "conflict.style": Key("record", "what an undecided conflict leaves in the folder (so far only a record)", choices=("record",)),
+    "conflict.style": Key("record", "what a conflict leaves in the folder, beside its record", choices=("record", "copy", "markers")),
     "brake.files": Key(50, "a change that removes or empties more files than this waits for `fst approve`", 0, 1_000_000_000),
     "brake.share": Key(0.25, "... and more than this share of all files", 0, 1),
     "lan.enabled": Key(True, "fetch content from your other machines on the same network (without effect in this release)"),

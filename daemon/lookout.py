@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from daemon.agenda import Agenda
+from daemon.agenda import RESCAN_SECONDS, Agenda
 from sync.ports import Clock
 from sync.watch import Watcher
 
@@ -24,6 +24,7 @@ class Lookout:
         self._clock = clock
         self._wake = wake
         self._watcher: Watcher | None = None
+        self._again_at = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -32,15 +33,22 @@ class Lookout:
 
     @property
     def has_died(self) -> bool:
-        """It began to watch and hears nothing any more."""
-        return self._watcher is not None and not self._agenda.polling and not self._watcher.is_alive
+        """It began to watch and hears nothing any more; or a limit kept it from it, which may have been raised since."""
+        if self._watcher is None or not self._agenda.polling:
+            return self._watcher is not None and not self._watcher.is_alive
+        return bool(self._watcher.limit) and self._clock.steady() >= self._again_at
+
+    @property
+    def why_polling(self) -> str:
+        """Why it polls, with the remedy where there is one; empty while all of it is watched."""
+        return "" if self._watcher is None else self._watcher.limit or self._watcher.network
 
     async def open(self, root: bytes) -> None:
         """Begin to watch, and have everything looked at: what came before was not heard. Raises Unwritable."""
         loop = asyncio.get_running_loop()
         watcher = Watcher(root, lambda: _call_on(loop, self._hear))
         self._agenda.polling = not await asyncio.to_thread(watcher.start)
-        self._watcher, self._agenda.rescan = watcher, True
+        self._watcher, self._agenda.rescan, self._again_at = watcher, True, self._clock.steady() + RESCAN_SECONDS
 
     def close(self) -> None:
         """Stop watching."""
@@ -61,6 +69,7 @@ class Lookout:
         if nudge.spots:
             self._agenda.add_dirty(nudge.spots, self._clock.steady())
         if nudge.rescan:
+            self._agenda.polling = bool(self.why_polling)  # a limit may be reached later, by new folders
             log.info("rescan wanted", extra={"reason": nudge.rescan})
             self._agenda.rescan = True
         self._wake()

@@ -15,6 +15,7 @@ from typing import Final
 from daemon.agenda import OWED_SECONDS, RETRY_MAX_SECONDS, Agenda
 from daemon.lookout import Lookout
 from daemon.remote import CloudRemote
+from daemon.remote.inbox import Inbox
 from daemon.remote.messages import Incoming
 from store.errors import Broken, Busy, Corrupt, FastestError, NoSpace, RootLost, Stale, TimedOut, Transient, VersionMoved
 from store.types import RelPath, show_path, spot_of
@@ -25,13 +26,12 @@ from sync.core.state import Halt, Signal, Standing, State, halt_of, signal_of, s
 from sync.core.wire import BeatReplica
 from sync.engine import Engine
 from sync.ports import Clock
-from sync.share import SECRET
+from sync.share import OWED
 
 log = logging.getLogger(f"fastest.{__name__}")
 
 STALE_TRIES: Final = 8
 BROKEN_MAX_SECONDS: Final = 60.0
-INCOMING_BOUND: Final = 64
 GLANCE_SECONDS: Final = 2.0
 PASSING: Final = frozenset({NoSpace.code, Busy.code})
 HALTING: Final = frozenset({Signal.REFUSED, Signal.CORRUPT})
@@ -52,7 +52,7 @@ class Supervisor:
         self._tell_others = tell
         self._standing = Standing()
         self._agenda = Agenda()
-        self._incoming: list[Incoming] = []
+        self._incoming = Inbox()
         self._remote: CloudRemote | None = None
         self._registered = False
         self._failures = 0
@@ -93,16 +93,10 @@ class Supervisor:
         return self._clock.now_ms() < self.engine.replica.row.paused_until_ms
 
     @property
-    def is_polling(self) -> bool:
-        """The system could not watch all of it."""
-        return self._agenda.polling
-
-    @property
     def is_settled(self) -> bool:
         """Nothing seen or known is still to be scanned, pulled or applied here."""
         busy = self._standing.state in (State.SCANNING, State.PLANNING, State.APPLYING)
-        behind = self._agenda.behind and not self.is_paused
-        return not (busy or self._agenda.waiting or behind or self._incoming or self._has_owed)
+        return not (busy or self._agenda.waiting or (self._agenda.behind and not self.is_paused) or self._incoming or self._has_owed)
 
     @property
     def is_uploaded(self) -> bool:
@@ -118,7 +112,7 @@ class Supervisor:
 
     @property
     def _has_owed(self) -> bool:
-        return any(row.kind != SECRET for row in self.engine.apart.values())
+        return any(row.kind == OWED for row in self.engine.apart.values())
 
     @property
     def standing(self) -> BeatReplica:
@@ -153,11 +147,8 @@ class Supervisor:
 
     def hear(self, incoming: Incoming) -> None:
         """A message of the cloud for this workspace."""
-        if len(self._incoming) >= INCOMING_BOUND:
-            self._incoming.clear()
+        if not self._incoming.put(incoming):
             self._agenda.behind = True
-        else:
-            self._incoming.append(incoming)
         self._wake.set()
 
     def poke(self, *, rescan: bool = False) -> None:
@@ -171,9 +162,9 @@ class Supervisor:
 
     # --- its life ---------------------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Begin; the first cycle recovers, watches and looks at everything."""
-        self._task = asyncio.create_task(self._live(), name=f"replica {self.replica_id}")
+    def start(self, halt: Halt | None = None) -> None:
+        """Begin; the first cycle recovers, watches and looks at everything. With `halt` a person has to resume first."""
+        self._task = asyncio.create_task(self._live(halt), name=f"replica {self.replica_id}")
 
     async def stop(self) -> None:
         """End after the step that runs now."""
@@ -213,8 +204,11 @@ class Supervisor:
             self._agenda.rushed = True
             await self._look()
 
-    async def _live(self) -> None:
+    async def _live(self, halt: Halt | None) -> None:
         crashes = 0
+        if halt is not None:
+            self._standing = Standing(State.HALTED, halt)
+            await self._sleep()
         while True:
             try:
                 async with self._lock:
@@ -305,12 +299,10 @@ class Supervisor:
             await self._begin(self.engine)
             self.has_looked = True
             await self._tell()
-        if result.deferred:
-            self._agenda.add_deferred(result.deferred, self._clock.steady())
+        self._agenda.note_looked(taken, result.deferred, self._clock.steady())
         if troubled := {spot_of(problem.path) for problem in self.problems.values() if problem.code in PASSING}:
             self._agenda.add_troubled(troubled, self._clock.steady())
-        if result.changes:
-            self._agenda.unpushed = True
+        self._agenda.unpushed |= bool(result.changes)
 
     async def _pull(self) -> None:
         remote = self._remote
@@ -321,7 +313,7 @@ class Supervisor:
             await self._register(remote)
             self._registered = True
         while self._incoming or self._agenda.behind:
-            incoming = None if self._agenda.behind else self._incoming.pop(0)
+            incoming = None if self._agenda.behind else self._incoming.take()
             try:
                 adopted = await self.engine.pull(remote, incoming, self._begin_applying)
             except FastestError:
@@ -350,13 +342,12 @@ class Supervisor:
             raise Stale(f"{show_path(stale[0])} changed while it was being updated")
 
     async def _retry_owed(self) -> None:
-        if self._has_owed and self._clock.steady() >= self._agenda.owed_at:
+        if self.engine.is_plan_due or (self._has_owed and self._clock.steady() >= self._agenda.owed_at):
             self._agenda.owed_at = self._clock.steady() + OWED_SECONDS
-            await self.engine.retry_owed()
+            self._after_pull(await self.engine.plan_again())
 
     async def _push(self) -> None:
-        remote = self._remote
-        if remote is None or self.is_paused or not self._agenda.unpushed:
+        if (remote := self._remote) is None or self.is_paused or not self._agenda.unpushed:
             return
         self._agenda.unpushed = False
         try:

@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from daemon import verbs
+from daemon.mend.check import FsckBody, check
+from daemon.mend.repair import owed_paths, owes_what_is_damaged
 from daemon.supervisor import Supervisor
 from daemon.verbs import Author
 from store import history, snapshots
-from store.errors import FastestError
+from store.errors import BlobDamaged, BlobMissing, FastestError, HashMismatch, InvalidManifest
 from store.history import LogEntry
 from store.manifest import diff_manifests
 from store.snapshots import Snapshot
-from store.types import Digest, File
+from store.types import Digest, File, RelPath
 from sync.adopt import SYNC_ACTOR
 from sync.core.autosnapshot import snapshot_due_ms
+from sync.progress import Progress
 from sync.replica import LocalReplica
 
 if TYPE_CHECKING:
@@ -34,6 +37,10 @@ TRIM_SECONDS: Final = 10.0
 """After the last change."""
 MALLOPT_ARENA_MAX: Final = -8
 TRIM_BYTES: Final = 70 * 1024 * 1024
+MEND_SECONDS: Final = 600.0
+"""What one repair could not bring back, the next will hardly."""
+OWED_SECONDS: Final = 60.0
+DAMAGE: Final = frozenset({BlobDamaged.code, BlobMissing.code, HashMismatch.code, InvalidManifest.code})
 CALM_MS: Final = 2_000
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
@@ -50,6 +57,7 @@ class Upkeep:
         self._roots: dict[str, Digest] = {}
         self._versions: dict[str, int] = {}
         self._trim_at = math.inf
+        self._mend_at = self._owed_at = 0.0
         self._wake = asyncio.Event()
         self._listeners: set[asyncio.Event] = set()
 
@@ -66,7 +74,25 @@ class Upkeep:
             self._versions[supervisor.replica_id] = version
             if version != supervisor.engine.pushed_version:
                 self._daemon.link.stirred.set()
+        if supervisor.halt is not None and supervisor.halt.code in DAMAGE:
+            self._mend()
+        elif (owed := owed_paths(supervisor)) and self._daemon.clock.steady() >= self._owed_at:
+            self._owed_at = self._daemon.clock.steady() + OWED_SECONDS
+            self._daemon.start_work(self._mend_owed(supervisor.engine.replica, owed))
         self.tell()
+
+    async def _mend_owed(self, replica: LocalReplica, owed: list[RelPath]) -> None:
+        if await asyncio.to_thread(owes_what_is_damaged, replica, owed):
+            self._mend()
+
+    def _mend(self) -> None:
+        """A read found damage, or the cloud found it in what was sent: bring back what can be, without being asked."""
+        now = self._daemon.clock.steady()
+        if now < self._mend_at:
+            return
+        self._mend_at = now + MEND_SECONDS
+        log.error("damage found: repairing")
+        self._daemon.start_work(check(self._daemon, FsckBody(repair=True), Progress()))
 
     def tell(self) -> None:
         """Something that status tells may have changed."""

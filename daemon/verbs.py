@@ -6,6 +6,7 @@ Every one that changes the folder is an ordinary change (a new state on top), na
 from __future__ import annotations
 
 import os
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -19,15 +20,17 @@ from store.history import Act
 from store.index import is_folder
 from store.manifest import EMPTY_ROOT, Draft, diff_manifests, edit_manifest, entry_of, find_entry, walk_manifest
 from store.snapshots import Snapshot
-from store.types import DIR, Digest, Dir, Entry, File, RelPath, digest_of, new_ulid, parent_of, show_path
+from store.types import DIR, MAX_NAME_BYTES, Digest, Dir, Entry, File, Link, RelPath, digest_of, new_ulid, parent_of, show_path
 from sync import adopt
-from sync.core.merge import merge_marked
+from sync.apply.styled import marked_of
+from sync.core.merge.style import copy_names, cut_name, lost_entry
 from sync.replica import LocalReplica
 from sync.rules import IgnoreSource
 from sync.snapshot import last_snapshot, next_snapshot
 
-BOTH_SUFFIX: Final = b".ours"
 ACTOR: Final = "cli"
+MAX_DIGITS: Final = 19
+"""A sequence number has fewer."""
 
 
 class Author(msgspec.Struct, frozen=True):
@@ -61,7 +64,7 @@ def take_snapshot(replica: LocalReplica, message: str, author: Author, *, source
 def find_root(replica: LocalReplica, name: str) -> Digest:
     """A snapshot's id (or its beginning), or a sequence number of the local log -> the full root it names. Raises NotFound."""
     reader = replica.db.read()
-    if name.isdigit():
+    if name.isascii() and name.isdigit() and len(name) < MAX_DIGITS:
         for entry in history.list_log(reader, replica.id, newest=1_000_000):
             if entry.sequence == int(name):
                 return entry.full_root
@@ -154,39 +157,45 @@ def resolve(replica: LocalReplica, chosen: list[Conflict], how: str, text: bytes
 def _resolution(
     replica: LocalReplica, conflict: Conflict, how: str, text: bytes | None, draft: Draft, made: dict[Digest, bytes]
 ) -> dict[RelPath, Entry | None]:
-    ours = None if conflict.ours is None else entry_of(conflict.ours)[1]
+    ours, theirs = (None if side is None else entry_of(side)[1] for side in (conflict.ours, conflict.theirs))
     now = find_entry(replica.row.full_root, conflict.path, draft)
-    if how == "theirs" or ours is None:
-        return {}
+    if isinstance(now, Dir):
+        # The folder keeps its name; the other side may come back beside it.
+        if how == "edit":
+            raise InvalidValue(f"{show_path(conflict.path)} is a folder", "Use --ours, --theirs or --both.")
+        lost = lost_entry(ours, theirs)
+        wanted = how == "both" or lost == {"ours": ours, "theirs": theirs}.get(how)
+        return _beside(replica, conflict.path, lost, b".ours" if lost == ours else b".theirs", draft) if wanted else {}
     if how == "edit":
         if text is None:
             raise InvalidValue("`--edit` needs the edited text", "Run it on a terminal, or give the text.")
         digest = digest_of(text)
         made[digest] = text
         return {conflict.path: File(digest, len(text), isinstance(now, File) and now.executable)}
-    if how == "ours" and not isinstance(now, Dir):
-        return {conflict.path: ours}
-    return {_free_name(replica, conflict.path, draft): ours}
+    if how == "ours":
+        return {} if ours is None else {conflict.path: ours}
+    # Both texts in one, as they were put there, are nobody's: what was theirs takes their place.
+    marked = marked_of(conflict, replica.blobs.get) if isinstance(now, File) and now != theirs else None
+    edits: dict[RelPath, Entry | None] = {conflict.path: theirs} if marked is not None and marked == now else {}
+    return edits if how == "theirs" else edits | _beside(replica, conflict.path, lost_entry(ours, theirs), b".ours", draft)
 
 
-def _free_name(replica: LocalReplica, path: RelPath, draft: Draft) -> RelPath:
+def _beside(replica: LocalReplica, path: RelPath, lost: File | Link | None, suffix: bytes, draft: Draft) -> dict[RelPath, Entry | None]:
+    """The side without a place under a name beside it, unless its copy is there."""
+    if lost is None or any(find_entry(replica.row.full_root, copy, draft) == lost for copy in islice(copy_names(path, lost), 1)):
+        return {}
+    return {_free_name(replica, path, suffix, draft): lost}
+
+
+def _free_name(replica: LocalReplica, path: RelPath, end: bytes, draft: Draft) -> RelPath:
     """`name.ours`, `name.ours2`, ...: the first that is free (a long name is cut so that it still fits)."""
     folder, slash, name = path.rpartition(b"/")
     for number in range(1, 1000):
-        suffix = BOTH_SUFFIX + (b"" if number == 1 else b"%d" % number)
-        candidate = RelPath(folder + slash + name[: 255 - len(suffix)] + suffix)
+        suffix = end + (b"" if number == 1 else b"%d" % number)
+        candidate = RelPath(folder + slash + cut_name(name, MAX_NAME_BYTES - len(suffix)) + suffix)
         if find_entry(replica.row.full_root, candidate, draft) is None:
             return candidate
     raise Conflicting(f"no free name beside {show_path(path)}", "Resolve it with --ours or --theirs.")
-
-
-def marked_text(replica: LocalReplica, conflict: Conflict) -> bytes:
-    """Both texts in one, with markers around what differs: what an editor is opened with."""
-    texts = []
-    for record in (conflict.base, conflict.ours, conflict.theirs):
-        entry = None if record is None else entry_of(record)[1]
-        texts.append(replica.blobs.get(entry.digest) if isinstance(entry, File) else b"")
-    return merge_marked(*texts, ours_label="ours", theirs_label="theirs")
 
 
 def approve(replica: LocalReplica, code: str, newest_root: Digest | None) -> None:

@@ -59,7 +59,7 @@ def put_conflict(tx: Tx, conflict: Conflict, *, sent: bool) -> None:
         "INSERT INTO conflicts (id, workspace_id, path, kind, base, ours, theirs, state, created_ms, resolution, resolved_ms, sent)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
         " ON CONFLICT (id) DO UPDATE SET state = excluded.state, resolution = excluded.resolution, resolved_ms = excluded.resolved_ms,"
-        " sent = excluded.sent WHERE conflicts.state = 'open'",
+        " sent = excluded.sent WHERE conflicts.state = 'open' AND conflicts.workspace_id = excluded.workspace_id",
         (
             conflict.id, conflict.workspace_id, conflict.path, conflict.kind, _dump(conflict.base), _dump(conflict.ours),
             _dump(conflict.theirs), conflict.state, conflict.created_ms, conflict.resolution, conflict.resolved_ms, int(sent),

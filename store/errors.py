@@ -251,6 +251,12 @@ class Broken(Corrupt):
     code = "internal"
 
 
+class CrashLoop(Corrupt):
+    """The daemon crashed again and again right after its start: it only answers now."""
+
+    code = "crash-loop"
+
+
 class InvalidReply(Corrupt):
     """The other side answered something that is not in the protocol."""
 

@@ -17,10 +17,11 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Final
 
-from store.database import Component, Migration, Reader, Tx
+from store.database import HINT, Component, Migration, Reader, Tx
+from store.errors import StoreDamaged
 from store.types import DIR, Digest, Dir, Entry, File, Link, RelPath
 
 INDEX: Final = Component(
@@ -56,7 +57,9 @@ def make_record(entry: Entry, status: os.stat_result | None, *, doubted: bool = 
             size, mode, payload = 0, stat.S_IFLNK, entry.target
     if status is None:
         return pack_signature(0, size, 0, 0, mode | _DOUBT) + payload
-    mode = status.st_mode | _DOUBT if doubted else status.st_mode
+    # A disk without executable bits shows some for all: the record's is the entry's (I1).
+    mode = status.st_mode if not isinstance(entry, File) else status.st_mode & ~stat.S_IXUSR | (mode & stat.S_IXUSR)
+    mode = mode | _DOUBT if doubted else mode
     return pack_signature(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, mode) + payload
 
 
@@ -112,6 +115,8 @@ class StatIndex:
         """From the store; in order of paths, so a folder comes before what it holds."""
         index = cls()
         for path, record in reader.execute("SELECT path, data FROM stat_index WHERE replica_id = $1 ORDER BY path", (replica_id,)):
+            if not (type(path) is type(record) is bytes and len(record) >= _ENTRY_AT):
+                raise StoreDamaged("the store's index of a folder cannot be read", HINT)
             index._put(path, record)
         return index
 
@@ -144,6 +149,14 @@ class StatIndex:
                 yield path, record
                 if is_folder(record):
                     waiting.append(path)
+
+    def names_of(self, inodes: Set[int]) -> Iterator[RelPath]:
+        """Every path that was seen to be one of these inodes; goes through all records."""
+        wanted = {inode.to_bytes(8, "little") for inode in inodes}
+        for folder, names in self._folders.items():
+            for name, record in names.items():
+                if record[:8] in wanted:
+                    yield RelPath(folder + b"/" + os.fsencode(name) if folder else os.fsencode(name))
 
     def remember(self, seen: Mapping[RelPath, bytes | None]) -> None:
         """Take over what was stored; call it once the transaction is committed."""

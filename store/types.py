@@ -19,6 +19,8 @@ RelPath = NewType("RelPath", bytes)
 """`/`-separated, relative, made only by `parse_path` (or taken from something that was)."""
 Heard = Callable[[int], object]
 """Is told, now and then during a long work, how much more of it is done."""
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes from outside: no such document, not UTF-8, or nested without end."""
 
 MAX_PATH_BYTES = 4096
 MAX_NAME_BYTES = 255
@@ -26,6 +28,7 @@ _HEX64 = re.compile(r"[0-9a-f]{64}\Z")
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}\Z")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _SHORT_NAMES = re.compile(rb"(git|fst)~[0-9]+\Z")
+_NAME_END = re.compile(rb"[:\\]")
 _OURS = (b".git", b".fst")
 _CONTROLS = bytes(range(32)) + b"\x7f"
 
@@ -66,24 +69,20 @@ def check_name(name: bytes) -> None:
 def is_ours(name: bytes) -> bool:
     """True for `.git` and `.fst` in any spelling that some file system folds to them.
 
-    Ignorable code points, case, trailing dots and spaces, a stream suffix and 8.3 names, as git's `verify_path` guards (CVE-2014-9390).
+    Ignorable code points, case, trailing dots and spaces, a stream suffix, a backslash and 8.3 names, as git's `verify_path` guards
+    (CVE-2014-9390).
     """
     if name in _OURS:
         return True
     # Nearly all names leave here: ASCII has one spelling, but for its case, control characters and what may follow.
     if b"~" not in name and name.isascii():
         lowered = name.lower()
-        return lowered[:4] in _OURS and not lowered[4:].translate(None, _CONTROLS).split(b":", 1)[0].rstrip(b". ")
+        return lowered[:4] in _OURS and not _NAME_END.split(lowered[4:].translate(None, _CONTROLS), maxsplit=1)[0].rstrip(b". ")
     text = name.decode("utf-8", "surrogateescape")
     kept = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) not in ("Cf", "Cc", "Mn"))
-    folded = kept.casefold().split(":", 1)[0].rstrip(". ")
-    return folded in (".git", ".fst") or _SHORT_NAMES.match(folded.encode("utf-8", "surrogateescape")) is not None
-
-
-def fold_path(path: bytes) -> bytes:
-    """The collision key: two paths with one key are one file on a folding file system (NFC + casefold)."""
-    text = path.decode("utf-8", "surrogateescape")
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).encode("utf-8", "surrogateescape")
+    # By way of capitals, as the tables of Windows go: they have one `I`, for the dotless `i` as well.
+    folded = _NAME_END.split(kept.upper().casefold().encode("utf-8", "surrogateescape"), maxsplit=1)[0].rstrip(b". ")
+    return folded in _OURS or _SHORT_NAMES.match(folded) is not None
 
 
 def show_path(raw: bytes) -> str:

@@ -1,7 +1,7 @@
 """Per-workspace rows of this machine: workspaces, their replicas, and the paths kept apart.
 
 A replica has a *full* root (what its folder holds) and a *shared* root (what the cloud may see). They differ only at the paths
-listed in `apart`: secret-looking files that stay back, and remote changes the folder could not take yet.
+listed in `apart`: secret-looking files that stay back, and remote changes the folder could not take.
 `shared_full` is the full root that `shared_root` was derived from.
 """
 
@@ -14,6 +14,7 @@ import msgspec
 
 from store.database import Component, Migration, Reader, Tx
 from store.errors import NotAWorkspace, NotFound
+from store.manifest import EMPTY_ROOT, EntryRecord
 from store.types import Digest, RelPath
 
 WORKSPACES: Final = Component(
@@ -42,6 +43,7 @@ WORKSPACES: Final = Component(
             """,
         ),
         Migration(2, "ALTER TABLE replicas ADD COLUMN agreed_snapshot TEXT NOT NULL DEFAULT ''"),
+        Migration(3, "ALTER TABLE apart ADD COLUMN had BLOB"),
     ),
 )
 
@@ -85,11 +87,16 @@ class Replica(msgspec.Struct, frozen=True):
 
 
 class Apart(msgspec.Struct, frozen=True):
-    """Why a path's shared entry is not its full one: kind `secret` (held back) or `owed` (the folder could not take it yet)."""
+    """Why a path's shared entry is not its full one.
+
+    Kind `secret` (held back from the cloud), `owed` (the folder could not take it yet), or the code of a name that the disk cannot
+    hold. `had`: what the folder had there when it could not take the change; None where that was never noted.
+    """
 
     path: RelPath
     kind: str
     reason: str
+    had: EntryRecord | None = None
 
 
 _SELECT_REPLICA: Final = (
@@ -185,6 +192,17 @@ def set_agreed(tx: Tx, replica_id: str, version: int, root: Digest, epoch: str) 
     tx.execute("UPDATE replicas SET agreed_version = $1, agreed_root = $2, epoch = $3 WHERE id = $4", (version, root, epoch, replica_id))
 
 
+def forget_base(tx: Tx, replica_id: str) -> None:
+    """Nothing is known of what folder and cloud hold: look at everything, and join both sides (D4: conflicts, no deletions)."""
+    tx.execute("DELETE FROM apart WHERE replica_id = $1", (replica_id,))
+    tx.execute(
+        "UPDATE replicas SET full_root = $1, shared_root = $1, shared_full = $1, agreed_root = $1, agreed_version = 0, epoch = '',"
+        " agreed_snapshot = '', allowed = '',"
+        " sequence = 1 + max(sequence, (SELECT coalesce(max(sequence), 0) FROM log WHERE replica_id = id)) WHERE id = $2",
+        (EMPTY_ROOT, replica_id),
+    )
+
+
 def set_agreed_snapshot(tx: Tx, replica_id: str, snapshot_id: str | None) -> None:
     """The newest snapshot that the head had when it was agreed on."""
     tx.execute("UPDATE replicas SET agreed_snapshot = $1 WHERE id = $2", (snapshot_id or "", replica_id))
@@ -212,15 +230,19 @@ def set_git_head(tx: Tx, replica_id: str, git_head: str) -> None:
 
 def list_apart(reader: Reader, replica_id: str) -> dict[RelPath, Apart]:
     """The paths whose shared entry differs from the full one."""
-    rows = reader.execute("SELECT path, kind, reason FROM apart WHERE replica_id = $1 ORDER BY path", (replica_id,))
-    return {RelPath(path): Apart(RelPath(path), kind, reason) for path, kind, reason in rows}
+    rows = reader.execute("SELECT path, kind, reason, had FROM apart WHERE replica_id = $1 ORDER BY path", (replica_id,))
+    return {RelPath(path): Apart(RelPath(path), kind, reason, _decode_had(had)) for path, kind, reason, had in rows}
 
 
 def set_apart(tx: Tx, replica_id: str, put: Mapping[RelPath, Apart], drop: Iterable[RelPath]) -> None:
     """Add and forget paths kept apart."""
     tx.execute_many("DELETE FROM apart WHERE replica_id = $1 AND path = $2", ((replica_id, path) for path in drop))
     tx.execute_many(
-        "INSERT INTO apart (replica_id, path, kind, reason) VALUES ($1, $2, $3, $4)"
-        " ON CONFLICT (replica_id, path) DO UPDATE SET kind = excluded.kind, reason = excluded.reason",
-        ((replica_id, row.path, row.kind, row.reason) for row in put.values()),
+        "INSERT INTO apart (replica_id, path, kind, reason, had) VALUES ($1, $2, $3, $4, $5)"
+        " ON CONFLICT (replica_id, path) DO UPDATE SET kind = excluded.kind, reason = excluded.reason, had = excluded.had",
+        ((replica_id, row.path, row.kind, row.reason, None if row.had is None else msgspec.json.encode(row.had)) for row in put.values()),
     )
+
+
+def _decode_had(had: bytes | None) -> EntryRecord | None:
+    return None if had is None else msgspec.json.decode(had, type=EntryRecord)

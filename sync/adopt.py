@@ -3,52 +3,51 @@
 Theory. `base` is what both sides last agreed on, `local` this replica's shared root, `remote` the head. After the steps are on
 disk, agreed becomes the remote and whatever local still differs is what the next push sends. A step that was stale leaves agreed
 where it was: the steps that were done then read as agreement (P1) and the plan is made again. A step the system refused is
-*owed*: shared goes on without it, full tells the truth about the folder, and it is tried again later.
+*owed*, a path whose name the disk cannot hold is *held*: shared has the remote's entry, full tells the truth about the folder, and
+every later plan has them in it again, from what the folder had before (`share.ground`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple, TypedDict
 
 import msgspec
 
 from store import conflicts, history, journal, snapshots, workspaces
 from store.conflicts import Conflict
 from store.database import Tx
-from store.errors import BrakeHeld, InvalidReply
+from store.errors import BrakeHeld
 from store.history import Act
 from store.journal import Pending
-from store.manifest import Draft, check_tree_after, edit_manifest, entry_of, find_entry, manifest_totals, record_of
+from store.manifest import Draft, edit_manifest, entry_of, find_entry, manifest_totals, record_of
 from store.snapshots import Snapshot
-from store.types import Digest, File, RelPath, digest_of, new_ulid, parse_digest
+from store.types import Digest, File, RelPath, digest_of, new_ulid
 from store.workspaces import Apart
 from sync.apply import Applied, apply_plan
+from sync.apply.styled import find_marked, in_style
 from sync.core.brake import Direction, Limits, count_losses, weigh
 from sync.core.merge import MAX_TEXT_BYTES, merge_text
-from sync.core.plan import Action, Clash, Plan, plan
+from sync.core.plan import NAME_REFUSED, Action, Clash, Fold, Plan, Refuse, plan
 from sync.core.wire import Head, WireConflict, WireSnapshot
-from sync.ports import CatchUp
+from sync.incoming import Received
 from sync.progress import Phase
 from sync.replica import LocalReplica
 from sync.rules import carried_rules
-from sync.share import SECRET, owe
+from sync.share import OWED, Ground, ground, list_untaken
 from sync.snapshot import merge_lines
 
 SYNC_ACTOR: Final = "sync"
 RESCUED: Final = "rescued"
 
 
-class Received(msgspec.Struct, frozen=True):
-    """A head whose manifest is readable through `draft`; `contents` came along and is not kept yet."""
+class Decided(NamedTuple):
+    """A plan, where it started, the records it asks for, and what could not be taken before it."""
 
-    head: Head
-    root: Digest
-    draft: Draft
-    contents: dict[Digest, bytes]
-    snapshots: tuple[Snapshot, ...]
-    conflicts: tuple[Conflict, ...]
+    plan: Plan
+    start: Ground
+    records: Sequence[Conflict]
+    untaken: Mapping[RelPath, Apart]
 
 
 class Adopted(msgspec.Struct, frozen=True):
@@ -60,49 +59,50 @@ class Adopted(msgspec.Struct, frozen=True):
     problems: dict[RelPath, str]
 
 
-def receive(replica: LocalReplica, incoming: CatchUp, contents: dict[Digest, bytes]) -> Received | None:
-    """The head's manifest from its delta, checked. None when the delta does not start at what is agreed here: fetch the nodes."""
-    if incoming.head is None or incoming.delta is None or incoming.parent_root != replica.row.agreed_root:
-        return None
-    draft = replica.draft()
-    delta = incoming.delta
-    if any(former[0] >= later[0] for former, later in pairwise(delta)):
-        raise InvalidReply("the cloud sent a delta that is not in order")
-    root = edit_manifest(replica.row.agreed_root, delta, draft)
-    if root.hex() != incoming.head.root:
-        raise InvalidReply("the cloud sent a delta that does not lead to its head")
-    check_tree_after(root, delta, draft)
-    return received_of(replica, incoming, root, draft, contents)
+def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apart], limits: Limits | None, boot_id: str) -> Adopted:
+    """Make the folder follow the head. The shared root must be current. Without `limits` the brake has weighed it before.
 
-
-def received_of(replica: LocalReplica, incoming: CatchUp, root: Digest, draft: Draft, contents: dict[Digest, bytes]) -> Received:
-    """The same once the manifest is known to be readable through `draft`."""
-    if incoming.head is None or parse_digest(incoming.head.root) != root:
-        raise InvalidReply("the cloud's answer names another root than its head")
-    known, records = learned_of(replica, incoming)
-    return Received(incoming.head, root, draft, contents, tuple(known), tuple(records))
-
-
-def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apart], limits: Limits, boot_id: str) -> Adopted:
-    """Make the folder follow the head. The shared root must be current. Raises BrakeHeld, RootLost, BlobMissing."""
+    Raises BrakeHeld, RootLost, BlobMissing.
+    """
     made: dict[Digest, bytes] = dict(received.contents)
     replica.progress.begin(Phase.PLANNING)
+    row, start = replica.row, ground(replica, apart, received.draft)
     decided = plan(
-        replica.row.agreed_root, replica.row.shared_root, received.root, received.draft,
+        *start, received.root, received.draft,
         join=_joiner(replica, made), untracked=carried_rules(received.root, received.draft, _content_reader(replica, made)),
+        **_names_of(replica),
     )  # fmt: skip
-    row = replica.row
-    if received.root.hex() not in row.allowed:
+    if limits is not None and received.root.hex() not in row.allowed:
         losses = count_losses((step.expect, step.become) for step in decided.actions)
         before, after = (manifest_totals(root, received.draft).files for root in (row.shared_root, received.root))
         brake = weigh(losses, Direction.IN, before=before, after=after, limits=limits)
         if brake.holds:
             raise BrakeHeld(brake.sentence, "`fst approve` lets it in; until then nothing of it is applied.")
-    steps = [step for step in decided.actions if step.path not in apart]
+    untaken = list_untaken(apart)
+    kept_back = [path for path in apart if path not in untaken]
+    decided = in_style(replica, start.local, received.draft, decided, kept_back, _content_reader(replica, made), made)
+    steps = [step for step in decided.actions if step.path not in kept_back]
     records = new_records(replica, decided.clashes)
     _begin(replica, received, made, records, boot_id)
     applied = _carry_out(replica, steps)
-    return _finish(replica, received, decided, records, applied, apart)
+    return _finish(replica, received, Decided(decided, start, records, untaken), applied)
+
+
+class _Names(TypedDict):
+    fold: Fold | None
+    refuse: Refuse | None
+
+
+def _names_of(replica: LocalReplica) -> _Names:
+    disk = replica.disk()
+    return _Names(fold=disk.fold if disk.folds else None, refuse=disk.refusal if disk.refuses else None)
+
+
+def plan_again(replica: LocalReplica, apart: Mapping[RelPath, Apart], boot_id: str) -> Adopted:
+    """What the folder could not take, once more: the way to what is agreed already."""
+    row = replica.row
+    head = Head(row.workspace_id, row.epoch, row.agreed_version, row.agreed_root.hex(), row.agreed_snapshot or None)
+    return adopt(replica, Received(head, row.agreed_root, replica.draft(), {}, (), ()), apart, None, boot_id)
 
 
 def new_records(replica: LocalReplica, clashes: Sequence[Clash]) -> list[Conflict]:
@@ -131,10 +131,11 @@ def _carry_out(replica: LocalReplica, steps: Sequence[Action]) -> Applied:
     if not steps:
         return Applied.nothing()
     replica.progress.begin(Phase.APPLYING, len(steps))
+    disk = replica.disk()
     with replica.open_root() as root:
         applied = apply_plan(
             steps, root, replica.blobs, replica.index, keep=lambda data: keep_bytes(replica, data), ignore=replica.ignore,
-            progress=replica.progress,
+            progress=replica.progress, bits=disk.bits,
         )  # fmt: skip
     pin_rescued(replica, applied.rescued)
     return applied
@@ -164,16 +165,15 @@ def keep_bytes(replica: LocalReplica, data: bytes) -> Digest:
     return digest
 
 
-def _finish(
-    replica: LocalReplica, received: Received, decided: Plan, records: Sequence[Conflict], applied: Applied, apart: Mapping[RelPath, Apart]
-) -> Adopted:
-    row, draft = replica.row, received.draft
+def _finish(replica: LocalReplica, received: Received, decided: Decided, applied: Applied) -> Adopted:
+    row, draft, records = replica.row, received.draft, decided.records
     done = {step.path: step.become for step in applied.done}
-    refused = dict(applied.problems)
     stale = set(applied.stale)
-    taken = {step.path: step.become for step in decided.actions if step.path not in stale}
-    shared_root = edit_manifest(row.shared_root, sorted(taken.items()), draft)
-    owed = owe({path: reason for path, reason in refused.items() if path not in apart})
+    taken = {step.path: step.become for step in decided.plan.actions if step.path not in stale}
+    taken |= {held.path: find_entry(received.root, held.path, draft) for held in decided.plan.held}
+    shared_root = edit_manifest(decided.start.local, sorted(taken.items()), draft)
+    refused = _refused(decided, applied, draft)
+    dropped = [path for path in decided.untaken if path not in refused and path not in stale]
     # A step that was left alone has no clash yet: the next plan decides about it anew.
     undecided = [record.id for record in records if record.path in stale]
     shared_is_current = row.shared_full == row.full_root
@@ -183,7 +183,7 @@ def _finish(
             workspaces.set_shared(tx, replica.id, shared_root, full_root)
         else:
             workspaces.set_shared(tx, replica.id, shared_root, row.shared_full)
-        workspaces.set_apart(tx, replica.id, owed, [])
+        workspaces.set_apart(tx, replica.id, refused, dropped)
         if not stale:
             workspaces.set_agreed(tx, replica.id, received.head.version, received.root, received.head.epoch)
             workspaces.set_agreed_snapshot(tx, replica.id, received.head.snapshot_id)
@@ -195,7 +195,20 @@ def _finish(
 
     replica.commit(changes=sorted(done.items()), seen=applied.seen, contents=(), actor=SYNC_ACTOR, draft=draft, also=also)
     replica.reload()
-    return Adopted(len(done), len(records) - len(undecided), tuple(sorted(stale)), refused)
+    problems = {path: one.reason for path, one in refused.items()}
+    return Adopted(len(done), len(records) - len(undecided), tuple(sorted(stale)), problems)
+
+
+def _refused(decided: Decided, applied: Applied, draft: Draft) -> dict[RelPath, Apart]:
+    """What this folder did not take, with what it had: the base of the next plan, or what a record keeps already."""
+    kinds = {path: (NAME_REFUSED if path in applied.misnamed else OWED, reason) for path, reason in applied.problems.items()}
+    kinds |= {held.path: (held.code, held.message) for held in decided.plan.held}
+    told = {clash.path for clash in decided.plan.clashes}
+    refused = {}
+    for path, (kind, reason) in kinds.items():
+        had = find_entry(decided.start.local if path in told else decided.start.base, path, draft)
+        refused[path] = Apart(path, kind, reason, record_of(path, had))
+    return refused
 
 
 def keep_learned(tx: Tx, known: Sequence[Snapshot], records: Sequence[Conflict]) -> None:
@@ -212,7 +225,10 @@ def restore(replica: LocalReplica, target: Digest, base: Digest, verb: str, acto
     draft = replica.draft()
     before = replica.row.full_root
     made: dict[Digest, bytes] = {}
-    decided = plan(base, before, target, draft, join=_joiner(replica, made), untracked=lambda path, entry: False)
+    decided = plan(
+        base, before, target, draft, join=_joiner(replica, made), untracked=lambda path, entry: False, **_names_of(replica)
+    )  # fmt: skip
+    decided = in_style(replica, before, draft, decided, (), _content_reader(replica, made), made)
     replica.db.write_now(lambda tx: replica.blobs.put_inline(tx, made.items()))
     applied = _carry_out(replica, decided.actions)
     done = sorted((step.path, step.become) for step in applied.done)
@@ -227,34 +243,8 @@ def restore(replica: LocalReplica, target: Digest, base: Digest, verb: str, acto
             conflicts.put_conflict(tx, record, sent=False)
 
     replica.commit(changes=done, seen=applied.seen, contents=(), actor=actor, draft=draft, also=also)
-    return Adopted(len(done), len(records), tuple(applied.stale), dict(applied.problems)), act
-
-
-def retry_owed(replica: LocalReplica) -> Adopted:
-    """Try again what the folder refused: from what it holds to what shared says."""
-    draft = replica.draft()
-    rows = workspaces.list_apart(replica.db.read(), replica.id)
-    steps = []
-    for path, row in rows.items():
-        if row.kind != SECRET:
-            expect, become = find_entry(replica.row.full_root, path, draft), find_entry(replica.row.shared_root, path, draft)
-            if expect != become:
-                steps.append(Action(path, expect, become))
-    applied = _carry_out(replica, steps)
-    settled = [path for path, row in rows.items() if row.kind != SECRET and path not in dict(applied.problems)]
-    settled = [path for path in settled if path not in set(applied.stale)]
-    replica.commit(
-        changes=sorted((step.path, step.become) for step in applied.done), seen=applied.seen, contents=(), actor=SYNC_ACTOR, draft=draft,
-        also=lambda tx, full_root: _settle_owed(tx, replica, settled, full_root),
-    )  # fmt: skip
-    replica.reload()
-    return Adopted(len(applied.done), 0, tuple(applied.stale), dict(applied.problems))
-
-
-def _settle_owed(tx: Tx, replica: LocalReplica, settled: list[RelPath], full_root: Digest) -> None:
-    workspaces.set_apart(tx, replica.id, {}, settled)
-    if replica.row.shared_full == replica.row.full_root:
-        workspaces.set_shared(tx, replica.id, replica.row.shared_root, full_root)
+    problems = dict(applied.problems) | {held.path: held.message for held in decided.held}
+    return Adopted(len(done), len(records), tuple(applied.stale), problems), act
 
 
 def pinned_sizes(conflict: Conflict) -> dict[Digest, int]:
@@ -264,17 +254,14 @@ def pinned_sizes(conflict: Conflict) -> dict[Digest, int]:
     return {entry.digest: entry.size for entry in entries if isinstance(entry, File)}
 
 
-def learned_of(replica: LocalReplica, incoming: CatchUp) -> tuple[list[Snapshot], list[Conflict]]:
-    """The snapshots and conflict records of a message, checked."""
-    known = [_snapshot_of(wire) for wire in incoming.snapshots]
-    return known, [_conflict_of(wire) for wire in incoming.conflicts if wire.workspace_id == replica.row.workspace_id]
-
-
 def _joiner(replica: LocalReplica, made: dict[Digest, bytes]) -> Callable[[File | None, File, File], File | None]:
     read = _content_reader(replica, made)
+    is_marked = find_marked(replica, read)
 
     def join(base: File | None, local: File, remote: File) -> File | None:
         """Lines joined, or None: no base, too large, not text, or an overlap."""
+        if is_marked(local, remote):
+            return local
         if base is None or max(base.size, local.size, remote.size) > MAX_TEXT_BYTES:
             return None
         merged = merge_text(read(base.digest), read(local.digest), read(remote.digest)).data
@@ -310,26 +297,9 @@ def wire_conflict(conflict: Conflict) -> WireConflict:
     )  # fmt: skip
 
 
-def _conflict_of(wire: WireConflict) -> Conflict:
-    path = RelPath(entry_of(wire.record)[0])
-    return Conflict(
-        wire.id, wire.workspace_id, path, wire.kind, wire.base, wire.ours, wire.theirs, wire.state, wire.created_ms, wire.resolution,
-        wire.resolved_ms,
-    )  # fmt: skip
-
-
 def wire_snapshot(snapshot: Snapshot) -> WireSnapshot:
     """A snapshot as it travels."""
     return WireSnapshot(
         snapshot.id, snapshot.project_id, snapshot.workspace_id, snapshot.manifest_hash.hex(), list(snapshot.parents), snapshot.source,
         snapshot.message, snapshot.author_name, snapshot.author_email, snapshot.agent, snapshot.created_ms,
     )  # fmt: skip
-
-
-def _snapshot_of(wire: WireSnapshot) -> Snapshot:
-    snapshot = Snapshot(
-        wire.id, wire.project_id, wire.workspace_id, parse_digest(wire.manifest_hash), tuple(wire.parents), wire.source, wire.message,
-        wire.author_name, wire.author_email, wire.agent, wire.created_ms,
-    )  # fmt: skip
-    snapshots.check_snapshot(snapshot)
-    return snapshot

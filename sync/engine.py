@@ -13,17 +13,17 @@ import msgspec
 
 from store import conflicts, history, journal, snapshots, workspaces
 from store.atomic import TEMP_PREFIX
-from store.blobs.frames import decode_frame, is_recipe
 from store.conflicts import Conflict
 from store.database import Tx
-from store.errors import BlobMissing, BlobsMissing, BrakeHeld, Busy, InvalidReply
+from store.errors import BlobMissing, BlobsMissing, BrakeHeld, Busy, InvalidReply, Stale
 from store.manifest import EMPTY_ROOT, diff_manifests, manifest_totals
-from store.types import Digest, File, RelPath, Spot, parse_digest
+from store.types import Digest, RelPath, Spot, show_path
 from store.workspaces import Apart
-from sync import adopt, transfer
-from sync.adopt import Adopted, Received
+from sync import adopt, incoming, transfer
+from sync.adopt import Adopted
 from sync.core.brake import Direction, Limits, count_losses, weigh
 from sync.core.wire import Head
+from sync.incoming import Received, check_head, parse_root
 from sync.outgoing import Outgoing, prepare
 from sync.outgoing.steps import BOUNDS, Bounds
 from sync.outgoing.unanswered import note_attempt, recall_push
@@ -31,7 +31,7 @@ from sync.ports import CatchUp, Git, Remote
 from sync.progress import Phase, Progress
 from sync.replica import LocalReplica
 from sync.scan import Scanner, ScanResult
-from sync.share import SECRET, Suspect, derive_shared
+from sync.share import SECRET, Suspect, derive_shared, list_tellable, list_untaken
 
 PUSH_TRIES: Final = 3
 ACTOR: Final = "watch"
@@ -74,6 +74,7 @@ class Engine:
         self._run = run
         self._bounds = bounds
         self._switched = False
+        self._changed_since_plan = True
         self.newest_root: Digest | None = None
         self._unanswered = True
         """A push may have taken effect without being confirmed here: always after a start."""
@@ -98,6 +99,11 @@ class Engine:
         """How far the verb is that runs now."""
         return self.replica.progress
 
+    @property
+    def is_plan_due(self) -> bool:
+        """What the folder could not take may be taken now, or stand against something new: it is planned before anything is sent."""
+        return bool(list_untaken(self.apart)) and (self._changed_since_plan or self.replica.row.shared_full != self.replica.row.full_root)
+
     # --- look -------------------------------------------------------------------------------------------------------------------
 
     async def look(self, dirty: Collection[Spot] | None) -> ScanResult:
@@ -111,8 +117,9 @@ class Engine:
         if dirty is None:
             self.replica.ignore.set_outside(*self._git.excludes())
         self.progress.begin(Phase.LOOKING, self.replica.index.count_files() if dirty is None else None)
+        bits = self.replica.disk().bits
         with self.replica.open_root() as root:
-            result = self._scanner.scan(root, dirty)
+            result = self._scanner.scan(root, dirty, bits=bits)
         if head != self.replica.row.git_head:
             self._note_git(head)
         self.ignored_files = result.ignored if dirty is None else self.ignored_files
@@ -142,6 +149,7 @@ class Engine:
         is_first = replica.row.shared_full == EMPTY_ROOT
         self.progress.begin(Phase.CHECKING, manifest_totals(replica.row.full_root, draft).files if is_first else None)
         shared = derive_shared(replica, self.apart, draft, suspect)
+        self._changed_since_plan = True
         full_root = replica.row.full_root
 
         def work(tx: Tx) -> None:
@@ -181,6 +189,10 @@ class Engine:
 
     def _make_ready(self) -> Ready:
         self._share()
+        if self.is_plan_due:
+            adopted = self._plan_again()
+            if adopted.stale:
+                raise Stale(f"{show_path(adopted.stale[0])} changed while it was being updated", stale=adopted.stale)
         # Of a change that takes several pushes the brake weighs the whole: its last part may only take away.
         self._check_brake()
         return self._load()
@@ -191,7 +203,7 @@ class Engine:
         if outgoing is not None and not outgoing.is_whole:
             self.replica.db.write_now(partial(self._note_part, outgoing=outgoing))
         frames = list(self.replica.blobs.frames_for(list(outgoing.sizes))) if outgoing is not None and outgoing.inline else []
-        return Ready(outgoing, frames, conflicts.unsent_conflicts(self.replica.db.read(), self.replica.row.workspace_id))
+        return Ready(outgoing, frames, list_tellable(self.replica, self._policy().suspect))
 
     def _note_part(self, tx: Tx, outgoing: Outgoing) -> None:
         self.replica.blobs.put_nodes(tx, outgoing.nodes)
@@ -207,9 +219,10 @@ class Engine:
                 return await remote.push(self.replica.row.workspace_id, outgoing.header, outgoing.deltas, frames)
             except BlobsMissing as error:
                 listed = error.details.get("digests")
-                absent = listed if isinstance(listed, list) and listed else outgoing.sizes
-                sizes = {digest: outgoing.sizes.get(digest, 0) for digest in absent}
-                await transfer.send_blobs(remote, self.replica.blobs, sizes, self.progress)
+                absent = listed if isinstance(listed, list) and listed else list(outgoing.sizes)
+                if not outgoing.sizes.keys() >= set(absent):
+                    raise InvalidReply("the cloud asks for contents that are not of the push") from None
+                await transfer.send_blobs(remote, self.replica.blobs, {digest: outgoing.sizes[digest] for digest in absent}, self.progress)
         raise BlobMissing("the cloud keeps asking for blobs that were sent")
 
     def _check_brake(self) -> None:
@@ -225,10 +238,8 @@ class Engine:
             raise BrakeHeld(brake.sentence, "`fst approve` sends it; `fst restore --from ID` brings the files back.")
 
     def _confirm(self, outgoing: Outgoing, head: Head) -> None:
-        replica = self.replica
-        if head.root != outgoing.root.hex():
-            raise InvalidReply("the cloud took a push and answers another root")
-        row = replica.row
+        replica, row = self.replica, self.replica.row
+        incoming.check_pushed(head, row.workspace_id, row.epoch, row.agreed_version + 1, outgoing.root)
 
         def work(tx: Tx) -> None:
             workspaces.set_shared(tx, replica.id, row.shared_root, row.shared_full)
@@ -254,36 +265,37 @@ class Engine:
 
     # --- pull -------------------------------------------------------------------------------------------------------------------
 
-    async def pull(self, remote: Remote, incoming: CatchUp | None, on_apply: Callable[[], None]) -> Adopted | None:
+    async def pull(self, remote: Remote, event: CatchUp | None, on_apply: Callable[[], None]) -> Adopted | None:
         """Follow the head: from an event when it continues what is agreed, else by asking. None: nothing was new.
 
-        Raises BrakeHeld, RootLost, Busy while git is at work.
+        Raises BrakeHeld, RootLost, Busy while git is at work, EpochChanged, InvalidReply.
         """
         with self.progress:
-            return await self._pull(remote, incoming, on_apply)
+            return await self._pull(remote, event, on_apply)
 
-    async def _pull(self, remote: Remote, incoming: CatchUp | None, on_apply: Callable[[], None]) -> Adopted | None:
-        row = self.replica.row
+    async def _pull(self, remote: Remote, event: CatchUp | None, on_apply: Callable[[], None]) -> Adopted | None:
         self.progress.begin(Phase.ASKING)
-        if incoming is None or incoming.head is None or incoming.parent_root != row.agreed_root:
-            incoming = await self._catch_up(remote)
-            row = self.replica.row
-        head = incoming.head
-        if head is None:
-            raise InvalidReply("the cloud's answer names no head")
+        told = event if event is not None and self._continues(event) else await self._catch_up(remote)
+        row, head = self.replica.row, check_head(self.replica, told.head)
         if head.version == row.agreed_version and head.root == row.agreed_root.hex():
-            await self._learn(remote, incoming)
+            await self._learn(remote, told)
             return None
         self.progress.begin(Phase.ENTRIES)
-        received, wanted = await self._in_thread(self._receive, incoming)
-        if received is None:
-            received = await self._receive_nodes(remote, incoming)
-            wanted = await self._in_thread(self._wanted, received, self._files_in(received))
+        found = await self._in_thread(self._receive, told)
+        if found is None:
+            await transfer.fetch_manifest(remote, self.replica.blobs, row.workspace_id, parse_root(head), self.progress)
+            found = await self._in_thread(self._receive_nodes, told)
+        received, wanted = found
         self.newest_root = received.root
         if wanted:
             await transfer.fetch_blobs(remote, self.replica.blobs, wanted, self.progress)
         on_apply()
         return await self._in_thread(self._adopt, received)
+
+    def _continues(self, event: CatchUp) -> bool:
+        """False also for one that has waited while its version was caught up with: that is no news, and nothing that went back."""
+        row, head = self.replica.row, event.head
+        return head is not None and event.parent_root == row.agreed_root and head.version > row.agreed_version
 
     async def _catch_up(self, remote: Remote) -> CatchUp:
         """What leads from agreed to the head. Where a push may have no answer yet, that it made is seen first."""
@@ -294,56 +306,56 @@ class Engine:
             self._unanswered = False
         return await remote.catch_up(self.replica.row.workspace_id, since, self.replica.row.agreed_root)
 
-    def _receive(self, incoming: CatchUp) -> tuple[Received | None, dict[Digest, int]]:
-        received = adopt.receive(self.replica, incoming, decode_contents(incoming))
-        if received is None or incoming.delta is None:
-            return None, {}
-        return received, self._wanted(received, {entry.digest: entry.size for _, entry in incoming.delta if isinstance(entry, File)})
+    def _receive(self, told: CatchUp) -> tuple[Received, dict[Digest, int]] | None:
+        received = incoming.receive(self.replica, told)
+        if received is None or told.delta is None:
+            return None
+        return received, self._wanted(received, incoming.sizes_of(entry for _, entry in told.delta))
 
-    def _adopt(self, received: Received) -> Adopted:
-        if self._git.is_at_work():
-            raise Busy("git is at work in this folder", "What came from the cloud is applied once git is done.")
-        self._share()
-        policy = self._policy()
-        adopted = adopt.adopt(self.replica, received, self.apart, policy.limits, policy.boot_id)
-        self._read_apart()
-        return adopted
-
-    async def _receive_nodes(self, remote: Remote, incoming: CatchUp) -> Received:
-        if incoming.head is None:
-            raise InvalidReply("the cloud's answer names no head")
-        root = parse_digest(incoming.head.root)
-        await transfer.fetch_manifest(remote, self.replica.blobs, self.replica.row.workspace_id, root, self.progress)
-        return adopt.received_of(self.replica, incoming, root, self.replica.draft(), decode_contents(incoming))
-
-    def _files_in(self, received: Received) -> dict[Digest, int]:
-        changes = diff_manifests(self.replica.row.agreed_root, received.root, received.draft)
-        return {change.new.digest: change.new.size for change in changes if isinstance(change.new, File)}
+    def _receive_nodes(self, told: CatchUp) -> tuple[Received, dict[Digest, int]]:
+        received = incoming.receive_nodes(self.replica, told)
+        return received, self._wanted(received, incoming.files_in(self.replica, received))
 
     def _wanted(self, received: Received, found: dict[Digest, int]) -> dict[Digest, int]:
         found |= _pinned(conflict for conflict in received.conflicts if conflict.is_open)
-        lacking = self.replica.blobs.lacking(digest for digest in found if digest not in received.contents)
-        return {digest: size for digest, size in found.items() if digest in lacking}
+        return incoming.lacking_of(self.replica, received, found)
 
-    async def _learn(self, remote: Remote, incoming: CatchUp) -> None:
+    def _adopt(self, received: Received) -> Adopted:
+        self._refuse_beside_git()
+        self._share()
+        policy = self._policy()
+        adopted = adopt.adopt(self.replica, received, self.apart, policy.limits, policy.boot_id)
+        self._changed_since_plan = bool(adopted.stale)
+        self._read_apart()
+        return adopted
+
+    async def _learn(self, remote: Remote, told: CatchUp) -> None:
         """Snapshots and conflict records without a move of the head; the texts of open records come along."""
-        if not (incoming.snapshots or incoming.conflicts):
+        if not (told.snapshots or told.conflicts):
             return
-        known, records = adopt.learned_of(self.replica, incoming)
+        known, records = incoming.learned_of(self.replica, told)
         if pinned := _pinned(record for record in records if record.is_open):
             await transfer.fetch_blobs(remote, self.replica.blobs, pinned, self.progress)
         await self._run(lambda: self.replica.db.write_now(lambda tx: adopt.keep_learned(tx, known, records)))
 
     # --- what else ----------------------------------------------------------------------------------------------------------------
 
-    async def retry_owed(self) -> None:
-        """Try again what the folder refused."""
+    async def plan_again(self) -> Adopted:
+        """Try again what the folder could not take. Raises RootLost, Busy while git is at work."""
         with self.progress:
-            await self._run(self._retry_owed)
+            return await self._in_thread(self._plan_again)
 
-    def _retry_owed(self) -> None:
-        adopt.retry_owed(self.replica)
+    def _plan_again(self) -> Adopted:
+        self._refuse_beside_git()
+        self._share()
+        adopted = adopt.plan_again(self.replica, self.apart, self._policy().boot_id)
+        self._changed_since_plan = bool(adopted.stale)
         self._read_apart()
+        return adopted
+
+    def _refuse_beside_git(self) -> None:
+        if self._git.is_at_work():
+            raise Busy("git is at work in this folder", "What came from the cloud is applied once git is done.")
 
     async def verb(self, verb: Callable[..., T], *args: object, **options: object) -> T:
         """Something a person asked for, in the replica's turn."""
@@ -370,15 +382,6 @@ class Engine:
             torn = [change.path for change in diff_manifests(left.from_root, left.to_root, replica.draft())]
             self._scanner.doubt(torn)
         replica.db.write_now(lambda tx: journal.finish(tx, replica.id))
-
-
-def decode_contents(incoming: CatchUp) -> dict[Digest, bytes]:
-    """The small blobs that came along, each checked against its digest."""
-    contents: dict[Digest, bytes] = {}
-    for frame in incoming.frames:
-        if not is_recipe(frame):
-            contents.update(decode_frame(frame))
-    return contents
 
 
 def _pinned(records: Iterable[Conflict]) -> dict[Digest, int]:

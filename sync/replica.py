@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain, islice
 from typing import Final
 
@@ -13,12 +14,15 @@ from store import history, workspaces
 from store.atomic import Folder
 from store.blobs import BlobStore
 from store.database import Database, Tx
-from store.errors import RootLost
+from store.errors import Busy, NoSpace, RootLost
 from store.history import LogEntry
 from store.index import StatIndex
 from store.manifest import EMPTY_ROOT, Draft, diff_manifests, edit_manifest
 from store.types import Change, Digest, Entry, RelPath, show_path
 from store.workspaces import Replica
+from sync.apply.probe import probe_disk
+from sync.core.disk import PLAIN, Disk
+from sync.core.merge.style import Style
 from sync.ports import Clock
 from sync.progress import Phase, Progress
 from sync.rules import IgnoreSource
@@ -31,12 +35,17 @@ KNOWN_CHANGES: Final = 4_096
 class LocalReplica:
     """What every verb of the engine works on. Used by one thread at a time."""
 
-    def __init__(self, db: Database, blobs: BlobStore, clock: Clock, replica_id: str) -> None:
+    def __init__(
+        self, db: Database, blobs: BlobStore, clock: Clock, replica_id: str, style: Style = Style.RECORD, folder: type[Folder] = Folder
+    ) -> None:  # fmt: skip
         self.db = db
         self.blobs = blobs
         self.clock = clock
+        self.style = style
         self.ignore = IgnoreSource()
         self.progress = Progress()
+        self._folder = folder
+        self._disk: tuple[tuple[int, int], Disk] | None = None
         self._known: tuple[tuple[Digest, Digest], list[Change]] = (EMPTY_ROOT, EMPTY_ROOT), []
         self.row: Replica = workspaces.get_replica(db.read(), replica_id)
         self.index = StatIndex.load(db.read(), replica_id)
@@ -76,7 +85,7 @@ class LocalReplica:
     def open_root(self) -> Folder:
         """The root folder, when it is still the one that was attached. Raises RootLost (R8: no deletion on doubt)."""
         shown = show_path(self.row.root)
-        folder = Folder.open_root(self.row.root)
+        folder = self._folder.open_root(self.row.root)
         if folder.identity() != self.row.identity:
             folder.close()
             raise RootLost(
@@ -84,6 +93,17 @@ class LocalReplica:
                 "Bring the old one back, or accept this one with `fst approve`.",
             )
         return folder
+
+    def disk(self) -> Disk:
+        """What the root's disk keeps of what it is given: asked once, and again when the root is another. Raises RootLost."""
+        if self._disk is None or self._disk[0] != self.row.identity:
+            found = None
+            with self.open_root() as root, suppress(NoSpace, Busy):
+                found = probe_disk(root)
+            if found is None:
+                return PLAIN  # nothing can be written there now, so nothing will be
+            self._disk = self.row.identity, found
+        return self._disk[1]
 
     def commit(
         self, *, changes: Sequence[tuple[RelPath, Entry | None]], seen: Mapping[RelPath, bytes | None],

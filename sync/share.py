@@ -1,18 +1,22 @@
-"""The full root -> the shared root: what of a folder the cloud may see.
+"""The full root -> the shared root: what of a folder the cloud may see, and where the next plan starts.
 
-A path kept apart keeps the shared entry it had: holding back is never a deletion (details.md, Full and shared).
+A path kept apart keeps the shared entry it had: holding back is never a deletion (details.md, Full and shared). What the folder could
+not take was never agreed on here: it is planned again from what the folder had (`ground`), beside whatever a person made of it since.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple
 
 import msgspec
 
-from store.manifest import Draft, edit_manifest, find_entry
-from store.types import Digest, Entry, File, RelPath
+from store import conflicts
+from store.conflicts import Conflict
+from store.manifest import Draft, edit_manifest, entry_of, find_entry, walk_manifest
+from store.types import Digest, Dir, Entry, File, RelPath, parent_of
 from store.workspaces import Apart
+from sync.core.merge.style import named_after
 from sync.replica import LocalReplica
 
 SECRET: Final = "secret"
@@ -31,6 +35,13 @@ class Shared(msgspec.Struct, frozen=True):
     drop: list[RelPath]
 
 
+class Ground(NamedTuple):
+    """A plan's base and local."""
+
+    base: Digest
+    local: Digest
+
+
 def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: Draft, suspect: Suspect | None) -> Shared:
     """From what changed since `shared_full`. `suspect` is None when nothing is held back: then earlier held files go along."""
     row, are_equal = replica.row, replica.row.shared_root == replica.row.shared_full
@@ -39,6 +50,8 @@ def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: 
     edits: dict[RelPath, Entry | None] = {}
     put: dict[RelPath, Apart] = {}
     drop: list[RelPath] = []
+    untaken = list_untaken(apart)
+    waits = False
     if suspect is None:
         for path, kept in apart.items():
             if kept.kind == SECRET:
@@ -47,20 +60,59 @@ def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: 
     for change in replica.changes_between(row.shared_full, row.full_root, draft):
         reason = None
         if suspect is not None and isinstance(change.new, File):
-            reason = suspect(change.path, change.new)
+            reason = suspect(named_after(change.path), change.new)
             replica.progress.add()
         if reason is not None:
             put[change.path] = Apart(change.path, SECRET, reason)
             continue
-        edits[change.path] = change.new
-        if change.path in apart:
+        if change.path in apart and change.path not in untaken:
             drop.append(change.path)
-    if are_equal and not put:
+        if untaken and isinstance(change.old, Dir) and not isinstance(change.new, Dir):
+            # What was to come into a folder goes with it; the plan, which comes before any push, brings both back.
+            edits.update((path, None) for path in untaken if path.startswith(change.path + b"/"))
+        if untaken and _is_at_or_below(change.path, untaken):
+            waits = True  # what a person made of it, and what came: only a plan tells
+        else:
+            edits[change.path] = change.new
+    if are_equal and not (put or waits):
         return Shared(row.full_root, put, drop)
     root = edit_manifest(row.shared_root, sorted(edits.items()), draft)
     return Shared(root, put, drop)
 
 
-def owe(paths: Mapping[RelPath, str]) -> dict[RelPath, Apart]:
-    """Rows for remote changes that the folder could not take yet, with the reason of each."""
-    return {path: Apart(path, OWED, reason) for path, reason in paths.items()}
+def list_tellable(replica: LocalReplica, suspect: Suspect | None) -> list[Conflict]:
+    """Conflict records that the cloud was not told yet, but for those with a text that looks like a secret."""
+    unsent = conflicts.unsent_conflicts(replica.db.read(), replica.row.workspace_id)
+    return [record for record in unsent if suspect is None or not _has_secret(replica, record, suspect)]
+
+
+def _has_secret(replica: LocalReplica, record: Conflict, suspect: Suspect) -> bool:
+    sides = [entry_of(side)[1] for side in (record.base, record.ours, record.theirs) if side is not None]
+    files = [entry for entry in sides if isinstance(entry, File) and replica.blobs.has(entry.digest)]
+    return any(suspect(named_after(record.path), file) is not None for file in files)
+
+
+def list_untaken(apart: Mapping[RelPath, Apart]) -> dict[RelPath, Apart]:
+    """The paths where the folder could not take what came."""
+    return {path: row for path, row in apart.items() if row.kind != SECRET}
+
+
+def ground(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: Draft) -> Ground:
+    """Where a plan starts: agreed and shared, but at what was not taken what the folder had, and what is there now."""
+    row, untaken = replica.row, list_untaken(apart)
+    had = {path: find_entry(row.full_root, path, draft) if one.had is None else entry_of(one.had)[1] for path, one in untaken.items()}
+    here: dict[RelPath, Entry | None] = {}
+    for top in _tops(untaken):
+        here.update((path, None) for path, _ in walk_manifest(row.shared_root, draft, top) if path in untaken or path not in apart)
+        here.update((path, entry) for path, entry in walk_manifest(row.full_root, draft, top) if path in untaken or path not in apart)
+    return Ground(edit_manifest(row.agreed_root, sorted(had.items()), draft), edit_manifest(row.shared_root, sorted(here.items()), draft))
+
+
+def _tops(paths: Mapping[RelPath, Apart]) -> Iterator[RelPath]:
+    return (path for path in paths if not _is_at_or_below(parent_of(path), paths))
+
+
+def _is_at_or_below(path: RelPath, paths: Mapping[RelPath, Apart]) -> bool:
+    while path and path not in paths:
+        path = parent_of(path)
+    return bool(path)

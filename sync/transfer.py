@@ -8,97 +8,120 @@ from contextlib import ExitStack
 from typing import Final
 
 from store.blobs import BlobStore, Bulk, Recipe
-from store.blobs.frames import decode_frame, decode_recipe, is_recipe, parse_head
-from store.errors import BlobMissing, InvalidReply
-from store.manifest import check_node, parse_node
+from store.blobs.frames import decode_frame, decode_recipe, frame_digests, is_recipe, parse_head
+from store.errors import InvalidReply
+from store.manifest import check_node
 from store.manifest.node import digest_in
 from store.types import Digest
+from sync.incoming import said_by_the_cloud
 from sync.ports import Remote
 from sync.progress import Phase, Progress
 
 BATCH_BYTES: Final = 8 * 1024 * 1024
-NODES_AT_ONCE: Final = 4096
+MAX_NODES: Final = 1_000_000
+"""Of one manifest: some 30 million entries."""
 FEW_BLOBS: Final = 64
 FEW_BYTES: Final = 1024 * 1024
+FEW_RAW_BYTES: Final = 8 * 1024 * 1024
+"""Of those, expanded."""
 
 
-async def fetch_blobs(remote: Remote, blobs: BlobStore, sizes: Mapping[Digest, int], progress: Progress) -> None:
-    """Bring every blob of these that is not here; durable on return. Raises BlobMissing when the cloud does not give one.
+async def fetch_blobs(remote: Remote, blobs: BlobStore, sizes: Mapping[Digest, int | None], progress: Progress) -> None:
+    """Bring every blob of these that is not here; durable on return. Raises InvalidReply when the cloud gives anything else.
 
-    Counted in bytes of content, as far as `sizes` knows them; those of a file's chunks that are here already count as fetched.
+    Counted in bytes of content; those of a file's chunks that are here already count as fetched. None: nobody knows the size.
     """
     wanted = await asyncio.to_thread(_lacking_in_order, blobs, sizes)
     if not wanted:
         return
-    total_bytes = sum(sizes[digest] for digest in wanted)
+    total_bytes = sum(sizes[digest] or 0 for digest in wanted)
     progress.begin(Phase.FETCHING, total_bytes)
-    if len(wanted) <= FEW_BLOBS and await _fetch_few(remote, blobs, wanted):
+    expected = {digest: sizes[digest] for digest in wanted}
+    if len(wanted) <= FEW_BLOBS and total_bytes <= FEW_RAW_BYTES and await _fetch_few(remote, blobs, expected):
         progress.add(total_bytes)
         return
-    recipes = await _fetch_frames(remote, blobs, wanted, progress)
+    recipes = await _fetch_frames(remote, blobs, expected, progress)
     if recipes:
         chunks = _sizes_of_chunks(recipes)
         lacking = await asyncio.to_thread(_lacking_in_order, blobs, chunks)
         progress.add(sum(recipe.size for recipe in recipes) - sum(chunks[digest] for digest in lacking))
-        if await _fetch_frames(remote, blobs, lacking, progress):
+        if await _fetch_frames(remote, blobs, {digest: chunks[digest] for digest in lacking}, progress):
             raise InvalidReply("the cloud answered a chunk with another recipe")
         for recipe in recipes:
-            await asyncio.to_thread(blobs.put_recipe, recipe)
-    still = await asyncio.to_thread(blobs.lacking, wanted)
-    if still:
-        raise BlobMissing(f"the cloud did not give {len(still)} blobs, the first is {min(still).hex()}")
+            with said_by_the_cloud():
+                await asyncio.to_thread(blobs.put_recipe, recipe)
 
 
-async def _fetch_few(remote: Remote, blobs: BlobStore, wanted: Sequence[Digest]) -> bool:
+class _Expected:
+    """What was asked for, with sizes: each may come once, and nothing else. So what is held is never more than what was asked for."""
+
+    def __init__(self, sizes: Mapping[Digest, int | None]) -> None:
+        self._left = dict(sizes)
+
+    def admit(self, frame: bytes) -> None:
+        """Raises InvalidReply unless the frame holds only what is still expected."""
+        items = frame_digests(frame)
+        if not items:
+            raise InvalidReply("the cloud sent a frame of nothing")
+        for digest, size in items:
+            if digest not in self._left or self._left.pop(digest) not in (size, None):
+                raise InvalidReply(f"the cloud sent {digest.hex()} of {size} bytes, which is not what it was asked for")
+
+    def end(self) -> None:
+        """Raises InvalidReply unless all has come."""
+        if self._left:
+            raise InvalidReply(f"the cloud did not give {len(self._left)} blobs, the first is {min(self._left).hex()}")
+
+
+async def _fetch_few(remote: Remote, blobs: BlobStore, sizes: Mapping[Digest, int | None]) -> bool:
     """A few small blobs go inline, with one transaction and no segment. False: they are more than that."""
-    frames: list[bytes] = []
-    async for frame in remote.fetch(wanted):
+    expected, frames = _Expected(sizes), []
+    async for frame in remote.fetch(list(sizes)):
+        expected.admit(frame)
         frames.append(frame)
         if is_recipe(frame) or sum(map(len, frames)) > FEW_BYTES:
             return False
-    await asyncio.to_thread(_put_inline, blobs, frames, set(wanted))
+    expected.end()
+    await asyncio.to_thread(_put_inline, blobs, frames)
     return True
 
 
-def _put_inline(blobs: BlobStore, frames: list[bytes], asked: set[Digest]) -> None:
-    contents = [blob for frame in frames for blob in decode_frame(frame)]
-    if {digest for digest, _ in contents} != asked:
-        raise BlobMissing("the cloud did not give what it was asked for")
+def _put_inline(blobs: BlobStore, frames: list[bytes]) -> None:
+    with said_by_the_cloud():
+        contents = [blob for frame in frames for blob in decode_frame(frame)]
     blobs.db.write_now(lambda tx: blobs.put_inline(tx, contents))
 
 
-async def _fetch_frames(remote: Remote, blobs: BlobStore, wanted: Sequence[Digest], progress: Progress) -> list[Recipe]:
+async def _fetch_frames(remote: Remote, blobs: BlobStore, sizes: Mapping[Digest, int | None], progress: Progress) -> list[Recipe]:
     recipes: list[Recipe] = []
-    if not wanted:
+    if not sizes:
         return recipes
-    asked = set(wanted)
+    expected = _Expected(sizes)
     stack = ExitStack()
     bulk = stack.enter_context(blobs.bulk())
     try:
-        async for batch in _batches(remote.fetch(wanted), progress):
-            for frame in batch:
-                if is_recipe(frame):
-                    recipe = decode_recipe(frame)
-                    if recipe.digest not in asked:
-                        raise InvalidReply("the cloud sent a recipe that was not asked for")
-                    recipes.append(recipe)
-            await asyncio.to_thread(_add_frames, bulk, [frame for frame in batch if not is_recipe(frame)], asked)
+        async for batch in _batches(remote.fetch(list(sizes)), expected, progress):
+            recipes += [decode_recipe(frame) for frame in batch if is_recipe(frame)]
+            await asyncio.to_thread(_add_frames, bulk, [frame for frame in batch if not is_recipe(frame)])
+        expected.end()
     finally:
         # Leaving makes it durable, which the loop must not wait for.
         await asyncio.to_thread(stack.close)
     return recipes
 
 
-def _add_frames(bulk: Bulk, frames: list[bytes], asked: set[Digest]) -> None:
-    for frame in frames:
-        bulk.add_frame(frame, asked)
+def _add_frames(bulk: Bulk, frames: list[bytes]) -> None:
+    with said_by_the_cloud():
+        for frame in frames:
+            bulk.add_frame(frame)
 
 
-async def _batches(frames: AsyncIterator[bytes], progress: Progress) -> AsyncIterator[list[bytes]]:
+async def _batches(frames: AsyncIterator[bytes], expected: _Expected, progress: Progress) -> AsyncIterator[list[bytes]]:
     """Frames in lists of about BATCH_BYTES, so that one thread hop serves many; counted as they arrive."""
     batch: list[bytes] = []
     size = 0
     async for frame in frames:
+        expected.admit(frame)
         batch.append(frame)
         size += len(frame)
         progress.add(_content_bytes(frame))
@@ -166,31 +189,57 @@ def _lacking_in_order(blobs: BlobStore, digests: Iterable[Digest]) -> list[Diges
 
 
 async def fetch_manifest(remote: Remote, blobs: BlobStore, workspace_id: str, root: Digest, progress: Progress) -> None:
-    """Bring every node under `root` that is not here, level by level, each checked before it is kept."""
+    """Bring every node under `root` that is not here, level by level, each checked before it is kept. Raises InvalidReply.
+
+    Whether they are a tree, with the sums they claim, is for `check_manifest`.
+    """
     progress.begin(Phase.ENTRIES)
-    level = [root]
+    depth: int | None = None
+    level, count = [root], 0
     while level:
+        count += len(level)
+        if count > MAX_NODES:
+            raise InvalidReply(f"the cloud named a manifest of over {MAX_NODES} nodes")
         lacking = await asyncio.to_thread(blobs.lacking_nodes, level)
-        found: dict[Digest, bytes] = {}
-        wanted = [digest for digest in level if digest in lacking]
-        async for digest, data in remote.nodes(workspace_id, wanted):
+        await _fetch_nodes(remote, blobs, workspace_id, [digest for digest in level if digest in lacking], progress)
+        depth, level = await asyncio.to_thread(_go_down, blobs, level, depth)
+
+
+async def _fetch_nodes(remote: Remote, blobs: BlobStore, workspace_id: str, wanted: list[Digest], progress: Progress) -> None:
+    left = set(wanted)
+    found: dict[Digest, bytes] = {}
+    size = 0
+    if not wanted:
+        return
+    async for digest, data in remote.nodes(workspace_id, wanted):
+        if digest not in left:
+            raise InvalidReply("the cloud sent a manifest node that it was not asked for")
+        with said_by_the_cloud():
             check_node(digest, data)
-            found[digest] = data
-            progress.add(len(data))
-        absent = lacking - found.keys()
-        if absent:
-            raise BlobMissing(f"the cloud did not give {len(absent)} nodes, the first is {min(absent).hex()}")
-        level = await asyncio.to_thread(_keep_nodes, blobs, found, level)
+        left.discard(digest)
+        found[digest] = data
+        size += len(data)
+        progress.add(len(data))
+        if size >= BATCH_BYTES:
+            await asyncio.to_thread(_keep_nodes, blobs, found)
+            found, size = {}, 0
+    if left:
+        raise InvalidReply(f"the cloud did not give {len(left)} nodes, the first is {min(left).hex()}")
+    if found:
+        await asyncio.to_thread(_keep_nodes, blobs, found)
 
 
-def _keep_nodes(blobs: BlobStore, found: dict[Digest, bytes], level: Sequence[Digest]) -> list[Digest]:
-    nodes = [parse_node(found.get(digest) or blobs.get_node(digest)) for digest in level]
-    below = [digest_in(child) for node in nodes for child in node.children]
-    for batch in _split(list(found)):
-        blobs.db.write_now(lambda tx, batch=batch: blobs.put_nodes(tx, {digest: found[digest] for digest in batch}))  # type: ignore[misc]
-    return list(dict.fromkeys(below))
+def _keep_nodes(blobs: BlobStore, found: dict[Digest, bytes]) -> None:
+    blobs.db.write_now(lambda tx: blobs.put_nodes(tx, found))
 
 
-def _split(digests: list[Digest]) -> Iterator[list[Digest]]:
-    for at in range(0, len(digests), NODES_AT_ONCE):
-        yield digests[at : at + NODES_AT_ONCE]
+def _go_down(blobs: BlobStore, level: Sequence[Digest], depth: int | None) -> tuple[int, list[Digest]]:
+    """The level below, each once. Raises InvalidReply for a node of another level, so that every way down ends."""
+    below: dict[Digest, None] = {}
+    for digest in level:
+        node = blobs.read_node(digest)
+        if depth is not None and node.level != depth:
+            raise InvalidReply(f"the cloud sent a manifest node of level {node.level} where {depth} was due")
+        top = node.level
+        below |= dict.fromkeys(map(digest_in, node.children))
+    return top - 1, list(below)

@@ -39,6 +39,7 @@ from watchdog.observers import Observer
 from store.atomic import TEMP_PREFIX, Folder
 from store.errors import FastestError, Unwritable
 from store.types import Spot, is_ours, show_path
+from sync.scan.mounts import is_out_of_descriptors, network_kind
 
 if sys.platform == "linux":
     from watchdog.observers.inotify_c import CallbackId, InotifyEvent, InotifyFD, Mask, WatchDescriptor
@@ -46,8 +47,11 @@ if sys.platform == "linux":
 COOKIE_PREFIX: Final = TEMP_PREFIX + b"cookie-"
 NAMES_NOTED: Final = 64
 """More names of one folder than this are noted as the whole folder."""
-LIMITS: Final = {errno.ENOSPC: "fs.inotify.max_user_watches=1048576", errno.EMFILE: "fs.inotify.max_user_instances=1024"}
-"""What to raise when the system refuses more, as `sysctl` takes it."""
+LIMITS: Final = {
+    errno.ENOSPC: "sudo sysctl fs.inotify.max_user_watches=1048576",
+    errno.EMFILE: "sudo sysctl fs.inotify.max_user_instances=1024",
+}
+"""What raises it when the system refuses more."""
 
 
 class Nudge(msgspec.Struct, frozen=True):
@@ -88,9 +92,11 @@ class Watcher:
         self._eyes: Eyes | None = None
         self.limit = ""
         """Why not all of it can be watched, with the remedy; empty while it can."""
+        self.network = ""
+        """The same, where what others change cannot be watched at all: it is their disk."""
 
     def start(self) -> bool:
-        """Begin. False: the system cannot watch all of it (`limit` says why), so it must be polled. Raises Unwritable."""
+        """Begin. False: not all of it can be watched (`limit` or `network` says why), so it must be polled. Raises Unwritable."""
         eyes: Eyes = Inotify(self) if sys.platform == "linux" else AnySystem(self)
         try:
             eyes.open()
@@ -100,7 +106,9 @@ class Watcher:
             self.reach_limit(error.errno)
             return False
         self._eyes = eyes
-        return not self.limit
+        if kind := network_kind(self._root):
+            self.network = f"It is on a network disk ({kind}), which does not tell what others change; it is looked at all the time."
+        return not (self.limit or self.network)
 
     def stop(self) -> None:
         """End; harmless when it never began."""
@@ -171,7 +179,8 @@ class Watcher:
     def reach_limit(self, number: int) -> None:
         """The system would not watch another folder."""
         if not self.limit:
-            self.limit = f"The system's limit of watched folders is reached: raise it with `sudo sysctl {LIMITS[number]}`."
+            remedy = "ulimit -n 65536" if number == errno.EMFILE and is_out_of_descriptors() else LIMITS[number]
+            self.limit = f"The system's limit of watched folders is reached: raise it with `{remedy}`."
             self.want_rescan(self.limit)
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 import aiohttp
 import msgspec
 from aiohttp import web
 
-from cloud.app import ROOMS, make_private, opened, running, wall_ms
+from cloud.accounts.session import sign_in
+from cloud.app import ROOMS, build, over, wall_ms
+from cloud.config import Settings
 from cloud.context import Cloud
-from cloud.routes.envelope import CLOUD
-from cloud.session import sign_in
+from cloud.database import Work
+from cloud.database.embedded import EmbeddedDatabase
+from cloud.parts import opened as opened_parts
 from store.blobs.frames import decode_frame, encode_frame
 from store.manifest import EMPTY_ROOT, Draft, MemoryNodes, edit_manifest
 from store.snapshots import make_snapshot
@@ -38,6 +42,7 @@ from sync.core.wire import (
 )
 
 P = ParamSpec("P")
+T = TypeVar("T")
 Edits = Mapping[str, bytes | Entry | None]
 
 
@@ -159,6 +164,9 @@ class Caller:
         made = await self.post(f"/v1/projects/{project_id}/workspaces", {"id": new_ulid(wall_ms()), "name": name})
         return await self.mirror(msgspec.convert(made["workspace"], WireWorkspace), machine_id)
 
+    async def workspace(self, workspace_id: str) -> WireWorkspace:
+        return msgspec.convert(await self.get(f"/v1/workspaces/{workspace_id}"), WireWorkspace)
+
     async def mirror(self, workspace: WireWorkspace, machine_id: str = "") -> Line:
         """Another replica of a workspace, at its head."""
         replica = {"id": new_ulid(wall_ms()), "machine_id": machine_id or await self.machine(), "local_path": "/home/me/thing"}
@@ -253,13 +261,32 @@ def push_body(header: PushHeader, deltas: Iterable[bytes] = (), frames: Iterable
 class Served:
     """A cloud in this process."""
 
-    def __init__(self, cloud: Cloud, url: str, http: aiohttp.ClientSession) -> None:
+    def __init__(self, cloud: Cloud, settings: Settings, url: str, http: aiohttp.ClientSession) -> None:
         self.cloud = cloud
+        self._settings = settings
         self.url = url
         self.http = http
 
     def user(self, email: str = "ada@example.org") -> Caller:
-        return Caller(self.http, self.url, sign_in(self.cloud.db, email, wall_ms()))
+        return Caller(self.http, self.url, self.write(lambda tx: sign_in(tx, email, wall_ms())))
+
+    @property
+    def db(self) -> EmbeddedDatabase:
+        """For tests of the embedded engine alone."""
+        assert isinstance(self.cloud.db, EmbeddedDatabase)
+        return self.cloud.db
+
+    def write(self, work: Work[T]) -> T:
+        """A work done at once, though the loop is running."""
+        if isinstance(self.cloud.db, EmbeddedDatabase):
+            return self.cloud.db.write_now(work)
+
+        async def elsewhere() -> T:
+            async with opened_parts(self._settings) as parts:
+                return await parts.db.write(work)
+
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(lambda: asyncio.run(elsewhere())).result()
 
     def cloud_routes(self) -> list[Route]:
         """Every route as method and path."""
@@ -269,19 +296,48 @@ class Served:
         return Caller(self.http, self.url, token)
 
 
+class Engine:
+    """What `serving` stands on: the embedded engine, or a database of PostgreSQL for each folder (tests/unit/conftest.py)."""
+
+    def __init__(self) -> None:
+        self.new_database: Callable[[], str] | None = None
+        self._made: dict[Path, str] = {}
+
+    def database_of(self, folder: Path) -> str:
+        """The same for the same folder."""
+        if self.new_database is None:
+            return ""
+        if folder not in self._made:
+            self._made[folder] = self.new_database()
+        return self._made[folder]
+
+
+ENGINE = Engine()
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[EmbeddedDatabase]:
+    """The database of an embedded cloud that is not running."""
+    db = EmbeddedDatabase.open(folder)
+    try:
+        yield db
+    finally:
+        db.close_now()
+
+
 @asynccontextmanager
 async def serving(folder: Path, now_ms: Callable[[], int] = wall_ms) -> AsyncIterator[Served]:
     """A cloud over `folder`, on a free port."""
-    make_private(folder)
-    with opened(folder) as db:
-        async with running(db, folder, now_ms) as app, aiohttp.ClientSession(read_bufsize=2**20) as http:
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
-            await runner.setup()
-            try:
-                await web.TCPSite(runner, "127.0.0.1", 0).start()
-                yield Served(app[CLOUD], f"http://127.0.0.1:{runner.addresses[0][1]}", http)
-            finally:
-                await runner.cleanup()
+    settings = Settings("serve", folder, database=ENGINE.database_of(folder))
+    async with opened_parts(settings) as parts, aiohttp.ClientSession(read_bufsize=2**20) as http:
+        cloud = await over(parts, folder, now_ms)
+        runner = web.AppRunner(build(cloud), access_log=None, shutdown_timeout=5)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            yield Served(cloud, settings, f"http://127.0.0.1:{runner.addresses[0][1]}", http)
+        finally:
+            await runner.cleanup()
 
 
 FOLDER = DIR

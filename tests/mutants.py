@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 HOUSE = Path(__file__).parents[1]
-PARTS = ("store", "sync", "tests", "pyproject.toml")
+PARTS = ("daemon", "store", "sync", "cloud", "tests", "pyproject.toml")
 NO_SHRINKING = """
 from hypothesis import Phase
 settings.register_profile("mutants", settings.get_profile("fast"), phases=[Phase.explicit, Phase.generate], database=None)
@@ -170,11 +170,11 @@ PLANNER = Suite(
             "M21",
             "only newcomers' names are compared",
             PLAN,
-            "                    takers[folder] = self.names_kept(folder, fold, list_local)",
-            "                    takers[folder] = {}",
+            "                takers[folder] = self.names_kept(folder, fold, list_local)",
+            "                takers[folder] = {}",
         ),
         Mutant("M22", "who leaves still has the name", PLAN, " if self.wanted.get(path, entry) is not None}", "}"),
-        Mutant("M23", "what is below a held folder is written", PLAN, "            if folder in self.held:\n", "            if False:\n"),
+        Mutant("M23", "what is below a held folder is written", PLAN, "            if self.hold_below(path):\n", "            if False:\n"),
         Mutant("M24", "names are compared in the whole tree", PLAN, "fold(_name_of(path)), path)", "fold(path), path)"),
         Mutant("M25", "what the remote ignores is removed", PLAN, "                if untracked(path, ours):", "                if False:"),
         Mutant(
@@ -194,6 +194,29 @@ PLANNER = Suite(
             MACHINES,
             "base = {place: entry for place, entry in self.agreed.items() if place not in self.held}",
             "base = self.agreed",
+        ),
+        Mutant(
+            "M31",
+            "a name the disk cannot hold is written",
+            PLAN,
+            "(reason := refuse(_name_of(path))) is not None",
+            "(reason := None) is not None",
+        ),
+        Mutant(
+            "M32",
+            "what is below a folder with such a name is written",
+            PLAN,
+            "            if not self.hold_below(path) and (",
+            "            if (",
+        ),
+        Mutant(
+            "M33",
+            "a name the disk cannot hold takes another's place",
+            PLAN,
+            "    if refuse is not None:\n        table.hold_refused(refuse)\n    if fold is not None:\n"
+            "        table.hold_taken(fold, lambda folder: list_folder(local, folder, nodes))\n",
+            "    if fold is not None:\n        table.hold_taken(fold, lambda folder: list_folder(local, folder, nodes))\n"
+            "    if refuse is not None:\n        table.hold_refused(refuse)\n",
         ),
         Mutant(
             "M30",
@@ -251,7 +274,236 @@ JUDGEMENTS = Suite(
     ),
 )
 
-SUITES = (PLANNER, JUDGEMENTS)
+JOIN, LINES, MARKED = (f"sync/core/merge/{name}.py" for name in ("join", "lines", "marked"))
+
+JOINING = Suite(
+    ("tests/unit/test_merge_text.py", "tests/unit/test_merge_git.py", "tests/property/test_merge_laws.py"),
+    (
+        Mutant(
+            "L1",
+            "replacements that touch clash",
+            JOIN,
+            "        if mine and yours and _are_replacements",
+            "        if False and _are_replacements",
+        ),
+        Mutant("L2", "insertions and removals that touch join", JOIN, "not any(hunk.growth for hunk in hunks) and ", ""),
+        Mutant("L3", "replacements that overlap join", JOIN, "one.old_end <= other.old_start for", "True for"),
+        Mutant("L4", "a line that only moved has gone", JOIN, "    return known[side].isdisjoint(went) and ", "    return "),
+        Mutant("L5", "a line that was there has come", JOIN, "known[0].isdisjoint(came) and ", ""),
+        Mutant("L6", "a line that both wrote is one side's", JOIN, " and known[3 - side].isdisjoint(came)", ""),
+        Mutant("L7", "touching replacements are told as theirs", JOIN, "hunk in mine, hunk in yours)", "False, True)"),
+        Mutant(
+            "L8",
+            "hunks that touch do not hang together",
+            JOIN,
+            "side[0].old_start <= end:",
+            "(side[0].old_start < end or side[0].old_start == start):",
+        ),
+        Mutant(
+            "L9",
+            "what both made alike clashes",
+            JOIN,
+            "            yield Stretch(region, False, False)",
+            "            yield Stretch(region, True, True)",
+        ),
+        Mutant("L10", "only the beginning is asked for a NUL", JOIN, 'b"\\0" not in data and', 'b"\\0" not in data[:8000] and'),
+        Mutant("L11", "wide letters are lines of text", JOIN, " or data.startswith(WIDE_MARKS)", ""),
+        Mutant("L12", "sliding costs nothing", LINES, "        self.budget.slides -= 1 + before", "        before -= 1 + before"),
+        Mutant("L13", "the search has a budget of its own", LINES, "kept_b, budget).run", "kept_b, Budget()).run"),
+        Mutant(
+            "L14",
+            "each conflict is marked with a budget of its own",
+            MARKED,
+            "_narrow(region, texts, budget)",
+            "_narrow(region, texts, Budget())",
+        ),
+        Mutant(
+            "L15",
+            "the shift of a side is forgotten",
+            JOIN,
+            "start + shift_theirs, end + shift_theirs)\n        yield",
+            "start, end)\n        yield",
+        ),
+        Mutant(
+            "L16", "what is between two conflicts is doubled", JOIN, "        at = region.base_end\n", "        at = region.base_start\n"
+        ),
+    ),
+)
+
+STYLE, STYLED, SHARE, VERBS, ADOPT = (
+    "sync/core/merge/style.py",
+    "sync/apply/styled.py",
+    "sync/share.py",
+    "daemon/verbs.py",
+    "sync/adopt.py",
+)
+
+STYLES = Suite(
+    ("tests/unit/test_merge_style.py", "tests/unit/test_engine_conflicts.py", "tests/property/test_conflict_histories.py"),
+    (
+        Mutant("Y1", "a copy's name is chance", STYLE, ".hex()[:TAG_DIGITS]\n", ".hex()[:9] + str(id(object()))[-3:]\n"),
+        Mutant("Y2", "copies go in last", STYLED, "actions=(*copies, *decided.actions)", "actions=(*decided.actions, *copies)"),
+        Mutant("Y3", "a copy takes a name that only the disk knows", STYLE, "if there is None and is_free(path):", "if there is None:"),
+        Mutant("Y4", "a copy that is there is made again", STYLE, "            if there == lost:\n", "            if False:\n"),
+        Mutant(
+            "Y5", "a copy takes a name that is carried", STYLE, "if there is None and is_free(path):", "if is_free(path) or there != lost:"
+        ),
+        Mutant("Y6", "two clashes take one name", STYLE, "made[path].become if path in made else entry_at(path)", "entry_at(path)"),
+        Mutant("Y7", "a folder has a copy, a file none", STYLE, "lost = theirs if isinstance(ours, Dir) else ours", "lost = ours"),
+        Mutant("Y8", "letters are cut in two", STYLE, "name[size] & 0xC0 == 0x80", "False"),
+        Mutant("Y9", "markers stand among markers", STYLE, " or _MARK.search(ours) or _MARK.search(theirs):", ":"),
+        Mutant("Y10", "control characters are text", STYLE, "if not is_text(data) or _CONTROL.search(data):", "if not is_text(data):"),
+        Mutant("Y11", "any bytes are text", STYLE, '        data.decode("utf-8")\n', '        data.decode("latin-1")\n'),
+        Mutant("Y12", "a text with markers is an edit of its own", ADOPT, "        if is_marked(local, remote):\n", "        if False:\n"),
+        Mutant("Y13", "an undo has no style", ADOPT, "    decided = in_style(replica, before,", "    in_style(replica, before,"),
+        Mutant("Y14", "a plan that is made again records again", ADOPT, "if (record.path, record.ours, record.theirs) not in known]", "]"),
+        Mutant("Y15", "theirs keeps the markers", VERBS, "if marked is not None and marked == now else {}", "if False else {}"),
+        Mutant(
+            "Y16", "theirs takes an edit back", VERBS, "if marked is not None and marked == now else {}", "if marked is not None else {}"
+        ),
+        Mutant("Y17", "both make a second copy", VERBS, "if lost is None or any(", "if lost is None or False and any("),
+        Mutant(
+            "Y18",
+            "the edited text takes a folder's name",
+            VERBS,
+            '        if how == "edit":\n            raise',
+            "        if False:\n            raise",
+        ),
+        Mutant("Y19", "the record of a secret is told", SHARE, "if suspect is None or not _has_secret(", "if True or not _has_secret("),
+        Mutant(
+            "Y20",
+            "the copy of a secret is none",
+            SHARE,
+            "suspect(named_after(change.path), change.new)",
+            "suspect(change.path, change.new)",
+        ),
+        Mutant("Y21", "markers take the executable bit", STYLED, "len(text), theirs.executable)", "len(text))"),
+    ),
+)
+
+DISK, RUN, PROBE = "sync/core/disk/__init__.py", "sync/apply/run.py", "sync/apply/probe.py"
+
+DISKS = Suite(
+    (
+        "tests/unit/test_disk.py",
+        "tests/unit/test_probe.py",
+        "tests/unit/test_engine_names.py",
+        "tests/unit/test_reserved_names.py",
+        "tests/unit/test_apply.py",
+        "tests/contract/test_real_disks.py",
+        "tests/property/test_odd_disks.py",
+    ),
+    (
+        Mutant(
+            "D1",
+            "forms stay apart",
+            DISK,
+            '            text = normalize("NFD", text)\n        if self.wide',
+            "            pass\n        if self.wide",
+        ),
+        Mutant(
+            "D2", "letters fold to small ones, whatever their capitals are", DISK, "    upper = letter.upper()\n", "    upper = letter\n"
+        ),
+        Mutant("D3", "a device's name with an ending is free", DISK, 'text.partition(".")[0].rstrip(" ")', "text"),
+        Mutant(
+            "D4", "a dot at the end is kept", DISK, 'if self.tails and text.endswith((".", " ")):', 'if self.tails and text.endswith(" "):'
+        ),
+        Mutant("D5", "a name that would lose its capitals is written", DISK, "if self.lowers and text != text.lower():", "if False:"),
+        Mutant("D6", "another spelling counts as done", RUN, "if step.expect is None and not site.has_name(name):", "if False:"),
+        Mutant(
+            "D7",
+            "what is in a folder that was refused goes into another's",
+            RUN,
+            "        if step.become is not None and self._refuse_below(step.path):\n",
+            "        if False:\n",
+        ),
+        Mutant(
+            "D8",
+            "what the system does not take is looked at for ever",
+            RUN,
+            "        if step.expect is None and status is None:\n",
+            "        if False:\n",
+        ),
+        Mutant(
+            "D9",
+            "a plan begins at agreed",
+            SHARE,
+            "return Ground(edit_manifest(row.agreed_root, sorted(had.items()), draft)",
+            "return Ground(row.agreed_root",
+        ),
+        Mutant("D10", "a plan begins at shared", SHARE, "edit_manifest(row.shared_root, sorted(here.items()), draft))", "row.shared_root)"),
+        Mutant(
+            "D11",
+            "an edit of what could not be taken is shared at once",
+            SHARE,
+            "        if untaken and _is_at_or_below(change.path, untaken):\n",
+            "        if False:\n",
+        ),
+        Mutant(
+            "D12",
+            "what waits in a folder that went is left in no folder",
+            SHARE,
+            '            edits.update((path, None) for path in untaken if path.startswith(change.path + b"/"))\n',
+            "",
+        ),
+        Mutant(
+            "D13",
+            "what a record keeps is recorded again",
+            "sync/adopt.py",
+            "decided.start.local if path in told else decided.start.base",
+            "decided.start.base",
+        ),
+        Mutant(
+            "D14",
+            "what was taken at last waits for ever",
+            "sync/adopt.py",
+            "    dropped = [path for path in decided.untaken if path not in refused and path not in stale]\n",
+            "    dropped: list[RelPath] = []\n",
+        ),
+        Mutant("D15", "what waits is sent unplanned", "sync/engine.py", "        if self.is_plan_due:\n", "        if False:\n"),
+        Mutant("D16", "a disk that cannot be asked refuses all", PROBE, '    if not _holds(root, b""):\n', "    if False:\n"),
+        Mutant(
+            "D17",
+            "a full disk refuses all",
+            PROBE,
+            "REFUSALS: Final = (FileMoved, InvalidValue, Unwritable)",
+            "from store.errors import NoSpace\n\nREFUSALS: Final = (FileMoved, InvalidValue, Unwritable, NoSpace)",
+        ),
+        Mutant(
+            "D18",
+            "another disk is not asked",
+            "sync/replica.py",
+            "if self._disk is None or self._disk[0] != self.row.identity:",
+            "if self._disk is None:",
+        ),
+        Mutant("D19", "a bit that the disk made up is an edit", "sync/scan/take.py", " if self._bits else _was_executable(record))", ")"),
+        Mutant(
+            "D20",
+            "a record has the bit that the disk made up",
+            "store/index.py",
+            "status.st_mode & ~stat.S_IXUSR | (mode & stat.S_IXUSR)",
+            "status.st_mode",
+        ),
+        Mutant(
+            "D21",
+            "a disk without bits is read again and again",
+            "sync/scan/look.py",
+            "            if no_bits and record",
+            "            if False and record",
+        ),
+        Mutant(
+            "D22",
+            "a removal waits for the right bit",
+            "sync/apply/site.py",
+            "(self._bits and bool(status.st_mode & stat.S_IXUSR) != expect.executable)",
+            "bool(status.st_mode & stat.S_IXUSR) != expect.executable",
+        ),
+        Mutant("D23", "a backslash after .git frees it", "store/types.py", 'rb"[:\\\\]"', 'rb"[:]"'),
+        Mutant("D24", "the dotless i is no i", "store/types.py", "kept.upper().casefold()", "kept.casefold()"),
+    ),
+)
+
+SUITES = (PLANNER, JUDGEMENTS, JOINING, STYLES, DISKS)
 
 
 def main(names: list[str]) -> int:

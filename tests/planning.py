@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from store.types import Digest, Dir, Entry, File, RelPath, parent_of
-from sync.core.plan import Action, Fold, Join, Plan, Untracked, plan
+from sync.core.plan import Action, Fold, Join, Plan, Refuse, Untracked, plan
 from tests.alphabet import Tree, file, manifest, new_draft, show_tree, tree
 
 TEXT = b"text:"
@@ -28,11 +28,12 @@ def plan_trees(
     join: Join = no_join,
     untracked: Untracked = all_tracked,
     fold: Fold | None = None,
+    refuse: Refuse | None = None,
 ) -> Plan:
     """The real planner over trees written out."""
     draft = new_draft()
     roots = manifest(base, draft), manifest(local, draft), manifest(remote, draft)
-    return plan(*roots, draft, join=join, untracked=untracked, fold=fold)
+    return plan(*roots, draft, join=join, untracked=untracked, fold=fold, refuse=refuse)
 
 
 def wanted(plan: Plan, local: str | Tree, fold: Fold | None = None) -> Tree:

@@ -1,18 +1,31 @@
-"""Three-way texts from a seed: a base and two edited sides, of the kinds that make merges hard."""
+"""Three-way texts: a base and two edited sides, from a seed, from a repository's history, and from real files with edits."""
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+from collections import defaultdict
 from collections.abc import Callable
+from itertools import permutations
+from pathlib import Path
 from typing import NamedTuple
 
 COMMON = [b"", b"", b"}", b"{", b"    return x", b"else:", b"\treturn", b"pass", b"import a", b"import b", b"# note"]
+NEAR = 4
+"""Versions of one file this far apart, at most."""
+LARGE = 120_000
 
 
 class Triple(NamedTuple):
     base: bytes
     ours: bytes
     theirs: bytes
+
+    @property
+    def is_open(self) -> bool:
+        """Both sides changed it, and differently."""
+        return self.ours != self.theirs and self.base not in self[1:]
 
 
 def make_triple(seed: int) -> Triple:
@@ -49,6 +62,58 @@ def edit_lines(rng: random.Random, lines: list[bytes], times: int, line: Callabl
                 del edited[at : at + size]
             edited[to:to] = block
     return edited
+
+
+def list_history_triples(repository: Path, count: int) -> list[Triple]:
+    """Three near versions of one file, as a cherry-pick or a revert has them; the same ones each time for one history."""
+    found = []
+    for versions in _file_versions(repository):
+        for numbers in permutations(range(len(versions)), 3):
+            if max(numbers) - min(numbers) <= NEAR:
+                found.append(Triple(*(versions[number] for number in numbers)))
+    found = [triple for triple in found if triple.is_open]
+    random.Random(1).shuffle(found)
+    return found[:count]
+
+
+def _file_versions(repository: Path) -> list[list[bytes]]:
+    """The versions of each file along the first parents, oldest first, each content once."""
+
+    def git(*args: str, given: bytes = b"") -> bytes:
+        return subprocess.run(["git", "-C", str(repository), *args], input=given, capture_output=True, check=False).stdout
+
+    files: dict[bytes, dict[bytes, None]] = defaultdict(dict)
+    for line in git("log", "--reverse", "--first-parent", "-m", "--format=", "--raw", "--no-abbrev", "--no-renames").splitlines():
+        meta, _, path = line.partition(b"\t")
+        _, mode, _, blob, *_ = meta.split()
+        if mode.startswith(b"100"):
+            files[path][blob] = None
+    blobs = [blob for versions in files.values() for blob in versions]
+    told, at, contents = git("cat-file", "--batch", given=b"\n".join(blobs) + b"\n"), 0, {}
+    for blob in blobs:
+        end = told.index(b"\n", at)
+        size = int(told[at:end].split()[2])
+        contents[blob] = told[end + 1 : end + 1 + size]
+        at = end + 2 + size
+    return [[contents[blob] for blob in versions] for _, versions in sorted(files.items())]
+
+
+def list_edited_triples(count: int) -> list[Triple]:
+    """Files of the standard library, each edited twice, with lines of its other files."""
+    rng = random.Random(2)
+    files = sorted(Path(os.__file__).parent.glob("*.py"))
+    texts = [data.split(b"\n") for data in (file.read_bytes() for file in files) if len(data) < LARGE]
+    pool = [line for lines in texts for line in lines]
+
+    def line() -> bytes:
+        return rng.choice(pool)
+
+    found = []
+    for _ in range(count):
+        lines = rng.choice(texts)
+        sides = [lines, *(edit_lines(rng, lines, rng.choice([1, 2, 4, 8, 16]), line) for _ in range(2))]
+        found.append(Triple(*(b"\n".join(side) for side in sides)))
+    return [triple for triple in found if triple.is_open]
 
 
 def _letters(rng: random.Random) -> Callable[[], bytes]:

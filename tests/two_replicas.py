@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from daemon import verbs
-from daemon.app import COMPONENTS
+from daemon.mend.rescue import COMPONENTS
 from daemon.verbs import Author
 from store import workspaces
 from store.atomic import Folder
@@ -176,6 +176,7 @@ class Seat:
     def __init__(
         self, folder: Path, suspect: Suspect | None = None, limits: Limits | None = None, *,
         workspace: Workspace = WORKSPACE, replica_id: str = "", version: int = 1, epoch: str = "epoch", bounds: Bounds = BOUNDS,
+        disk: type[Folder] = Folder,
     ) -> None:  # fmt: skip
         self.root = folder / "work"
         self.root.mkdir(parents=True)
@@ -191,8 +192,9 @@ class Seat:
         )  # fmt: skip
         self.db.write_now(lambda tx: workspaces.add_workspace(tx, workspace))
         self.db.write_now(lambda tx: workspaces.add_replica(tx, row))
-        self.replica = LocalReplica(self.db, self.blobs, self.clock, row.id)
+        self.replica = LocalReplica(self.db, self.blobs, self.clock, row.id, folder=disk)
         self.replica.progress = self.progress = NotedProgress()
+        self.folder = folder
         # A clock far ahead: no file is too young to be trusted, so one look is enough.
         self.bounds = bounds
         self.engine = self.new_engine()
@@ -200,6 +202,17 @@ class Seat:
     def new_engine(self) -> Engine:
         scanner = Scanner(self.replica.index, self.replica.ignore, self.blobs, lambda: 1 << 62, progress=self.progress)
         return Engine(self.replica, scanner, NoGit(), lambda: self.policy, _call, self.bounds)
+
+    def restart(self) -> None:
+        """As after a crash: everything in memory is gone, and what a start does is done."""
+        style = self.replica.style
+        self.close()
+        self.db = Database.open(self.folder / "store.db", COMPONENTS, threaded=False)
+        self.blobs = BlobStore(self.db, self.folder / "segments")
+        self.replica = LocalReplica(self.db, self.blobs, self.clock, self.replica.id, style)
+        self.replica.progress = self.progress = NotedProgress()
+        self.engine = self.new_engine()
+        run(self.engine.recover())
 
     def write(self, path: str, text: str) -> None:
         file = self.root / path
@@ -234,9 +247,10 @@ class Side(Seat):
     """A machine at the cloud in memory, with the verbs a supervisor would call."""
 
     def __init__(
-        self, folder: Path, cloud: MemoryCloud, suspect: Suspect | None = None, limits: Limits | None = None, bounds: Bounds = BOUNDS
+        self, folder: Path, cloud: MemoryCloud, suspect: Suspect | None = None, limits: Limits | None = None, bounds: Bounds = BOUNDS,
+        disk: type[Folder] = Folder,
     ) -> None:  # fmt: skip
-        super().__init__(folder, suspect, limits, bounds=bounds)
+        super().__init__(folder, suspect, limits, bounds=bounds, disk=disk)
         self.cloud = cloud
 
     def look(self) -> None:

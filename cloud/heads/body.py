@@ -8,7 +8,7 @@ import msgspec
 
 from store.blobs.frames import frame_digests
 from store.errors import InvalidReply, InvalidValue, TooLarge
-from store.types import parse_digest
+from store.types import UNREADABLE, parse_digest
 from sync.core.wire import MAX_DELTA_BYTES, MAX_INLINE_BYTES, MAX_STEPS, PROTOCOL, PushHeader, Section
 
 ACTORS = frozenset({"cli", "web", "system"})
@@ -36,7 +36,7 @@ async def read_header(sections: AsyncIterator[tuple[Section, bytes]]) -> PushHea
             break
         try:
             header = msgspec.json.decode(payload, type=PushHeader)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise InvalidValue(f"a push header that cannot be read: {error}") from None
         _check_shape(header)
         return header

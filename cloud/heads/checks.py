@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from cloud.records import blobs, snapshots
-from cloud.records.workspaces import Workspace
+from cloud.database import Reader
+from cloud.records import blobs
+from cloud.records.work import snapshots
+from cloud.records.work.workspaces import Workspace
 from store.blobs import CHUNKED_MIN
 from store.blobs.frames import decode_frame, is_recipe
-from store.database import Reader
 from store.errors import BlobDamaged, BlobsMissing, HashMismatch, InvalidManifest, InvalidReply, InvalidValue, TooLarge
 from store.manifest import Draft, check_tree_after, edit_manifest
 from store.snapshots import Snapshot, check_snapshot
@@ -71,9 +72,9 @@ def _read_changes(step: PushStep, deltas: Iterator[bytes]) -> Delta:
     return changes
 
 
-def check_blobs(reader: Reader, user_id: str, wanted: Mapping[Digest, int], contents: Mapping[Digest, bytes]) -> None:
+async def check_blobs(reader: Reader, user_id: str, wanted: Mapping[Digest, int], contents: Mapping[Digest, bytes]) -> None:
     """Each is this user's, or came along, and has the entry's size. Raises BlobsMissing, InvalidValue."""
-    sizes = blobs.owned_sizes(reader, user_id, (digest for digest in wanted if digest not in contents))
+    sizes = await blobs.owned_sizes(reader, user_id, (digest for digest in wanted if digest not in contents))
     sizes |= {digest: len(data) for digest, data in contents.items()}
     missing = [digest.hex() for digest in wanted if digest not in sizes]
     if missing:
@@ -83,7 +84,7 @@ def check_blobs(reader: Reader, user_id: str, wanted: Mapping[Digest, int], cont
             raise InvalidValue(f"blob {digest.hex()} has {sizes[digest]} bytes, not {size}")
 
 
-def check_snapshots(reader: Reader, workspace: Workspace, steps: Sequence[PushStep]) -> None:
+async def check_snapshots(reader: Reader, workspace: Workspace, steps: Sequence[PushStep]) -> None:
     """Each verifies, is of this workspace and its step's root, and has its parents in the project or earlier in the push."""
     earlier: set[str] = set()
     for step in steps:
@@ -99,7 +100,7 @@ def check_snapshots(reader: Reader, workspace: Workspace, steps: Sequence[PushSt
             raise InvalidValue("a snapshot's parents are sorted, each once")
         check_snapshot(_snapshot_of(snapshot))
         for parent in snapshot.parents:
-            if parent not in earlier and not snapshots.in_project(reader, workspace.project_id, parent):
+            if parent not in earlier and not await snapshots.in_project(reader, workspace.project_id, parent):
                 raise InvalidValue(f"the parent {parent[:40]} of {snapshot.id} is not in the project")
         earlier.add(snapshot.id)
 
@@ -111,7 +112,7 @@ def _snapshot_of(wire: WireSnapshot) -> Snapshot:
     )  # fmt: skip
 
 
-def newest_snapshot(reader: Reader, former: str | None, sent: Sequence[WireSnapshot]) -> str | None:
+async def newest_snapshot(reader: Reader, former: str | None, sent: Sequence[WireSnapshot]) -> str | None:
     """What the head's snapshot becomes: the last one sent, if it continues the former (SNAP-3: only forward)."""
     if not sent or former is None:
         return sent[-1].id if sent else former
@@ -121,5 +122,9 @@ def newest_snapshot(reader: Reader, former: str | None, sent: Sequence[WireSnaps
         new = [parent for parent in parents.get(asked, ()) if parent not in behind]
         behind.update(new)
         waiting += new
-    reached = any(snapshots.descends(reader, each, former) for each in waiting if each not in parents)
-    return sent[-1].id if former in behind or reached else former
+    if former in behind:
+        return sent[-1].id
+    for each in waiting:
+        if each not in parents and await snapshots.descends(reader, each, former):
+            return sent[-1].id
+    return former

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from cloud.context import Cloud
-from cloud.records import activity, projects, replicas, snapshots, workspaces
-from cloud.records.accounts import Account
-from cloud.records.workspaces import HeadMove, Workspace
-from store.database import Tx
+from cloud.database import Tx
+from cloud.records.people.accounts import Account
+from cloud.records.work import activity, projects, replicas, snapshots, workspaces
+from cloud.records.work.workspaces import HeadMove, Workspace
 from store.errors import Conflicting, InvalidValue, NotFound
 from store.manifest import EMPTY_ROOT
 from store.snapshots import make_snapshot, time_after
@@ -34,49 +34,49 @@ class Start(msgspec.Struct, frozen=True):
     snapshot: WireSnapshot | None = None
 
 
-def make_workspace(tx: Tx, cloud: Cloud, account: Account, project_id: str, workspace_id: str, asked: NewWorkspace) -> Made:
+async def make_workspace(tx: Tx, cloud: Cloud, account: Account, project_id: str, workspace_id: str, asked: NewWorkspace) -> Made:
     """Make it, or find the same one made before. Raises NotFound, InvalidValue, Conflicting when the name is taken."""
-    projects.get_project(tx, account.user_id, project_id)
-    if workspaces.workspace_exists(tx, workspace_id):
-        found = workspaces.get_workspace(tx, account.user_id, workspace_id)
+    await projects.get_project(tx, account.user_id, project_id)
+    if await workspaces.workspace_exists(tx, workspace_id):
+        found = await workspaces.get_workspace(tx, account.user_id, workspace_id)
         if (found.project_id, found.name) != (project_id, asked.name):
             raise Conflicting("a workspace with this id exists already, with another name or project")
         return Made(found, is_new=False)
-    if workspaces.name_is_taken(tx, project_id, asked.name):
+    if await workspaces.name_is_taken(tx, project_id, asked.name):
         raise Conflicting(f"the project has a workspace {asked.name!r} already", "Choose another name.")
     if asked.machine_id is not None:
-        replicas.get_machine(tx, account.user_id, asked.machine_id)
-    start = _start(tx, cloud, account, project_id, asked)
+        await replicas.get_machine(tx, account.user_id, asked.machine_id)
+    start = await _start(tx, cloud, account, project_id, asked)
     at = cloud.now()
     workspace = Workspace(
         workspace_id, project_id, asked.name, asked.machine_id, start.snapshot_id, start.snapshot_id, start.root, asked.local_path,
         None, at, 1, None,
     )  # fmt: skip
-    workspaces.add_workspace(tx, workspace, asked.actor)
-    projects.touch_project(tx, project_id, None, at)
-    _tell_activity(tx, cloud, workspace, asked)
+    await workspaces.add_workspace(tx, workspace, asked.actor)
+    await projects.touch_project(tx, project_id, None, at)
+    await _tell_activity(tx, cloud, workspace, asked)
     return Made(workspace, True, start.source, start.snapshot)
 
 
-def _tell_activity(tx: Tx, cloud: Cloud, workspace: Workspace, asked: NewWorkspace) -> None:
+async def _tell_activity(tx: Tx, cloud: Cloud, workspace: Workspace, asked: NewWorkspace) -> None:
     now_ms = cloud.now_ms()
-    activity.add_activity(
+    await activity.add_activity(
         tx, now_ms, workspace.project_id, "workspace.created", asked.actor,
         workspace_id=workspace.id, snapshot_id=workspace.base_snapshot_id, message=workspace.name,
     )  # fmt: skip
-    if projects.take_as_main(tx, workspace.project_id, workspace.id):
-        activity.add_activity(tx, now_ms, workspace.project_id, "project.main_changed", asked.actor, workspace_id=workspace.id)
+    if await projects.take_as_main(tx, workspace.project_id, workspace.id):
+        await activity.add_activity(tx, now_ms, workspace.project_id, "project.main_changed", asked.actor, workspace_id=workspace.id)
 
 
-def _start(tx: Tx, cloud: Cloud, account: Account, project_id: str, asked: NewWorkspace) -> Start:
+async def _start(tx: Tx, cloud: Cloud, account: Account, project_id: str, asked: NewWorkspace) -> Start:
     if asked.base_workspace_id is not None and asked.base_snapshot_id is not None:
         raise InvalidValue("a workspace starts from a workspace or from a snapshot, not from both")
     if asked.base_workspace_id is not None:
-        return _start_from_head(tx, cloud, account, project_id, asked)
+        return await _start_from_head(tx, cloud, account, project_id, asked)
     if asked.base_snapshot_id is None:
         return Start(EMPTY_ROOT.hex(), None)
     try:
-        snapshot = snapshots.get_snapshot(tx, account.user_id, asked.base_snapshot_id)
+        snapshot = await snapshots.get_snapshot(tx, account.user_id, asked.base_snapshot_id)
     except NotFound:
         snapshot = None
     if snapshot is None or snapshot.project_id != project_id:
@@ -84,13 +84,13 @@ def _start(tx: Tx, cloud: Cloud, account: Account, project_id: str, asked: NewWo
     return Start(snapshot.manifest_hash, snapshot.id)
 
 
-def _start_from_head(tx: Tx, cloud: Cloud, account: Account, project_id: str, asked: NewWorkspace) -> Start:
+async def _start_from_head(tx: Tx, cloud: Cloud, account: Account, project_id: str, asked: NewWorkspace) -> Start:
     """A head without a snapshot of its own gets a `system` one first: two lines of work need a common point to merge from."""
-    source = workspaces.get_workspace(tx, account.user_id, asked.base_workspace_id or "")
+    source = await workspaces.get_workspace(tx, account.user_id, asked.base_workspace_id or "")
     if source.project_id != project_id:
         raise InvalidValue("the base workspace is not in the project")
     root, last = source.current_manifest_hash, source.current_snapshot_id
-    if last is not None and snapshots.get_snapshot(tx, account.user_id, last).manifest_hash == root:
+    if last is not None and (await snapshots.get_snapshot(tx, account.user_id, last)).manifest_hash == root:
         return Start(root, last)
     if last is None and root == EMPTY_ROOT.hex():
         return Start(root, None)
@@ -104,10 +104,10 @@ def _start_from_head(tx: Tx, cloud: Cloud, account: Account, project_id: str, as
         taken.id, taken.project_id, taken.workspace_id, root, list(taken.parents), taken.source, taken.message, taken.author_name,
         taken.author_email, taken.agent, taken.created_ms,
     )  # fmt: skip
-    snapshots.add_snapshot(tx, wire, source.version + 1)
+    await snapshots.add_snapshot(tx, wire, source.version + 1)
     move = HeadMove(source.id, source.version, root, taken.id, None, "system")
-    version = workspaces.advance_head(tx, account.user_id, move, cloud.now())
-    activity.add_activity(
+    version = await workspaces.advance_head(tx, account.user_id, move, cloud.now())
+    await activity.add_activity(
         tx, cloud.now_ms(), project_id, "snapshot.pushed", "system",
         workspace_id=source.id, snapshot_id=taken.id, message=taken.message,
     )  # fmt: skip

@@ -11,16 +11,17 @@ from __future__ import annotations
 import msgspec
 
 from cloud.context import Cloud
-from cloud.events import pack_message
+from cloud.database import Reader, Tx
 from cloud.heads import checks
 from cloud.heads.body import Push
-from cloud.records import activity, blobs, projects, replicas, snapshots, workspaces
-from cloud.records.accounts import Account
-from cloud.records.workspaces import HeadMove
+from cloud.hub import Telling, pack_message
+from cloud.records import blobs
+from cloud.records.people.accounts import Account
+from cloud.records.work import activity, projects, replicas, snapshots, workspaces
+from cloud.records.work.workspaces import HeadMove
 from store.blobs.frames import encode_frame
-from store.database import Reader, Tx
 from store.errors import EpochChanged, NotFound, VersionMoved
-from store.manifest import Draft, diff_manifests
+from store.manifest import Draft, NodeSource, diff_manifests
 from store.types import Digest, parse_digest
 from sync.core.wire import (
     INLINE_EVENT_BYTES,
@@ -33,8 +34,20 @@ from sync.core.wire import (
     pack_delta,
 )
 
+BRIEF_BYTES = 16 * 1024
+"""A push of so few bytes is judged at once, without a thread."""
 EVENT_CHANGES = 4_096
 """A delta of several steps is joined for the event only up to so many changes; beyond, listeners ask."""
+
+
+class Read(msgspec.Struct, frozen=True):
+    """What a push holds, once its steps lead where they say: its blobs, those its files need with their sizes, and the new nodes."""
+
+    contents: dict[Digest, bytes]
+    wanted: dict[Digest, int]
+    nodes: dict[Digest, bytes]
+    carried: list[bytes] | None
+    """Deltas small enough for an event."""
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -50,55 +63,66 @@ class Prepared(msgspec.Struct, frozen=True):
     lean_message: bytes
 
 
-def check_header(reader: Reader, account: Account, workspace_id: str, header: PushHeader) -> Head | None:
+async def check_header(reader: Reader, account: Account, workspace_id: str, header: PushHeader) -> Head | None:
     """The head this very push made already, or None when it may go on. Raises NotFound, EpochChanged, VersionMoved."""
-    head = workspaces.get_head(reader, account.user_id, workspace_id)
-    if not replicas.is_replica(reader, workspace_id, header.replica_id):
+    head = await workspaces.get_head(reader, account.user_id, workspace_id)
+    if not await replicas.is_replica(reader, workspace_id, header.replica_id):
         raise NotFound("no such replica of this workspace", "Register it under /v1/workspaces/{id}/replicas.")
     if header.epoch != head.epoch:
         raise EpochChanged("the cloud has begun a new epoch", "It may have been restored from a backup.", head=head)
     if header.expected_version == head.version and header.parent_root == head.root:
         return None
-    made = find_retry(reader, workspace_id, header, head.epoch)
+    made = await find_retry(reader, workspace_id, header, head.epoch)
     if made is None:
         raise VersionMoved("the head is not the one that was expected", head=head)
     return made
 
 
-def find_retry(reader: Reader, workspace_id: str, header: PushHeader, epoch: str) -> Head | None:
+async def find_retry(reader: Reader, workspace_id: str, header: PushHeader, epoch: str) -> Head | None:
     """The head that this push made when it came before, or None when it did not."""
-    parent = workspaces.get_version(reader, workspace_id, header.expected_version)
-    made = workspaces.get_version(reader, workspace_id, header.expected_version + 1)
+    parent = await workspaces.get_version(reader, workspace_id, header.expected_version)
+    made = await workspaces.get_version(reader, workspace_id, header.expected_version + 1)
     if parent is None or made is None or made.replica_id != header.replica_id:
         return None
     if parent.root != header.parent_root or made.root != header.steps[-1].root:
         return None
     sent = [step.snapshot for step in header.steps if step.snapshot is not None]
-    if not all(snapshots.is_known(reader, snapshot) for snapshot in sent):
-        return None
+    for snapshot in sent:
+        if not await snapshots.is_known(reader, snapshot):
+            return None
     return Head(workspace_id, epoch, made.version, made.root, made.snapshot_id)
 
 
-def prepare(cloud: Cloud, account: Account, workspace_id: str, push: Push) -> Prepared:
+async def prepare(cloud: Cloud, account: Account, workspace_id: str, push: Push) -> Prepared:
     """Check everything but the version. Raises InvalidValue, HashMismatch, BlobsMissing, TooLarge."""
     header, reader = push.header, cloud.read()
-    workspace = workspaces.get_workspace(reader, account.user_id, workspace_id)
-    contents = checks.open_frames(push.frames)
-    draft = Draft(cloud.blobs)
-    wanted: dict[Digest, int] = {}
-    before = parent = parse_digest(header.parent_root)
-    deltas = iter(push.deltas)
-    for step in header.steps:
-        before = checks.follow(before, step, deltas, draft, wanted)
-    checks.check_blobs(reader, account.user_id, wanted, contents)
+    workspace = await workspaces.get_workspace(reader, account.user_id, workspace_id)
+    is_brief = sum(map(len, push.deltas)) + sum(map(len, push.frames)) <= BRIEF_BYTES
+    read = await cloud.objects.over_nodes(lambda nodes: _read(push, nodes), brief=is_brief)
+    if is_brief:
+        await checks.check_blobs(reader, account.user_id, read.wanted, read.contents)
+    else:
+        await cloud.reading(lambda reader: checks.check_blobs(reader, account.user_id, read.wanted, read.contents))
+    await cloud.objects.ready(read.contents)
     sent = [step.snapshot for step in header.steps if step.snapshot is not None]
-    checks.check_snapshots(reader, workspace, header.steps)
-    newest = checks.newest_snapshot(reader, workspace.current_snapshot_id, sent)
-    move = HeadMove(workspace_id, header.expected_version, before.hex(), newest, header.replica_id, header.actor)
-    head = Head(workspace_id, cloud.epoch, header.expected_version + 1, before.hex(), newest)
-    carried = _carried_deltas(parent, before, push, draft)
-    full, lean = _messages(head, push, sent, carried, contents)
-    return Prepared(move, workspace.project_id, sent, draft.new, contents, head, full, lean)
+    await checks.check_snapshots(reader, workspace, header.steps)
+    newest = await checks.newest_snapshot(reader, workspace.current_snapshot_id, sent)
+    root = header.steps[-1].root
+    move = HeadMove(workspace_id, header.expected_version, root, newest, header.replica_id, header.actor)
+    head = Head(workspace_id, cloud.epoch, header.expected_version + 1, root, newest)
+    full, lean = _messages(head, push, sent, read)
+    return Prepared(move, workspace.project_id, sent, read.nodes, read.contents, head, full, lean)
+
+
+def _read(push: Push, nodes: NodeSource) -> Read:
+    contents = checks.open_frames(push.frames)
+    draft = Draft(nodes)
+    wanted: dict[Digest, int] = {}
+    before = parent = parse_digest(push.header.parent_root)
+    deltas = iter(push.deltas)
+    for step in push.header.steps:
+        before = checks.follow(before, step, deltas, draft, wanted)
+    return Read(contents, wanted, draft.new, _carried_deltas(parent, before, push, draft))
 
 
 async def keep(cloud: Cloud, account: Account, prepared: Prepared, header: PushHeader) -> Head:
@@ -107,41 +131,38 @@ async def keep(cloud: Cloud, account: Account, prepared: Prepared, header: PushH
     if isinstance(settled, VersionMoved):
         raise settled
     if settled is prepared.head:
-        sender = replicas.machine_of(cloud.read(), header.replica_id)
-        machines = replicas.machines_of(cloud.read(), settled.workspace_id)
-        cloud.hub.tell(
-            account.user_id, lambda machine_id: prepared.lean_message if machine_id == sender else prepared.full_message, machines
-        )  # fmt: skip
+        sender = await replicas.machine_of(cloud.read(), header.replica_id)
+        machines = await replicas.machines_of(cloud.read(), settled.workspace_id)
+        await cloud.hub.tell(account.user_id, Telling(prepared.full_message, machines, sender or "", prepared.lean_message))
     return settled
 
 
-def _settle(tx: Tx, cloud: Cloud, account: Account, prepared: Prepared, header: PushHeader) -> Head | VersionMoved:
+async def _settle(tx: Tx, cloud: Cloud, account: Account, prepared: Prepared, header: PushHeader) -> Head | VersionMoved:
     """A lost race is returned, not raised: the winner's head may have been made by this very transaction, and is told only after it."""
     try:
-        made = check_header(tx, account, prepared.head.workspace_id, header)
+        made = await check_header(tx, account, prepared.head.workspace_id, header)
     except VersionMoved as error:
         return error
     if made is not None:
         return made
-    _write(tx, cloud, account, prepared)
+    await _write(tx, cloud, account, prepared)
     return prepared.head
 
 
-def _write(tx: Tx, cloud: Cloud, account: Account, prepared: Prepared) -> None:
+async def _write(tx: Tx, cloud: Cloud, account: Account, prepared: Prepared) -> None:
     now_ms, at, move = cloud.now_ms(), cloud.now(), prepared.move
     version = prepared.head.version
-    new = [snapshot for snapshot in prepared.snapshots if snapshots.add_snapshot(tx, snapshot, version)]
-    workspaces.advance_head(tx, account.user_id, move, at)
-    cloud.blobs.put_inline(tx, prepared.contents.items())
-    cloud.blobs.put_nodes(tx, prepared.nodes)
-    blobs.add_owned(tx, account.user_id, {digest: len(data) for digest, data in prepared.contents.items()}, at)
-    blobs.add_nodes(tx, account.user_id, prepared.nodes)
-    workspaces.touch_workspaces(tx, account.user_id, [move.workspace_id], at)
+    new = [snapshot for snapshot in prepared.snapshots if await snapshots.add_snapshot(tx, snapshot, version)]
+    await workspaces.advance_head(tx, account.user_id, move, at)
+    await cloud.objects.put(tx, prepared.contents, prepared.nodes)
+    await blobs.add_owned(tx, account.user_id, {digest: len(data) for digest, data in prepared.contents.items()}, at)
+    await blobs.add_nodes(tx, account.user_id, prepared.nodes)
+    await workspaces.touch_workspaces(tx, account.user_id, [move.workspace_id], at)
     if move.replica_id is not None:
-        replicas.set_agreed(tx, account.user_id, BeatReplica(move.replica_id, version, move.root), at)
-    projects.touch_project(tx, prepared.project_id, new[-1].id if new else None, at)
+        await replicas.set_agreed(tx, account.user_id, BeatReplica(move.replica_id, version, move.root), at)
+    await projects.touch_project(tx, prepared.project_id, new[-1].id if new else None, at)
     for snapshot in new:
-        activity.add_activity(
+        await activity.add_activity(
             tx, now_ms, prepared.project_id, "snapshot.pushed", move.actor,
             workspace_id=move.workspace_id, snapshot_id=snapshot.id, message=snapshot.message or None,
         )  # fmt: skip
@@ -161,13 +182,11 @@ def _carried_deltas(parent: Digest, root: Digest, push: Push, draft: Draft) -> l
     return deltas if sum(map(len, deltas)) <= INLINE_EVENT_BYTES else None
 
 
-def _messages(
-    head: Head, push: Push, sent: list[WireSnapshot], deltas: list[bytes] | None, contents: dict[Digest, bytes]
-) -> tuple[bytes, bytes]:
-    parent_root = None if deltas is None else push.header.parent_root
-    carried = deltas or []
+def _messages(head: Head, push: Push, sent: list[WireSnapshot], read: Read) -> tuple[bytes, bytes]:
+    parent_root = None if read.carried is None else push.header.parent_root
+    carried = read.carried or []
     header = EventHeader("version", head, parent_root, len(carried), push.header.replica_id, sent)
-    frames = _carried_frames(push.frames, contents)
+    frames = _carried_frames(push.frames, read.contents)
     lean = pack_message(header, carried, [])
     return pack_message(header, carried, frames) if frames else lean, lean
 

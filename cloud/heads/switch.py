@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from cloud.context import Cloud
-from cloud.events import pack_message
-from cloud.records import projects, replicas, workspaces
-from cloud.records.accounts import Account
-from cloud.records.workspaces import HeadMove
-from store.database import Tx
+from cloud.database import Tx
+from cloud.hub import Telling, pack_message
+from cloud.records.people.accounts import Account
+from cloud.records.work import projects, replicas, workspaces
+from cloud.records.work.workspaces import HeadMove
 from store.errors import InvalidValue, VersionMoved
 from store.manifest import EMPTY_ROOT
 from sync.core.wire import EventHeader, Head
@@ -23,26 +23,26 @@ async def switch_root(cloud: Cloud, account: Account, workspace_id: str, root: s
         raise settled
     head, has_moved = settled
     if has_moved:
-        message = pack_message(EventHeader("version", head), [], [])
-        cloud.hub.tell(account.user_id, lambda _: message, replicas.machines_of(cloud.read(), workspace_id))
+        message = pack_message(EventHeader("version", head))
+        await cloud.hub.tell(account.user_id, Telling(message, await replicas.machines_of(cloud.read(), workspace_id)))
     return head, has_moved
 
 
-def _switch(
+async def _switch(
     tx: Tx, cloud: Cloud, account: Account, workspace_id: str, root: str, previous: str, actor: str
 ) -> tuple[Head, bool] | VersionMoved:
     """As with a push, a lost race is returned: it is told only once the winner is durable."""
-    head = workspaces.get_head(tx, account.user_id, workspace_id)
+    head = await workspaces.get_head(tx, account.user_id, workspace_id)
     if head.root == root:
         return head, False
     if head.root != previous:
         return VersionMoved("the head is not the one that was expected", head=head)
-    workspace = workspaces.get_workspace(tx, account.user_id, workspace_id)
-    if not workspaces.project_knows_root(tx, workspace.project_id, root):
+    workspace = await workspaces.get_workspace(tx, account.user_id, workspace_id)
+    if not await workspaces.project_knows_root(tx, workspace.project_id, root):
         raise InvalidValue("the project never had this manifest", "Push it.")
     at = cloud.now()
     move = HeadMove(workspace_id, head.version, root, head.snapshot_id, None, actor)
-    version = workspaces.advance_head(tx, account.user_id, move, at)
-    workspaces.touch_workspaces(tx, account.user_id, [workspace_id], at)
-    projects.touch_project(tx, workspace.project_id, None, at)
+    version = await workspaces.advance_head(tx, account.user_id, move, at)
+    await workspaces.touch_workspaces(tx, account.user_id, [workspace_id], at)
+    await projects.touch_project(tx, workspace.project_id, None, at)
     return Head(workspace_id, cloud.epoch, version, root, head.snapshot_id), True

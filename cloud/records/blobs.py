@@ -4,50 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Final
 
-from store.database import Reader, Tx, array_of
+from cloud.database import KEYS_AT_ONCE, Reader, Tx
 from store.types import Digest
 
-KEYS_AT_ONCE: Final = 16_384
 
-
-def owned_sizes(reader: Reader, user_id: str, digests: Iterable[Digest]) -> dict[Digest, int]:
+async def owned_sizes(reader: Reader, user_id: str, digests: Iterable[Digest]) -> dict[Digest, int]:
     """The sizes of those blobs that this user owns."""
-    sql = "SELECT o.hash, o.size FROM carray($1) c CROSS JOIN owned_blobs o ON o.user_id = $2 AND o.hash = c.value"
+    sql = "SELECT o.hash, o.size FROM carray($1) c CROSS JOIN owned_blobs o WHERE o.user_id = $2 AND o.hash = c.value"
     found: dict[Digest, int] = {}
     for batch in _batches(digests):
-        found.update((Digest(digest), size) for digest, size in reader.execute(sql, (array_of(batch), user_id)))
+        found.update((Digest(digest), size) for digest, size in await reader.rows(sql, (reader.keys(batch), user_id)))
     return found
 
 
-def add_owned(tx: Tx, user_id: str, sizes: Mapping[Digest, int], at: str) -> None:
+async def add_owned(tx: Tx, user_id: str, sizes: Mapping[Digest, int], at: str) -> None:
     """This user has shown these blobs' bytes; again renews them."""
-    tx.execute_many(
+    await tx.run_many(
         "INSERT INTO owned_blobs (user_id, hash, size, created_at, touched_at) VALUES ($1, $2, $3, $4, $5)"
         " ON CONFLICT (user_id, hash) DO UPDATE SET touched_at = excluded.touched_at",
         ((user_id, digest, size, at, at) for digest, size in sorted(sizes.items())),
     )
 
 
-def touch_owned(tx: Tx, user_id: str, digests: Iterable[Digest], at: str, older_than: str) -> None:
+async def touch_owned(tx: Tx, user_id: str, digests: Iterable[Digest], at: str, older_than: str) -> None:
     """Renew what the collector must leave alone, where it was not renewed lately."""
     for batch in _batches(digests):
-        tx.execute(
+        await tx.run(
             "UPDATE owned_blobs SET touched_at = $1 WHERE user_id = $2 AND hash IN (SELECT value FROM carray($3)) AND touched_at < $4",
-            (at, user_id, array_of(batch), older_than),
+            (at, user_id, tx.keys(batch), older_than),
         )
 
 
-def owned_nodes(reader: Reader, user_id: str, digests: Iterable[Digest]) -> set[Digest]:
+async def owned_nodes(reader: Reader, user_id: str, digests: Iterable[Digest]) -> set[Digest]:
     """Those nodes that are part of some manifest of this user."""
-    sql = "SELECT o.hash FROM carray($1) c CROSS JOIN owned_nodes o ON o.user_id = $2 AND o.hash = c.value"
-    return {Digest(row[0]) for batch in _batches(digests) for row in reader.execute(sql, (array_of(batch), user_id))}
+    sql = "SELECT o.hash FROM carray($1) c CROSS JOIN owned_nodes o WHERE o.user_id = $2 AND o.hash = c.value"
+    found: set[Digest] = set()
+    for batch in _batches(digests):
+        found.update(Digest(row[0]) for row in await reader.rows(sql, (reader.keys(batch), user_id)))
+    return found
 
 
-def add_nodes(tx: Tx, user_id: str, digests: Iterable[Digest]) -> None:
+async def add_nodes(tx: Tx, user_id: str, digests: Iterable[Digest]) -> None:
     """These nodes became part of a manifest of this user."""
-    tx.execute_many(
+    await tx.run_many(
         "INSERT INTO owned_nodes (user_id, hash) VALUES ($1, $2) ON CONFLICT (user_id, hash) DO NOTHING",
         ((user_id, digest) for digest in sorted(digests)),
     )

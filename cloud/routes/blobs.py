@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import aclosing, suppress
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
@@ -26,14 +26,14 @@ DOWNLOAD: Final = {
     "Content-Type": "application/octet-stream", "Cache-Control": "private, max-age=31536000, immutable", "Accept-Ranges": "bytes",
     "X-Content-Type-Options": "nosniff",
 }  # fmt: skip
-Give = Callable[[Cloud, Sequence[Digest]], list[bytes]]
+Give = Callable[[Cloud, Sequence[Digest]], Coroutine[Any, Any, list[bytes]]]
 
 
 async def list_missing(request: web.Request) -> web.Response:
     """Digests in, a bitmap out: a set bit says that this user must send the blob."""
     cloud, account = cloud_of(request), account_of(request)
     digests = parse_digests(await read_body(request))
-    flags = await cloud.compute(lambda: content.missing(cloud, account.user_id, digests))
+    flags = await content.missing(cloud, account.user_id, digests)
     return web.Response(body=bitmap(flags), content_type="application/octet-stream")
 
 
@@ -44,7 +44,7 @@ async def take_batch(request: web.Request) -> web.Response:
     group_bytes = kept = 0
     ahead: asyncio.Future[int] | None = None
     try:
-        async for kind, payload in read_sections(request.content):
+        async for kind, payload in read_sections(request):
             if kind is not Section.FRAME:
                 raise InvalidValue(f"a {kind.name} section where only frames are expected")
             group.append(payload)
@@ -63,14 +63,14 @@ async def take_batch(request: web.Request) -> web.Response:
 
 
 def _take(cloud: Cloud, user_id: str, group: list[bytes]) -> asyncio.Future[int]:
-    return asyncio.ensure_future(cloud.compute(lambda: content.take_frames(cloud, user_id, group)))
+    return asyncio.ensure_future(content.take_frames(cloud, user_id, group))
 
 
 async def give_blobs(request: web.Request) -> web.StreamResponse:
     """Digests in, FRAME sections out; 404 unless all are this user's."""
     cloud, account = cloud_of(request), account_of(request)
     digests = list(dict.fromkeys(parse_digests(await read_body(request))))
-    batches = await cloud.compute(lambda: content.check_owned(cloud, account.user_id, digests))
+    batches = await content.check_owned(cloud, account.user_id, digests)
     return await _give(request, batches, content.give_blobs)
 
 
@@ -78,7 +78,7 @@ async def give_nodes(request: web.Request) -> web.StreamResponse:
     """Digests in, FRAME sections of manifest nodes out; 404 unless all are of this user's manifests."""
     cloud, account = cloud_of(request), account_of(request)
     digests = list(dict.fromkeys(parse_digests(await read_body(request))))
-    batches = await cloud.compute(lambda: content.check_nodes(cloud, account.user_id, digests))
+    batches = await content.check_nodes(cloud, account.user_id, digests)
     return await _give(request, batches, content.give_nodes)
 
 
@@ -94,7 +94,7 @@ async def list_existing(request: web.Request) -> web.Response:
     hashes = (await read_json(request, Asked)).hashes
     if len(hashes) > EXISTS_HASHES:
         raise TooLarge(f"{len(hashes)} hashes", f"Ask for at most {EXISTS_HASHES} at once, or /v1/blobs/missing.")
-    flags = await cloud.compute(lambda: content.missing(cloud, account.user_id, [parse_digest(text) for text in hashes]))
+    flags = await content.missing(cloud, account.user_id, [parse_digest(text) for text in hashes])
     absent = [text for text, is_missing in zip(hashes, flags, strict=True) if is_missing]
     present = [text for text, is_missing in zip(hashes, flags, strict=True) if not is_missing]
     return answer({"missing": absent, "existing": present, "checked": len(hashes)})
@@ -115,7 +115,7 @@ async def take_one(request: web.Request) -> web.Response:
             raise HashMismatch(f"these bytes are not {digest.hex()}")
         size = file.tell()
         file.flush()
-        is_new = await cloud.compute(lambda: content.take_file(cloud, account.user_id, digest, file.fileno(), size))
+        is_new = await content.take_file(cloud, account.user_id, digest, file.fileno(), size)
     return answer({"hash": digest.hex(), "size": size, "created": is_new}, 201 if is_new else 200)
 
 
@@ -123,20 +123,23 @@ async def give_one(request: web.Request) -> web.StreamResponse:
     """One blob's raw bytes, whole or from `Range: bytes=N-` on; a damaged one ends short of its length."""
     cloud, account = cloud_of(request), account_of(request)
     digest = parse_digest(request.match_info["hash"])
-    size = await cloud.compute(lambda: content.owned_size(cloud, account.user_id, digest))
+    size = await content.owned_size(cloud, account.user_id, digest)
     start, end = _asked_range(request, size)
     response = web.StreamResponse(status=200 if (start, end) == (0, size) else 206, headers={**DOWNLOAD, "ETag": f'"{digest.hex()}"'})
     if response.status == 206:
         response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     response.content_length = end - start
     await response.prepare(request)
-    pieces, at = cloud.blobs.stream(digest), 0
-    while (piece := await cloud.compute(lambda: next(pieces, None))) is not None and at < end:
-        part = piece[max(0, start - at) : max(0, end - at)]
-        at += len(piece)
-        if part:
-            async with asyncio.timeout(READ_SECONDS):
-                await response.write(part)
+    at = 0
+    async with aclosing(cloud.objects.stream(digest)) as pieces:
+        async for piece in pieces:
+            part = piece[max(0, start - at) : max(0, end - at)]
+            at += len(piece)
+            if part:
+                async with asyncio.timeout(READ_SECONDS):
+                    await response.write(part)
+            if at >= end:
+                break
     await response.write_eof()
     return response
 
@@ -157,12 +160,12 @@ async def _give(request: web.Request, batches: Iterable[Sequence[Digest]], give:
     cloud = cloud_of(request)
     rest = iter(batches)
     first = next(rest, None)
-    frames = [] if first is None else await cloud.compute(lambda: give(cloud, first))
+    frames = [] if first is None else await give(cloud, first)
     response = web.StreamResponse(headers={"Content-Type": "application/octet-stream", "Cache-Control": "private, no-store"})
     await response.prepare(request)
     while frames:
         batch = next(rest, None)
-        ahead = None if batch is None else asyncio.ensure_future(cloud.compute(lambda batch=batch: give(cloud, batch)))  # type: ignore[misc]
+        ahead = None if batch is None else asyncio.ensure_future(give(cloud, batch))
         try:
             async with asyncio.timeout(READ_SECONDS):
                 for frame in frames:

@@ -13,12 +13,12 @@ import msgspec
 from aiohttp import ClientError, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from cloud.accounts.session import who_is
 from cloud.context import Cloud
-from cloud.records.accounts import Account
-from cloud.session import who_is
+from cloud.records.people.accounts import Account
 from store.errors import Corrupt, FastestError, InvalidJson, InvalidReply, InvalidValue, TimedOut, Transient
-from store.types import parse_ulid
-from sync.core.wire import MISSING_DIGESTS, ErrorBody, Section, parse_section_head, wire_code
+from store.types import UNREADABLE, parse_ulid
+from sync.core.wire import MISSING_DIGESTS, ErrorBody, Section, parse_section_head, split_sections, wire_code
 
 log = logging.getLogger(f"fastest.{__name__}")
 T = TypeVar("T")
@@ -33,6 +33,7 @@ MAX_NAME: Final = 200
 READ_SECONDS: Final = 60
 """A client that sends nothing for so long is given up."""
 PIECE_BYTES: Final = 256 * 1024
+SMALL_BODY_BYTES: Final = 256 * 1024
 RETRY_SECONDS: Final = 2
 SECTION_HEAD_BYTES: Final = 5
 CUT: Final = (ClientError, ConnectionError, HttpProcessingError, web.RequestPayloadError)
@@ -59,7 +60,7 @@ async def wrap(request: web.Request, handler: Answer) -> web.StreamResponse:
     cloud = cloud_of(request)
     try:
         if request.path not in OPEN_PATHS:
-            request[ACCOUNT] = who_is(cloud.read(), request.headers.get("Authorization", ""), cloud.now_ms())
+            request[ACCOUNT] = await who_is(cloud.read(), request.headers.get("Authorization", ""), cloud.now_ms())
         response = await handler(request)
     except FastestError as error:
         response = refusal(error, request_id)
@@ -114,7 +115,7 @@ async def read_json(request: web.Request, shape: type[T]) -> T:
         return msgspec.json.decode(await read_body(request), type=shape)
     except msgspec.ValidationError as error:
         raise InvalidValue(f"the body is not what is expected: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise InvalidJson(f"the body is not JSON: {error}") from None
 
 
@@ -129,8 +130,17 @@ async def read_body(request: web.Request) -> bytes:
         raise InvalidValue("the connection was cut") from error
 
 
-async def read_sections(body: StreamReader) -> AsyncIterator[tuple[Section, bytes]]:
+async def read_sections(request: web.Request) -> AsyncIterator[tuple[Section, bytes]]:
     """The sections of a body until its end. Raises InvalidValue for what is no section or was cut short, TooLarge, TimedOut."""
+    body = request.content
+    if request.content_length is not None and request.content_length <= SMALL_BODY_BYTES:
+        # Waiting piece by piece would cost more than the bytes.
+        try:
+            for section in split_sections(await read_body(request)):
+                yield section
+        except InvalidReply as error:
+            raise InvalidValue(error.message) from error
+        return
     while head := await _read(body, SECTION_HEAD_BYTES, may_end=True):
         try:
             kind, length = parse_section_head(head)

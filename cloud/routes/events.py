@@ -9,12 +9,13 @@ import msgspec
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from cloud.context import Cloud
-from cloud.events import Listener
-from cloud.records import replicas, workspaces
-from cloud.records.accounts import Account, is_live
+from cloud.database import Tx
+from cloud.hub.local import Listener
+from cloud.records.people.accounts import Account, is_live
+from cloud.records.work import replicas, workspaces
 from cloud.routes.envelope import account_of, cloud_of
-from cloud.routes.replicas import tell_machines
-from store.database import Tx
+from cloud.routes.work.replicas import tell_machines
+from store.types import UNREADABLE
 from sync.core.wire import HEARTBEAT_SECONDS, Beat
 
 MAX_BEAT_BYTES: Final = 256 * 1024
@@ -27,19 +28,19 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
     cloud, account = cloud_of(request), account_of(request)
     machine_id = request.query.get("machine_id", "")
     if machine_id:
-        replicas.get_machine(cloud.read(), account.user_id, machine_id)
+        await replicas.get_machine(cloud.read(), account.user_id, machine_id)
     listener = Listener(account.user_id, account.session_id, machine_id)
     socket = web.WebSocketResponse(heartbeat=HEARTBEAT_SECONDS, max_msg_size=MAX_BEAT_BYTES, compress=False)
     # Before the handshake is answered: what happens after it is heard, so whoever asks for the head then misses nothing.
-    cloud.hub.join(listener)
+    await cloud.hub.join(listener)
     try:
         await socket.prepare(request)
         await _seen(cloud, account, machine_id, Beat())
-        tell_machines(cloud, account.user_id)
+        await tell_machines(cloud, account.user_id)
         await _serve(cloud, account, listener, socket)
     finally:
-        cloud.hub.leave(listener)
-        tell_machines(cloud, account.user_id)
+        await cloud.hub.leave(listener)
+        await tell_machines(cloud, account.user_id)
     return socket
 
 
@@ -51,9 +52,10 @@ async def _serve(cloud: Cloud, account: Account, listener: Listener, socket: web
             if beat is None:
                 await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"only beats are understood")
                 break
-            if not is_live(cloud.read(), account.session_id, cloud.now()):
+            if not await is_live(cloud.read(), account.session_id, cloud.now()):
                 break
             await _seen(cloud, account, listener.machine_id, beat)
+            await cloud.hub.seen(listener)
     finally:
         listener.end()
         await sending
@@ -75,7 +77,7 @@ def _beat_in(message: WSMessage) -> Beat | None:
         return None
     try:
         beat = msgspec.json.decode(message.data, type=Beat)
-    except (msgspec.DecodeError, UnicodeEncodeError):
+    except (*UNREADABLE, UnicodeEncodeError):
         return None
     listed = max(len(beat.workspaces), len(beat.replicas))
     return beat if beat.type == "beat" and listed <= MAX_LISTED else None
@@ -84,12 +86,12 @@ def _beat_in(message: WSMessage) -> Beat | None:
 async def _seen(cloud: Cloud, account: Account, machine_id: str, beat: Beat) -> None:
     at = cloud.now()
 
-    def work(tx: Tx) -> None:
+    async def work(tx: Tx) -> None:
         if machine_id:
-            replicas.touch_machine(tx, account.user_id, machine_id, at)
-        workspaces.touch_workspaces(tx, account.user_id, beat.workspaces, at)
+            await replicas.touch_machine(tx, account.user_id, machine_id, at)
+        await workspaces.touch_workspaces(tx, account.user_id, beat.workspaces, at)
         for replica in beat.replicas:
-            replicas.set_agreed(tx, account.user_id, replica, at)
+            await replicas.set_agreed(tx, account.user_id, replica, at)
 
     await cloud.write(work)
 

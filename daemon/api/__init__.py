@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from aiohttp import web
 
 from daemon.api import account, conflicts, folders, history, operate, states
 from daemon.api.shapes import error_fields, json_answer, stream_answer
 from store.errors import FastestError, InvalidValue
+from store.types import UNREADABLE
 
 if TYPE_CHECKING:
     from daemon.app import Daemon
@@ -126,7 +126,7 @@ async def _envelope(request: web.Request, handler: Callable[[web.Request], Await
         return json_answer(error_document(found), status=error.status)
     except ConnectionResetError:
         return web.Response()  # who asked has hung up: no mistake of anybody's, and nobody is there to be answered
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except UNREADABLE as error:
         return json_answer(error_document(InvalidValue(f"the request's body cannot be read: {error}")), status=400)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
 
 from daemon import verbs
-from daemon.api.shapes import asked_path, path_bytes, path_document, paths_within, read_body
+from daemon.api.shapes import asked_path, decode_base64, path_bytes, path_document, paths_within, read_body
 from store import conflicts
 from store.conflicts import Conflict
 from store.errors import InvalidValue, NotFound
@@ -72,7 +71,7 @@ async def resolve(daemon: Daemon, request: web.Request) -> Any:
     if absent or not chosen:
         named = show_path(min(absent)) if absent else "this workspace"
         raise NotFound(f"no conflict waits in {named}", "`fst conflicts` lists them.")
-    text = None if body.text is None else base64.b64decode(body.text)
+    text = None if body.text is None else decode_base64(body.text)
     undo = None
     if not body.dry_run:
         await supervisor.look_now()

@@ -26,7 +26,7 @@ from daemon.api.attach import (
     real_root,
 )
 from daemon.api.progress import TELL_SECONDS, Teller, follow_work
-from daemon.api.shapes import asked_path, path_bytes, path_document, path_within, read_body
+from daemon.api.shapes import Seconds, asked_path, path_bytes, path_document, path_within, read_body
 from daemon.git import GitFolder
 from store import snapshots, workspaces
 from store.atomic import Folder
@@ -209,7 +209,7 @@ class PathBody(msgspec.Struct):
     path_b64: str | None = None
     dry_run: bool = False
     rescan: bool = False
-    for_s: float | None = None
+    for_s: Seconds | None = None
 
 
 async def sync_now(daemon: Daemon, request: web.Request) -> AsyncIterator[dict[str, Any]]:

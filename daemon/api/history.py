@@ -10,12 +10,22 @@ import msgspec
 from aiohttp import web
 
 from daemon import verbs
-from daemon.api.shapes import asked_path, change_document, count_kinds, path_bytes, path_document, path_within, paths_within, read_body
+from daemon.api.shapes import (
+    asked_path,
+    change_document,
+    count_kinds,
+    encode_text,
+    path_bytes,
+    path_document,
+    path_within,
+    paths_within,
+    read_body,
+)
 from daemon.verbs import Author
 from store import history, snapshots
 from store.blobs import BlobStore
 from store.database import Reader
-from store.errors import BlobMissing, InvalidValue, NotFound
+from store.errors import BlobMissing, InvalidReply, InvalidValue, NotFound
 from store.history import LogEntry
 from store.manifest import EMPTY_ROOT, diff_manifests, find_entry, manifest_totals
 from store.snapshots import Snapshot
@@ -194,8 +204,8 @@ async def stream_content(daemon: Daemon, request: web.Request) -> web.StreamResp
         if daemon.link.remote is None:
             raise NotFound(f"no kept content {digest.hex()}", "It may be in the cloud, which is not connected.")
         try:
-            await fetch_blobs(daemon.link.remote, daemon.blobs, {digest: 0}, Progress())
-        except (BlobMissing, NotFound):
+            await fetch_blobs(daemon.link.remote, daemon.blobs, {digest: None}, Progress())
+        except (InvalidReply, NotFound):
             raise NotFound(f"no kept content {digest.hex()}", "Neither this machine nor its cloud account keeps it.") from None
     response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
     pieces = daemon.blobs.stream(digest)
@@ -217,7 +227,7 @@ async def _named_content(daemon: Daemon, request: web.Request, what: str) -> Dig
 
 
 def _find_content(replica: LocalReplica, name: str, raw: str) -> Digest:
-    path = path_within(replica.row.root, raw.encode("utf-8", "surrogateescape"))
+    path = path_within(replica.row.root, encode_text(raw))
     entry = find_entry(verbs.find_root(replica, name), path, replica.draft())
     if not isinstance(entry, File):
         raise NotFound(f"{show_path(path)} is no file in {name}", "`fst show ID` lists what a snapshot holds.")
@@ -282,6 +292,6 @@ async def undo(daemon: Daemon, request: web.Request) -> Any:
 
 def _limit(request: web.Request, default: int) -> int:
     text = request.query.get("limit", str(default))
-    if not text.isdigit() or not 1 <= int(text) <= HISTORY_STATES:
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= HISTORY_STATES:
         raise InvalidValue(f"not a limit: {text[:20]!r}", f"A number from 1 to {HISTORY_STATES}.")
     return int(text)

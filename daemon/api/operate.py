@@ -12,99 +12,23 @@ from aiohttp import web
 
 from daemon.api.progress import follow_work
 from daemon.api.shapes import read_body
-from store import conflicts, history, journal, snapshots, workspaces
-from store.blobs import Problem
-from store.errors import FastestError
-from store.manifest import check_manifest, node_digests
-from store.types import Digest, parse_digest, show_path
+from daemon.mend.check import FsckBody, check
+from daemon.mend.kept import file_sizes, kept_roots
+from store import conflicts
+from store.types import Digest, show_path
 from sync.progress import Phase, Progress
-from sync.transfer import fetch_blobs
 
 if TYPE_CHECKING:
     from daemon.app import Daemon
 
 LOW_DISK_BYTES: Final = 1024 * 1024 * 1024
-SHOWN_PROBLEMS: Final = 1000
-
-
-class FsckBody(msgspec.Struct):
-    """The body of `POST /v1/fsck`."""
-
-    repair: bool = False
-    cloud: bool = False
 
 
 async def check_store(daemon: Daemon, request: web.Request) -> AsyncIterator[dict[str, Any]]:
-    """Read every byte back; `repair` fetches what is damaged or missing from the cloud."""
+    """Read every byte back; `repair` brings back what is damaged or missing, `cloud` asks whether the cloud has what it should."""
     body = await read_body(request, FsckBody)
     progress = Progress()
-    return follow_work(daemon.start_work(_check(daemon, body, progress)), progress, daemon.clock.steady)
-
-
-async def _check(daemon: Daemon, body: FsckBody, progress: Progress) -> dict[str, Any]:
-    found = await asyncio.to_thread(_read_back, daemon, progress)
-    if body.repair:
-        # What cannot be read is lacking from now on, and can be fetched.
-        await asyncio.to_thread(daemon.blobs.forget_damaged, [one.digest for one in found if one.digest is not None])
-    problems = [one.message for one in found]
-    wanted, broken = await asyncio.to_thread(_check_manifests, daemon, progress)
-    problems += broken
-    lacking = await asyncio.to_thread(daemon.blobs.lacking, wanted)
-    repaired = 0
-    if lacking and body.repair and daemon.link.remote is not None:
-        try:
-            await fetch_blobs(daemon.link.remote, daemon.blobs, {digest: wanted[digest] for digest in sorted(lacking)}, progress)
-            repaired, lacking, problems = len(lacking), set(), list(broken)
-        except FastestError as error:
-            problems.append(f"not repaired: {error.message}")
-    problems += [f"blob {digest.hex()} is named by a kept state and is not here" for digest in sorted(lacking)]
-    return {"schema": 1, "clean": not problems, "blobs": len(wanted), "repaired": repaired, "problems": problems[:SHOWN_PROBLEMS]}
-
-
-def _read_back(daemon: Daemon, progress: Progress) -> list[Problem]:
-    progress.begin(Phase.READING, daemon.blobs.bytes_to_read())
-    return list(daemon.blobs.verify(progress.add))
-
-
-def _check_manifests(daemon: Daemon, progress: Progress) -> tuple[dict[Digest, int], list[str]]:
-    """The content every kept state names with its size, and what is wrong with their manifests."""
-    wanted: dict[Digest, int] = {}
-    broken: list[str] = []
-    seen: set[Digest] = set()
-    roots = sorted(kept_roots(daemon))
-    progress.begin(Phase.TRACING, len(roots))
-    for root in roots:
-        try:
-            check_manifest(root, daemon.blobs)
-            wanted |= file_sizes(daemon, root, seen)
-        except FastestError as error:
-            broken.append(f"manifest {root.hex()}: {error.message}")
-        progress.add()
-    return wanted, broken
-
-
-def kept_roots(daemon: Daemon) -> set[Digest]:
-    """Every manifest root that something on this machine names and has: replicas, log, acts, snapshots, journal."""
-    reader = daemon.db.read()
-    roots = history.log_roots(reader)
-    for row in workspaces.list_replicas(reader):
-        roots |= {row.full_root, row.shared_root, row.shared_full, row.agreed_root}
-        left = journal.pending(reader, row.id)
-        if left is not None:
-            roots |= {left.from_root, left.to_root}
-    learned = snapshots.snapshot_roots(reader) - roots
-    # A snapshot the cloud told of names a manifest that may never have been needed here.
-    return roots | (learned - daemon.blobs.lacking_nodes(learned))
-
-
-def file_sizes(daemon: Daemon, root: Digest, seen: set[Digest]) -> dict[Digest, int]:
-    """The content of every file under this root with its size, without the nodes in `seen` (which grows)."""
-    found: dict[Digest, int] = {}
-    for digest in node_digests(root, daemon.blobs, seen):
-        for record in daemon.blobs.read_node(digest).entries:
-            if record.hash is not None:
-                found[parse_digest(record.hash)] = record.size or 0
-    return found
+    return follow_work(daemon.start_work(check(daemon, body, progress)), progress, daemon.clock.steady)
 
 
 class GcBody(msgspec.Struct):
@@ -145,9 +69,8 @@ async def examine(daemon: Daemon, request: web.Request) -> Any:
         name = show_path(supervisor.engine.replica.row.root)
         if halt is not None:
             checks.append({"name": name, "status": "fail", "message": halt.message, "fix": halt.hint})
-        elif supervisor.is_polling:
-            fix = "Raise the limit: sudo sysctl fs.inotify.max_user_watches=1048576"
-            checks.append({"name": name, "status": "warn", "message": "too many folders to watch: polling instead", "fix": fix})
+        elif why := supervisor.lookout.why_polling:
+            checks.append({"name": name, "status": "warn", "message": "not all of it can be watched: polling instead", "fix": why})
         else:
             checks.append({"name": name, "status": "ok", "message": "watched", "fix": ""})
     return {"schema": 1, "checks": checks}

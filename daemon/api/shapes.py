@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import AsyncIterator, Iterable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -15,6 +15,8 @@ from store.manifest import record_of
 from store.types import Change, Dir, Entry, File, RelPath, parse_path
 
 T = TypeVar("T")
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=100 * 366 * 86_400)]
+"""A wait of up to a century."""
 
 
 def json_answer(document: Any, status: int = 200) -> web.Response:
@@ -54,29 +56,43 @@ def asked_path(request: web.Request) -> bytes:
 
 
 def path_bytes(text: str | None, coded: str | None) -> bytes:
-    """An absolute path of this machine, as bytes."""
-    if coded:
-        try:
-            return base64.b64decode(coded, validate=True)
-        except ValueError:
-            raise InvalidValue("`path_b64` is not base64") from None
-    if not text or not text.startswith("/"):
+    """An absolute path of this machine, as bytes. Raises InvalidValue."""
+    raw = decode_base64(coded) if coded else encode_text(text or "")
+    if not raw.startswith(b"/") or b"\0" in raw:
         raise InvalidValue("`path` must be absolute", "Give the whole path.")
-    return os.fsencode(text)
+    return raw
+
+
+def encode_text(text: str) -> bytes:
+    """The bytes of a name as the system has them. Raises InvalidValue for what is no text."""
+    try:
+        return os.fsencode(text)
+    except UnicodeEncodeError:
+        raise InvalidValue("a text with half a character in it") from None
+
+
+def decode_base64(coded: str) -> bytes:
+    """Raises InvalidValue: what is not base64 must not come to mean nothing, which stands for everything."""
+    try:
+        return base64.b64decode(coded, validate=True)
+    except ValueError:
+        raise InvalidValue(f"not base64: {coded[:40]!r}") from None
 
 
 def paths_within(root: bytes, texts: list[str], coded: list[str]) -> list[RelPath]:
     """Absolute or root-relative paths -> paths of the workspace. Raises InvalidValue for one outside."""
     found = []
-    for raw in [os.fsencode(text) for text in texts] + [base64.b64decode(text) for text in coded]:
+    for raw in [encode_text(text) for text in texts] + [decode_base64(text) for text in coded]:
         found.append(path_within(root, raw))
     return found
 
 
 def path_within(root: bytes, raw: bytes) -> RelPath:
     """One path of the workspace; the root itself is `b""`. Raises InvalidValue."""
+    if b"\0" in raw or not raw:
+        raise InvalidValue("not a path: it is empty, or has NUL in it")
     if not raw.startswith(b"/"):
-        return parse_path(raw) if raw not in (b"", b".") else RelPath(b"")
+        return parse_path(raw) if raw != b"." else RelPath(b"")
     folder = os.path.realpath(os.path.dirname(raw))  # noqa: PTH120 - bytes
     real = os.path.join(folder, os.path.basename(raw)) if raw != root else root  # noqa: PTH118, PTH119
     if real == root:

@@ -10,13 +10,13 @@ import msgspec
 from aiohttp import web
 
 from daemon.api.progress import progress_document
-from daemon.api.shapes import asked_path, path_bytes, path_document, read_body
+from daemon.api.shapes import Seconds, asked_path, path_bytes, path_document, read_body
 from store import conflicts, snapshots, workspaces
 from store.errors import Busy, InvalidValue, Offline, Stale, TimedOut, Unwritable
 from store.manifest import manifest_totals
 from store.types import show_path
 from sync.progress import Phase
-from sync.share import SECRET
+from sync.share import OWED, SECRET, list_untaken
 
 if TYPE_CHECKING:
     from daemon.app import Daemon
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 EVENT_SECONDS: Final = 15
 ASK_SECONDS: Final = 0.1
+POLLED: Final = "polled"
+"""The code of a problem that only tells: changes are found by looking, since not all of them are told."""
 
 
 async def get_health(daemon: Daemon, request: web.Request) -> Any:
@@ -61,8 +63,11 @@ def _workspace_document(daemon: Daemon, supervisor: Supervisor) -> dict[str, Any
     apart = workspaces.list_apart(reader, row.id)
     problems = [{**path_document(one.path), "code": one.code, "message": one.message} for one in supervisor.problems.values()]
     problems += [
-        {**path_document(one.path), "code": Unwritable.code, "message": one.reason} for one in apart.values() if one.kind != SECRET
+        {**path_document(one.path), "code": Unwritable.code if one.kind == OWED else one.kind, "message": one.reason}
+        for one in list_untaken(apart).values()
     ]
+    if why := supervisor.lookout.why_polling:
+        problems.append({"path": ".", "code": POLLED, "message": why})
     error = supervisor.last_error
     if error is not None and supervisor.halt is None and not isinstance(error, Offline | Stale | Busy):
         problems.append({"path": ".", "code": error.code, "message": error.message, "hint": error.hint})
@@ -91,7 +96,7 @@ class WaitBody(msgspec.Struct):
     path_b64: str | None = None
     for_: str = msgspec.field(name="for", default="settled")
     machine: str | None = None
-    timeout_s: float | None = None
+    timeout_s: Seconds | None = None
 
 
 async def wait_for_state(daemon: Daemon, request: web.Request) -> Any:
@@ -117,8 +122,8 @@ async def _wait_on_machine(daemon: Daemon, supervisor: Supervisor, name: str, de
     while remote is not None:
         machines = {machine.id: machine.name for machine in await remote.machines()}
         for row in await remote.replicas(supervisor.workspace_id):
-            there = name in (row["machine_id"], machines.get(row["machine_id"])) and row["id"] != supervisor.replica_id
-            if there and row["agreed_version"] >= version:
+            there = name in (row.machine_id, machines.get(row.machine_id)) and row.id != supervisor.replica_id
+            if there and row.agreed_version is not None and row.agreed_version >= version:
                 return
         left = _left(deadline)
         if left == 0.0:

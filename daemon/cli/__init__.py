@@ -48,19 +48,17 @@ def _ours() -> type[FastestError]:
 
 def tell(error: FastestError, words: Sequence[str]) -> int:
     """What happened and the next step, on stderr; with `--json` also a document on stdout. Returns the exit code."""
-    from daemon.cli.render.text import plain
+    from daemon.cli.render.text import json_text, plain
 
     options = list(words)[: words.index("--")] if "--" in words else list(words)
     if "--json" in options:
-        import json
-
         told = {"code": error.code, "message": error.message, "hint": error.hint, "exit_code": error.exit_code}
-        print(json.dumps({"schema": 1, "error": told}, ensure_ascii=False))
+        print(json_text({"schema": 1, "error": told}))
     print(f"fst: {plain(error.message)}", file=sys.stderr)
     if error.hint:
         print(f"  next: {plain(error.hint)}", file=sys.stderr)
     if "-v" in options or "--verbose" in options:
-        print(f"  code: {error.code} {plain(error.details or '')}".rstrip(), file=sys.stderr)
+        print(f"  code: {plain(error.code)} {plain(error.details or '')}".rstrip(), file=sys.stderr)
     return error.exit_code
 
 

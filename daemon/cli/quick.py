@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
 from daemon.cli.render.status import status_code, status_lines
-from daemon.cli.render.text import Ink, wants_colour
+from daemon.cli.render.text import Ink, json_text, wants_colour
 from daemon.client import Client, find_socket
 
 TYPE_CHECKING = False
@@ -61,7 +60,7 @@ def answer_status(words: Sequence[str], env: Mapping[str, str]) -> int | None:
         return None
     document = ask_status(Client(find_socket(env)), asked.folder, asked.path)
     if asked.as_json:
-        print(json.dumps(document, ensure_ascii=False))
+        print(json_text(document))
     else:
         ink = Ink(wants_colour(asked.colour, env, sys.stdout.isatty()))
         print("\n".join(status_lines(document, ink)))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.cli.render.text import Ink
+from daemon.cli.render.text import Ink, json_text
 from daemon.client import Client, find_socket
 from daemon.client.exchange import TYPE_CHECKING
 from daemon.config import Settings, load_settings
@@ -63,7 +62,7 @@ class Session:
     def show(self, answer: Document, lines: Iterable[str]) -> None:
         """The verb's result on stdout: one document, or the lines."""
         if self.as_json:
-            print(json.dumps({"schema": SCHEMA, **answer}, ensure_ascii=False), flush=True)
+            print(json_text({"schema": SCHEMA, **answer}), flush=True)
             return
         for line in lines:
             print(line)

@@ -78,7 +78,7 @@ class Client:
         return self.get("doctor")
 
     def fsck(self, *, repair: bool, cloud: bool) -> Iterator[Document]:
-        """Re-read everything kept; result {clean, blobs, repaired, problems: [sentence]}."""
+        """Re-read everything kept; result {clean, blobs, repaired, sent, joined, database, problems: [sentence]}."""
         return self.stream("fsck", {"repair": repair, "cloud": cloud})
 
     def gc(self, *, dry_run: bool) -> Iterator[Document]:

@@ -10,9 +10,23 @@ from typing import Any, Final, TypeVar
 import aiohttp
 import msgspec
 
-from daemon.remote.messages import MAX_JSON_BYTES, Incoming, decode, failure_of, parse_incoming, read_bounded, read_frames, translated
+from daemon.remote.exchange import MAX_JSON_BYTES, PATIENCE_SECONDS, Exchange, Patience, open_session
+from daemon.remote.failures import translated
+from daemon.remote.messages import (
+    EVENT_BYTES,
+    Incoming,
+    Machines,
+    Me,
+    Projects,
+    Replicas,
+    Versions,
+    Workspaces,
+    decode,
+    parse_event,
+    read_catch_up,
+)
 from store.blobs.frames import decode_frame
-from store.errors import FastestError, Offline
+from store.errors import BlobDamaged, InvalidReply, Offline
 from store.types import Digest
 from sync.core.wire import (
     MISSING_DIGESTS,
@@ -23,6 +37,7 @@ from sync.core.wire import (
     WireConflict,
     WireMachine,
     WireProject,
+    WireReplica,
     WireVersion,
     WireWorkspace,
     pack_section,
@@ -30,28 +45,22 @@ from sync.core.wire import (
 )
 
 FETCH_DIGESTS: Final = 20_000
-MAX_CATCH_UP_BYTES: Final = 512 * 1024 * 1024
-CONNECT_SECONDS: Final = 5
-IDLE_SECONDS: Final = 60
-EVENT_BYTES: Final = 8 * 1024 * 1024
 BEAT_SECONDS: Final = 20
 BEAT_LEAST_SECONDS: Final = 1.0
 T = TypeVar("T")
 
 
 class CloudRemote:
-    """The cloud at `url`, asked with `token`."""
+    """The cloud at `url`, asked with `token`; it may stand still for `patience_seconds`."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self.url = url.rstrip("/")
         self._token = token
+        self._patience_seconds = patience_seconds
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> CloudRemote:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=IDLE_SECONDS)
-        self._session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {self._token}"}, timeout=timeout, raise_for_status=False, auto_decompress=False
-        )
+        self._session = open_session(self._token)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -72,15 +81,14 @@ class CloudRemote:
     async def find_version(self, workspace_id: str, number: int) -> WireVersion | None:
         """Who made a version, and of which root; None when there is none."""
         path = f"/v1/workspaces/{workspace_id}/versions/list?limit=1&before={number + 1}"
-        listed = (await self._get(path, dict[str, list[WireVersion]]))["versions"]
+        listed = (await self._get(path, Versions)).versions
         return listed[0] if listed and listed[0].version == number else None
 
     async def catch_up(self, workspace_id: str, version: int, root: Digest) -> Incoming:
         """From the caller's agreed version and root to the head."""
         query = {"since": str(version), "root": root.hex()}
         async with self._ask("GET", f"/v1/workspaces/{workspace_id}/versions", params=query) as answer:
-            body = await read_bounded(answer, MAX_CATCH_UP_BYTES)
-        return parse_incoming(body)
+            return await read_catch_up(answer.sections())
 
     async def push(self, workspace_id: str, header: PushHeader, deltas: Iterable[bytes], frames: Iterable[bytes]) -> Head:
         """One compare-and-swap. Raises VersionMoved (details: head), BlobsMissing (details: digests), EpochChanged."""
@@ -89,7 +97,7 @@ class CloudRemote:
         parts += [pack_section(Section.FRAME, frame) for frame in frames]
         body: Any = b"".join(parts) if sum(map(len, parts)) < 1 << 20 else _stream(parts)
         async with self._ask("POST", f"/v1/workspaces/{workspace_id}/push", data=body) as answer:
-            return decode(await read_bounded(answer, MAX_JSON_BYTES), Head)
+            return decode(await answer.read(MAX_JSON_BYTES), Head)
 
     async def missing(self, digests: Sequence[Digest]) -> set[Digest]:
         """Which of these the cloud lacks."""
@@ -97,29 +105,29 @@ class CloudRemote:
         for at in range(0, len(digests), MISSING_DIGESTS):
             batch = digests[at : at + MISSING_DIGESTS]
             async with self._ask("POST", "/v1/blobs/missing", data=b"".join(batch)) as answer:
-                flags = parse_bitmap(await read_bounded(answer, MAX_JSON_BYTES), len(batch))
+                flags = parse_bitmap(await answer.read(MAX_JSON_BYTES), len(batch))
             lacking.update(digest for digest, is_missing in zip(batch, flags, strict=True) if is_missing)
         return lacking
 
     async def upload(self, frames: Iterable[bytes]) -> None:
         """Frames up, any number, streamed; the frames are made in a thread, one at a time."""
         async with self._ask("POST", "/v1/blobs/batch", data=_stream_frames(iter(frames))) as answer:
-            await read_bounded(answer, MAX_JSON_BYTES)
+            await answer.read(MAX_JSON_BYTES)
 
     async def fetch(self, digests: Sequence[Digest]) -> AsyncIterator[bytes]:
         """Frames down that hold every asked blob; a chunked one comes as its recipe frame. Raises NotFound."""
         for at in range(0, len(digests), FETCH_DIGESTS):
             async with self._ask("POST", "/v1/blobs/fetch", data=b"".join(digests[at : at + FETCH_DIGESTS])) as answer:
-                async for frame in read_frames(answer):
+                async for frame in answer.frames():
                     yield frame
 
     async def nodes(self, workspace_id: str, digests: Sequence[Digest]) -> AsyncIterator[tuple[Digest, bytes]]:
-        """Manifest nodes, not yet checked as nodes (their digests are)."""
+        """Manifest nodes, not yet checked as nodes (their digests are). Raises InvalidReply."""
         for at in range(0, len(digests), FETCH_DIGESTS):
             body = b"".join(digests[at : at + FETCH_DIGESTS])
             async with self._ask("POST", "/v1/manifests/nodes", params={"workspace_id": workspace_id}, data=body) as answer:
-                async for frame in read_frames(answer):
-                    for digest, data in decode_frame(frame):
+                async for frame in answer.frames():
+                    for digest, data in _decoded(frame):
                         yield digest, data
 
     async def send_conflicts(self, workspace_id: str, conflicts: Sequence[WireConflict]) -> None:
@@ -130,9 +138,7 @@ class CloudRemote:
 
     async def whoami(self) -> dict[str, Any]:
         """The signed-in user: id, email, name, picture."""
-        answer: dict[str, Any] = await self._get("/v1/auth/me", dict)
-        user = answer.get("user", answer)
-        return dict(user)
+        return msgspec.structs.asdict((await self._get("/v1/auth/me", Me)).user)
 
     async def sign_out(self) -> None:
         """Revoke this session on the server."""
@@ -140,8 +146,7 @@ class CloudRemote:
 
     async def projects(self) -> list[WireProject]:
         """The user's projects."""
-        answer = await self._get("/v1/projects", dict[str, list[WireProject]])
-        return answer["projects"]
+        return (await self._get("/v1/projects", Projects)).projects
 
     async def add_project(self, project_id: str, name: str) -> None:
         """Create, idempotent by id."""
@@ -149,8 +154,7 @@ class CloudRemote:
 
     async def workspaces(self, project_id: str) -> list[WireWorkspace]:
         """A project's workspaces."""
-        answer = await self._get(f"/v1/projects/{project_id}/workspaces", dict[str, list[WireWorkspace]])
-        return answer["workspaces"]
+        return (await self._get(f"/v1/projects/{project_id}/workspaces", Workspaces)).workspaces
 
     async def add_workspace(self, project_id: str, body: dict[str, Any]) -> None:
         """Create, idempotent by id; `base_workspace_id` forks that one's head."""
@@ -162,32 +166,31 @@ class CloudRemote:
 
     async def machines(self) -> list[WireMachine]:
         """The account's machines."""
-        answer = await self._get("/v1/machines", dict[str, list[WireMachine]])
-        return answer["machines"]
+        return (await self._get("/v1/machines", Machines)).machines
 
     async def add_replica(self, workspace_id: str, replica_id: str, machine_id: str, local_path: str) -> None:
         """Attach a replica, idempotent by id."""
         body = {"id": replica_id, "machine_id": machine_id, "local_path": local_path}
         await self._post(f"/v1/workspaces/{workspace_id}/replicas", body)
 
-    async def replicas(self, workspace_id: str) -> list[dict[str, Any]]:
+    async def replicas(self, workspace_id: str) -> list[WireReplica]:
         """A workspace's replicas with what they last agreed on."""
-        answer: dict[str, Any] = await self._get(f"/v1/workspaces/{workspace_id}/replicas", dict)
-        return list(answer["replicas"])
+        return (await self._get(f"/v1/workspaces/{workspace_id}/replicas", Replicas)).replicas
 
     async def events(self, machine_id: str, beat_of: Callable[[], Beat], stirred: asyncio.Event) -> AsyncIterator[Incoming]:
         """Messages as they come, until the connection ends. Beats while it lasts, sooner when `stirred` is set."""
         with translated(self.url):
-            connection = await self._open().ws_connect(
+            connecting = self._open().ws_connect(
                 f"{self.url}/v1/events", params={"machine_id": machine_id}, heartbeat=BEAT_SECONDS, max_msg_size=EVENT_BYTES, compress=0
             )
+            connection = await asyncio.wait_for(connecting, self._patience_seconds)
         beat = asyncio.create_task(_beat(connection, beat_of, stirred))
         try:
             yield Incoming("connected", None, None, None, (), (), (), "")
             with translated(self.url):
                 async for message in connection:
                     if message.type is aiohttp.WSMsgType.BINARY:
-                        yield parse_incoming(message.data)
+                        yield parse_event(message.data)
         finally:
             beat.cancel()
             await connection.close()
@@ -199,41 +202,27 @@ class CloudRemote:
             raise Offline("the connection to the cloud is closed")
         return self._session
 
-    def _ask(self, method: str, path: str, **options: Any) -> _Answer:
-        return _Answer(self, method, path, options)
+    def _ask(self, method: str, path: str, **options: Any) -> Exchange:
+        patience = Patience(self._patience_seconds)
+        body = options.get("data")
+        if isinstance(body, AsyncIterator):
+            options["data"] = patience.count(body)
+        return Exchange(self._open(), self.url, patience, method, path, **options)
 
     async def _get(self, path: str, shape: type[T]) -> T:
         async with self._ask("GET", path) as answer:
-            return decode(await read_bounded(answer, MAX_JSON_BYTES), shape)
+            return decode(await answer.read(MAX_JSON_BYTES), shape)
 
     async def _post(self, path: str, body: Any) -> None:
         async with self._ask("POST", path, data=msgspec.json.encode(body), headers={"Content-Type": "application/json"}) as answer:
-            await read_bounded(answer, MAX_JSON_BYTES)
+            await answer.read(MAX_JSON_BYTES)
 
 
-class _Answer:
-    """One request as a context: a good answer, or one of our errors."""
-
-    def __init__(self, remote: CloudRemote, method: str, path: str, options: dict[str, Any]) -> None:
-        self._remote, self._method, self._path, self._options = remote, method, path, options
-        self._context: Any = None
-
-    async def __aenter__(self) -> aiohttp.ClientResponse:
-        with translated(self._remote.url):
-            self._context = self._remote._open().request(self._method, self._remote.url + self._path, **self._options)
-            answer: aiohttp.ClientResponse = await self._context.__aenter__()
-            if answer.status >= 400:
-                try:
-                    raise failure_of(answer.status, await read_bounded(answer, MAX_JSON_BYTES), answer.headers.get("Retry-After"))
-                finally:
-                    await self._context.__aexit__(None, None, None)
-        return answer
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with translated(self._remote.url):
-            await self._context.__aexit__(kind, error, trace)
-            if isinstance(error, (aiohttp.ClientError, OSError)) and not isinstance(error, FastestError):
-                raise error
+def _decoded(frame: bytes) -> list[tuple[Digest, bytes]]:
+    try:
+        return decode_frame(frame)
+    except BlobDamaged as error:
+        raise InvalidReply(f"the cloud sent something else: {error.message}") from None
 
 
 async def _stream(parts: list[bytes]) -> AsyncIterator[bytes]:

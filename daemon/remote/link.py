@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from daemon.remote import CloudRemote
 from daemon.remote.messages import Incoming
-from store.errors import Corrupt, NotSignedIn, Refused, Transient
+from store.errors import Corrupt, FastestError, NotSignedIn
 from sync.core.wire import Beat, BeatReplica
 
 log = logging.getLogger(f"fastest.{__name__}")
@@ -65,11 +65,14 @@ class CloudLink:
         self.remote: CloudRemote | None = None
         self.stirred = asyncio.Event()
         """Set it when a replica came further: the cloud is told soon."""
+        self.tried = asyncio.Event()
+        """Set once it is known whether the cloud answers."""
 
     def sign_in(self, url: str, token: str) -> None:
         """From now on, this cloud with this token."""
         self._session = (url, token)
         self.state = "offline"
+        self.tried.clear()
         self._changed.set()
 
     def sign_out(self) -> None:
@@ -90,6 +93,7 @@ class CloudLink:
             self._changed.clear()
             session = self._session
             if session is None:
+                self.tried.set()
                 await self._changed.wait()
                 continue
             task = asyncio.ensure_future(self._stay_connected(*session))
@@ -134,9 +138,11 @@ class CloudLink:
             self.state, self.message = "signed-out", error.message
             self._session = None
             log.warning("sign-in refused")
-        except (Transient, Refused, Corrupt) as error:
+        except FastestError as error:
             self.message = error.message
             log.info("cloud not reached", extra={"reason": error.code})
+            # One that talks nonsense is asked ever less often, however readily it lets itself be connected to.
+            was_connected = was_connected and not isinstance(error, Corrupt)
         return was_connected
 
     def _beat(self) -> Beat:
@@ -148,11 +154,13 @@ class CloudLink:
 
     def _gain(self, remote: CloudRemote) -> None:
         self.remote, self.state, self.message = remote, "connected", ""
+        self.tried.set()
         log.info("cloud connected")
         for listener in self._listeners():
             listener.connected(remote)
 
     def _lose(self) -> None:
+        self.tried.set()
         if self.remote is not None:
             self.remote = None
             log.info("cloud lost")

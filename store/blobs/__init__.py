@@ -17,7 +17,7 @@ from store.blobs.bulk import Bulk, FrameWriter, index_new
 from store.blobs.catalog import BLOBS, CHUNKED_MIN, INLINE_MAX, Catalog
 from store.blobs.frames import Recipe, encode_recipe
 from store.blobs.reading import BlobReader, Cache, missing
-from store.blobs.rebuild import rebuild_index
+from store.blobs.rebuild import read_in_unknown, rebuild_index
 from store.blobs.segments import SEGMENT_MAX, Segments
 from store.blobs.sweep import Housekeeper, SweepPlan
 from store.blobs.verify import Problem, bytes_to_read, find_problems, forget_damaged
@@ -76,7 +76,9 @@ class BlobStore:
         Raises FileMoved when it has fewer than `size` bytes, TooLarge beyond some 60 GB, Unwritable, NoSpace.
         """
         with self.bulk() as bulk, FileIO(fd, closefd=False) as file:
-            return chunks.add_file(self._catalog, bulk, file, size)
+            recipe = chunks.cut_file(file, size, self._catalog.known_blobs, bulk.add)
+            bulk.add_recipe(recipe)
+            return recipe.digest
 
     def put_recipe(self, recipe: Recipe) -> None:
         """Keep the recipe of a chunked blob whose chunks are here. Raises BlobMissing, BlobDamaged when they do not make the whole."""
@@ -102,6 +104,10 @@ class BlobStore:
     def size(self, digest: Digest) -> int:
         """Bytes of a blob. Raises BlobMissing."""
         return self._reader.place(digest).size
+
+    def sizes(self, digests: Iterable[Digest]) -> dict[Digest, int]:
+        """Bytes of those of these blobs that are here."""
+        return {digest: place.size for digest, place in self._catalog.places(digests).items()}
 
     def recipe(self, digest: Digest) -> Recipe | None:
         """How a chunked blob is put together, None for one in one piece. Raises BlobMissing, BlobDamaged."""
@@ -187,9 +193,18 @@ class BlobStore:
         """How many bytes `verify` reads."""
         return bytes_to_read(self._catalog)
 
-    def forget_damaged(self, digests: Iterable[Digest]) -> set[Digest]:
-        """Drop those of these blobs and nodes that cannot be read, so that they are lacking and can be fetched or put again."""
-        return forget_damaged(self._catalog, self._reader, digests)
+    def forget_damaged(self, digests: Iterable[Digest], aside: Path) -> set[Digest]:
+        """Drop those of these blobs and nodes that cannot be read, so that they are lacking and can be fetched or put again.
+
+        What is left of them goes into the folder `aside`.
+        """
+        self._nodes.clear()
+        return forget_damaged(self._catalog, self._reader, digests, aside)
+
+    def read_in_segments(self) -> None:
+        """Take into the index those segments that it does not know."""
+        with self._house.lock:
+            read_in_unknown(self._catalog, self._segments)
 
     def rebuild_index(self) -> None:
         """Read the index of segments anew from the segments alone, damaged frames left out; inline blobs and nodes stay."""

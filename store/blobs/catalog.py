@@ -10,8 +10,8 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from store.blobs.frames import expand, squeeze
-from store.database import Component, Database, Migration, Tx, array_of
-from store.errors import BlobDamaged, InvalidReply, TooLarge
+from store.database import HINT, Component, Database, Migration, Tx, array_of
+from store.errors import BlobDamaged, InvalidReply, StoreDamaged, TooLarge
 from store.types import Digest, digest_of
 
 INLINE_MAX: Final = 64 * 1024
@@ -95,8 +95,10 @@ class Catalog:
         self.db = db
         self._bulks = 0
         self._lock = threading.Lock()
-        ((era,),) = db.read().execute("SELECT era FROM blob_era")
-        self.era: int = era
+        row = db.read().one("SELECT era FROM blob_era")
+        if row is None or not isinstance(row[0], int):
+            raise StoreDamaged("the store's database does not count its sweeps", HINT)
+        self.era: int = row[0]
 
     def place(self, digest: Digest) -> Place | None:
         """Where a blob is, or None."""
@@ -176,7 +178,7 @@ def check_node_row(digest: Digest, packed: bytes) -> bytes:
     except InvalidReply:
         data = b""
     if digest_of(data) != digest:
-        raise BlobDamaged(f"node {digest.hex()} is damaged", "Run `fst fsck`.")
+        raise BlobDamaged(f"node {digest.hex()} is damaged", "Run `fst fsck --repair`.")
     return data
 
 

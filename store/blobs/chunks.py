@@ -10,15 +10,13 @@ whole, the other cuts and hashes the chunks; both hash the same bytes, so a file
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from io import FileIO
 from typing import Final
 
 from pyfastcdc import FastCDC
 
-from store.blobs.bulk import Bulk
-from store.blobs.catalog import Catalog
 from store.blobs.frames import Recipe
 from store.blobs.segments import translate_errors
 from store.errors import FileMoved
@@ -28,26 +26,26 @@ CHUNK_AVERAGE: Final = 256 * 1024
 CHUNK_MIN: Final = 64 * 1024
 CHUNK_MAX: Final = 1024 * 1024
 WINDOW_BYTES: Final = 8 * 1024 * 1024
+Known = Callable[[Iterable[Digest]], Set[Digest]]
+Keep = Callable[[Digest, bytes], None]
 
 
-def add_file(catalog: Catalog, bulk: Bulk, file: FileIO, size: int) -> Digest:
-    """Keep the next `size` bytes of a file as chunks and a recipe; the digest of the whole. Chunks that are here are not copied.
+def cut_file(file: FileIO, size: int, known: Known, keep: Keep) -> Recipe:
+    """Cut the next `size` bytes of a file into chunks: those that are not `known` are given to `keep`. How they make the whole.
 
-    Raises FileMoved when there are fewer bytes, TooLarge beyond some 60 GB, Unwritable when it cannot be read.
+    Raises FileMoved when there are fewer bytes, Unwritable when it cannot be read.
     """
     whole = hashlib.sha256()
     chunks: list[tuple[Digest, int]] = []
     with _Windows(file, size, whole) as windows:
         for views in windows.cut():
             found = [(digest_of(view), view) for view in views]
-            known = catalog.known_blobs([digest for digest, _ in found])
+            here = known([digest for digest, _ in found])
             for digest, view in found:
                 chunks.append((digest, len(view)))
-                if digest not in known:
-                    bulk.add(digest, bytes(view))
-    digest = Digest(whole.digest())
-    bulk.add_recipe(Recipe(digest, size, tuple(chunks)))
-    return digest
+                if digest not in here:
+                    keep(digest, bytes(view))
+    return Recipe(Digest(whole.digest()), size, tuple(chunks))
 
 
 class _Windows:

@@ -175,7 +175,7 @@ class BlobReader:
 
 def damaged(digest: Digest) -> BlobDamaged:
     """The error that names a damaged blob."""
-    return BlobDamaged(f"blob {digest.hex()} is damaged", "Run `fst fsck`.")
+    return BlobDamaged(f"blob {digest.hex()} is damaged", "Run `fst fsck --repair`.")
 
 
 def missing(digest: Digest) -> BlobMissing:

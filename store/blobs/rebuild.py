@@ -25,15 +25,29 @@ def rebuild_index(catalog: Catalog, segments: Segments) -> None:
         tx.execute("DELETE FROM blobs WHERE data IS NULL")
         tx.execute("DELETE FROM frames")
         tx.execute("DELETE FROM segments")
-        recipes: dict[Digest, list[Digest]] = {}
-        for number in segments.on_disk():
-            _read_segment(tx, number, segments.path(number), catalog.era, recipes)
-        for digest, chunks in recipes.items():
-            if tx.one(_LACKING, (array_of(chunks),)):
-                tx.execute("DELETE FROM blobs WHERE hash = $1", (digest,))
+        _read_in(tx, catalog, segments, segments.on_disk())
 
     catalog.db.write_now(work)
     segments.forget()
+
+
+def read_in_unknown(catalog: Catalog, segments: Segments) -> None:
+    """Only the segments that the index does not know: no writer is at work on one of those."""
+
+    def work(tx: Tx) -> None:
+        known = {number for (number,) in tx.execute("SELECT id FROM segments")}
+        _read_in(tx, catalog, segments, [number for number in segments.on_disk() if number not in known])
+
+    catalog.db.write_now(work)
+
+
+def _read_in(tx: Tx, catalog: Catalog, segments: Segments, numbers: list[int]) -> None:
+    recipes: dict[Digest, list[Digest]] = {}
+    for number in numbers:
+        _read_segment(tx, number, segments.path(number), catalog.era, recipes)
+    for digest, chunks in recipes.items():
+        if tx.one(_LACKING, (array_of(chunks),)):
+            tx.execute("DELETE FROM blobs WHERE hash = $1", (digest,))
 
 
 def _read_segment(tx: Tx, number: int, path: Path, era: int, recipes: dict[Digest, list[Digest]]) -> None:

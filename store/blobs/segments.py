@@ -182,7 +182,7 @@ class Segments:
             with translate_errors(f"open segment {number}"):
                 return _Handle(self.path(number))
         except FileNotFoundError:
-            raise BlobMissing(f"segment {number} is not there", "Run `fst fsck`.") from None
+            raise BlobMissing(f"segment {number} is not there", "Run `fst fsck --repair`.") from None
 
     def _reopen(self, number: int, named: int) -> OpenSegment | None:
         """None when the file is not exactly what the index names: whatever it holds besides is left alone."""

@@ -107,7 +107,7 @@ class Housekeeper:
             for _ in self._delete("nodes", plan.era, plan.dead_nodes, heard):
                 pass
             self._catalog.end_era()
-            self._db.write_now(lambda tx: tx.execute(_UNUSED_FRAMES) and None)
+            self._db.write_now(lambda tx: list(tx.execute(_UNUSED_FRAMES)))
             self._copy_live()
             self._drop_empty()
 
@@ -151,7 +151,7 @@ class Housekeeper:
                 for number in free:
                     self._copy_frames(writer, number)
                 writer.settle()
-        self._db.write_now(lambda tx: tx.execute(_UNUSED_FRAMES) and None)
+        self._db.write_now(lambda tx: list(tx.execute(_UNUSED_FRAMES)))
 
     def _copy_frames(self, writer: FrameWriter, number: int) -> None:
         frames = self._db.read().execute("SELECT id, start, length FROM frames WHERE segment = $1 ORDER BY start", (number,))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from store.blobs.catalog import Catalog, check_node_row
 from store.blobs.frames import sound_rows
 from store.blobs.reading import BlobReader
-from store.blobs.segments import Segments
+from store.blobs.segments import Segments, translate_errors
 from store.database import Tx, array_of
 from store.errors import BlobDamaged, BlobMissing, InvalidReply, Unwritable
 from store.types import Digest, Heard, digest_of
@@ -25,6 +26,8 @@ class Problem(NamedTuple):
 
     message: str
     digest: Digest | None = None
+    is_database: bool = False
+    """The database itself is damaged: what it says of the rest cannot be believed."""
 
     def __str__(self) -> str:
         return self.message
@@ -37,9 +40,13 @@ def bytes_to_read(catalog: Catalog) -> int:
 
 def find_problems(catalog: Catalog, segments: Segments, reader: BlobReader, heard: Heard) -> Iterator[Problem]:
     """All that is wrong, as it is found; nothing is changed. `heard` is told of bytes that were read."""
+    sound = True
     for (line,) in catalog.db.read().execute("PRAGMA integrity_check"):
         if line != "ok":
-            yield Problem(f"database: {line}")
+            sound = False
+            yield Problem(f"database: {line}", is_database=True)
+    if not sound:
+        return
     yield from _check_inline(catalog, heard)
     yield from _check_nodes(catalog, heard)
     yield from _check_frames(catalog, segments, heard)
@@ -47,11 +54,14 @@ def find_problems(catalog: Catalog, segments: Segments, reader: BlobReader, hear
     known = {number for (number,) in catalog.db.read().execute("SELECT id FROM segments")}
     for number in segments.on_disk():
         if number not in known:
-            yield Problem(f"segment {number}: not in the index; was the database lost or put back? `fst fsck` can read it in")
+            yield Problem(f"segment {number}: not in the index; was the database lost or put back? `fst fsck --repair` reads it in")
 
 
-def forget_damaged(catalog: Catalog, reader: BlobReader, digests: Iterable[Digest]) -> set[Digest]:
-    """Drop those of these blobs and nodes that cannot be read, so that they count as lacking and can be fetched again."""
+def forget_damaged(catalog: Catalog, reader: BlobReader, digests: Iterable[Digest], aside: Path) -> set[Digest]:
+    """Drop those of these blobs and nodes that cannot be read, so that they count as lacking and can be fetched again.
+
+    What is left of a blob is laid into `aside` under its digest first: for a person to look at, given to nobody.
+    """
     reader.forget()  # a copy in memory would hide what is wrong on the disk
     blobs, nodes = [], []
     for digest in digests:
@@ -60,6 +70,7 @@ def forget_damaged(catalog: Catalog, reader: BlobReader, digests: Iterable[Diges
                 for _ in reader.stream(digest):
                     pass
         except (BlobDamaged, BlobMissing, Unwritable):
+            _lay_aside(reader, digest, aside)
             blobs.append(digest)
         try:
             catalog.node(digest)
@@ -69,9 +80,21 @@ def forget_damaged(catalog: Catalog, reader: BlobReader, digests: Iterable[Diges
     def work(tx: Tx) -> None:
         tx.execute("DELETE FROM blobs WHERE hash IN (SELECT value FROM carray($1))", (array_of(blobs),))
         tx.execute("DELETE FROM nodes WHERE hash IN (SELECT value FROM carray($1))", (array_of(nodes),))
+        tx.execute("DELETE FROM frames WHERE NOT EXISTS (SELECT 1 FROM blobs b WHERE b.frame = frames.id)")
 
     catalog.db.write_now(work)
     return {*blobs, *nodes}
+
+
+def _lay_aside(reader: BlobReader, digest: Digest, aside: Path) -> None:
+    """A chunked blob's chunks come here by themselves, and of a frame that cannot be opened nothing is left to see."""
+    try:
+        data = reader.piece(digest)
+    except (BlobDamaged, BlobMissing, InvalidReply, Unwritable):
+        return
+    with translate_errors("set damaged content aside"):
+        aside.mkdir(mode=0o700, exist_ok=True)
+        (aside / digest.hex()).write_bytes(data)
 
 
 def _check_inline(catalog: Catalog, heard: Heard) -> Iterator[Problem]:

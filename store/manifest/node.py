@@ -13,7 +13,7 @@ import msgspec
 
 from store.errors import InvalidManifest
 from store.manifest.entry import EntryRecord, bytes_of, digest_from_hex, path_of, text_or_base64
-from store.types import Digest, digest_of
+from store.types import UNREADABLE, Digest, digest_of
 
 MIN_ITEMS: Final = 8
 MAX_ITEMS: Final = 128
@@ -89,7 +89,7 @@ def parse_node(data: bytes) -> Node:
             keys = [line.path.encode() if line.path is not None and line.path_b64 is None else path_of(line) for line in leaf.entries]
             return Node(0, keys, entries=leaf.entries)
         inner = _inner_decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except UNREADABLE as error:
         raise InvalidManifest(f"not a manifest node: {error}") from None
     keys = [line.path.encode() if line.path is not None and line.path_b64 is None else key_of(line) for line in inner.children]
     return Node(inner.level, keys, children=inner.children)

@@ -33,14 +33,14 @@ FEW_STEPS: Final = 100
 
 def apply_plan(
     steps: Sequence[Action], root: Folder, blobs: Blobs, index: StatIndex, *, keep: Keep, ignore: IgnoreSource | None = None,
-    progress: Progress | None = None,
+    progress: Progress | None = None, bits: bool = True,
 ) -> Applied:  # fmt: skip
-    """Carry out steps in their order. What was done is durable on return.
+    """Carry out steps in their order. What was done is durable on return. `bits`: this disk keeps executable bits.
 
     `ignore` tells ignored leftovers in a folder that is to go from new files: the first are a problem, the second make it stale.
     """
     few = len(steps) <= FEW_STEPS
-    run = Run(root, blobs, index, keep, ignore, progress or Progress(), durable=few)
+    run = Run(root, blobs, index, keep, ignore, progress or Progress(), durable=few, bits=bits)
     try:
         if few:
             for step in steps:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from store.atomic import Folder, TempName, Written
-from store.errors import FastestError, FileMoved, Unwritable
+from store.errors import FastestError, FileMoved, InvalidValue, Unwritable
 from store.index import StatIndex, doubt_record, make_record
 from store.types import DIR, Digest, Dir, Entry, File, Link, RelPath, is_ours, parent_of, show_path
 from sync.apply.build import GRAIN_NS, Built, build_folder, find_new_folders, remove_built
@@ -36,11 +36,13 @@ class Applied(msgspec.Struct, frozen=True):
     """What was not as expected any more: look again."""
     rescued: list[tuple[RelPath, Digest]]
     """Saves that were overtaken by a newer one while we had them in hand; they are kept under these digests."""
+    misnamed: set[RelPath]
+    """Those of the problems that are about a name: this disk cannot hold it, or takes it for another's."""
 
     @classmethod
     def nothing(cls) -> Applied:
         """An empty plan's outcome."""
-        return cls([], {}, {}, [], [])
+        return cls([], {}, {}, [], [], set())
 
 
 class _Displaced(NamedTuple):
@@ -60,7 +62,7 @@ class Run:
 
     def __init__(
         self, root: Folder, blobs: Blobs, index: StatIndex, keep: Keep, ignore: IgnoreSource | None, progress: Progress,
-        *, durable: bool,
+        *, durable: bool, bits: bool = True,
     ) -> None:  # fmt: skip
         self.applied = Applied.nothing()
         self._root = root
@@ -70,6 +72,7 @@ class Run:
         self._ignore = ignore
         self._progress = progress
         self._durable = durable
+        self._bits = bits
         self._site: Site | None = None
         self._waiting: list[_Displaced] = []
 
@@ -82,6 +85,8 @@ class Run:
 
     def _try(self, step: Action) -> None:
         folder, _, name = step.path.rpartition(b"/")
+        if step.become is not None and self._refuse_below(step.path):
+            return
         try:
             site = self._enter(RelPath(folder))
             try:
@@ -89,13 +94,12 @@ class Run:
             except FileMoved:
                 self._accept(site, name, step)
         except FileMoved:
-            reason = self._refused_above(step.path)
-            if reason is None:
+            if not self._refuse_below(step.path):
                 self.applied.stale.append(step.path)
-            else:
-                self.applied.problems[step.path] = reason
         except FastestError as error:
             self.applied.problems[step.path] = error.message
+            if isinstance(error, InvalidValue):
+                self.applied.misnamed.add(step.path)
 
     def carry_out_all(self, steps: Sequence[Action]) -> None:
         """A large plan: new folders are built out of sight first, and shown when their turn comes; all else goes step by step."""
@@ -129,16 +133,21 @@ class Run:
         if self._site is None or self._site.path != path:
             self.leave()
             folder = self._root.open(path)
-            self._site = Site(folder, path, self._index, self._blobs, self._keep, self.applied.rescued, durable=self._durable)
+            self._site = Site(
+                folder, path, self._index, self._blobs, self._keep, self.applied.rescued, durable=self._durable, bits=self._bits
+            )  # fmt: skip
         return self._site
 
-    def _refused_above(self, path: RelPath) -> str | None:
-        """Why a folder above could not be made, if that is so."""
-        while path:
-            path = parent_of(path)
-            if path in self.applied.problems:
-                return self.applied.problems[path]
-        return None
+    def _refuse_below(self, path: RelPath) -> bool:
+        """Nothing goes into a folder that could not be made: by another spelling it may be there, and somebody else's."""
+        above = path if self.applied.problems else RelPath(b"")
+        while above := parent_of(above):
+            if above in self.applied.problems:
+                self.applied.problems[path] = self.applied.problems[above]
+                if above in self.applied.misnamed:
+                    self.applied.misnamed.add(path)
+                return True
+        return False
 
     # --- new folders --------------------------------------------------------------------------------------------------------------
 
@@ -232,7 +241,8 @@ class Run:
     def _set_bit(self, site: Site, name: bytes, step: Action, expect: File, become: File) -> None:
         held = site.look(name, step.path, expect)
         try:
-            site.folder.set_executable(name, held.fd, become.executable)
+            if self._bits:
+                site.folder.set_executable(name, held.fd, become.executable)
             status = site.folder.stat(name)
             if status is None or status.st_ino != held.status.st_ino:
                 raise FileMoved(f"{show_path(step.path)} was saved meanwhile")
@@ -261,6 +271,11 @@ class Run:
     def _accept(self, site: Site, name: bytes, step: Action) -> None:
         """A1: a step that was taken already is done. Raises FileMoved when it was not."""
         status = site.folder.stat(name)
+        shown = show_path(step.path)
+        if step.expect is None and status is None:
+            raise Unwritable(f"the system did not take {shown}", "It is tried again by itself.")
+        if step.expect is None and not site.has_name(name):
+            raise InvalidValue(f"{shown} is not written here: this disk takes its name for another's.", "Rename one of the two.")
         match step.become:
             case None if status is None:
                 self._done(site, step, None)
@@ -271,7 +286,7 @@ class Run:
                 held.close()
                 self._done(site, step, make_record(become, held.status, doubted=True))
             case _:
-                raise FileMoved(f"{show_path(step.path)} is not what was expected")
+                raise FileMoved(f"{shown} is not what was expected")
 
     # --- what came out ------------------------------------------------------------------------------------------------------------
 

@@ -66,16 +66,19 @@ class Site:
         rescued: list[tuple[RelPath, Digest]],
         *,
         durable: bool,
+        bits: bool = True,
     ) -> None:
         self.folder = folder
         self.path = path
         self.touched = False
         self._rescued = rescued
         self._in_hand: list[_InHand] = []
+        self._names: set[bytes] = set()
         self._index = index
         self._blobs = blobs
         self._keep = keep
         self._durable = durable
+        self._bits = bits
 
     def look(self, name: bytes, path: RelPath, expect: File | Link) -> Held:
         """Raises FileMoved unless exactly this is there and nobody is writing to it."""
@@ -93,7 +96,7 @@ class Site:
             if not stat.S_ISREG(status.st_mode) or has_writer(fd):
                 raise moved
             unproven = None if self._is_recorded(path, expect, status) else expect
-            if unproven and not _holds(fd, status, expect):
+            if unproven and not self._holds(fd, status, expect):
                 raise moved
             held, fd = Held(status, fd, unproven), -1
             return held
@@ -109,6 +112,12 @@ class Site:
             return False
         return record.startswith(pack_signature(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode))
 
+    def has_name(self, name: bytes) -> bool:
+        """True when a name that is there is spelt so; a disk that folds names finds it under others, too."""
+        if name not in self._names:
+            self._names = set(map(os.fsencode, self.folder.names()))
+        return name in self._names
+
     def is_still(self, temp: TempName, held: Held) -> bool:
         """True when the temporary is what was looked at, unchanged and out of everybody's hands."""
         status = self.folder.stat(temp)
@@ -116,7 +125,16 @@ class Site:
             return False
         if held.fd < 0:
             return True
-        return not has_writer(held.fd) and (held.unproven is None or _holds(held.fd, held.status, held.unproven))
+        return not has_writer(held.fd) and (held.unproven is None or self._holds(held.fd, held.status, held.unproven))
+
+    def _holds(self, fd: int, status: os.stat_result, expect: File) -> bool:
+        if status.st_size != expect.size or (self._bits and bool(status.st_mode & stat.S_IXUSR) != expect.executable):
+            return False
+        whole, start = hashlib.sha256(), 0
+        while piece := os.pread(fd, _READ_BYTES, start):
+            whole.update(piece)
+            start += len(piece)
+        return whole.digest() == expect.digest and _content_marks(os.fstat(fd)) == _content_marks(status)
 
     def swap_in(self, ours: Written, name: bytes, path: RelPath, become: Entry) -> None:
         """Exchange; what came out has the temporary's name. Raises FileMoved when there was nothing to come out."""
@@ -220,7 +238,9 @@ class Site:
         self.touched = True
         match become:
             case File():
-                return self.folder.write_temp(name, checked(self._blobs, become), become.executable, fsync=self._durable, like=like)
+                return self.folder.write_temp(
+                    name, checked(self._blobs, become), become.executable, fsync=self._durable, like=like if self._bits else None
+                )
             case Link():
                 return self.folder.make_temp_link(name, become.target)
             case Dir():
@@ -257,16 +277,6 @@ def checked(blobs: Blobs, file: File) -> Iterator[bytes]:
         yield piece
     if size != file.size:
         raise BlobDamaged(f"the bytes kept as {file.digest.hex()} are others", "Run `fst fsck`.")
-
-
-def _holds(fd: int, status: os.stat_result, expect: File) -> bool:
-    if status.st_size != expect.size or bool(status.st_mode & stat.S_IXUSR) != expect.executable:
-        return False
-    whole, start = hashlib.sha256(), 0
-    while piece := os.pread(fd, _READ_BYTES, start):
-        whole.update(piece)
-        start += len(piece)
-    return whole.digest() == expect.digest and _content_marks(os.fstat(fd)) == _content_marks(status)
 
 
 def _content_marks(status: os.stat_result) -> tuple[int, int, int]:

@@ -14,16 +14,17 @@ still differs from `remote` is what will be pushed. Only paths that differ from 
     folder       file, link   the folder keeps the name                                 clash file-folder
     link         file, link   remote                                                    clash edit-edit, add-add
 
-Then a folder that one side lost (removed, or made a file) comes back if something wanted lies below it; and, on a disk that
-folds names, a new name that is another's in disguise is held.
+Then a folder that one side lost (removed, or made a file) comes back if something wanted lies below it; and a new name that
+this disk cannot hold, or that is another's in disguise to it, is held, with what lies below.
 
 Laws, proven over random trees in tests/property/test_plan_laws.py:
 P1 agreement needs no plan. P2 only the side that did not change is written. P3 what only one side has survives.
 P4 the order of entries does not matter. P5 a clean plan reaches the remote. P6 the planned tree is a tree.
-P7 no two planned paths are the same file on this disk. P8 no new value of either side is forgotten: it is wanted, clashes, is
-held, or went into a join. P9 a plan that was cut short is found again: after any first part of it, planning leads to the same
-tree. P10 the sides are mirror images, but for the content of an undecided path. P11 each action can be carried out in order
-on a disk that refuses a name in use, a missing folder and a folder in use.
+P7 no two planned paths are the same file on this disk, and it can hold each new name. P8 no new value of either side is
+forgotten: it is wanted, clashes, is held, or went into a join. P9 a plan that was cut short is found again: after any first part
+of it, planning leads to the same tree. P10 the sides are mirror images, but for the content of an undecided path. P11 each
+action can be carried out in order on a disk that refuses a name in use, a missing folder and a folder in use. P12 what the remote
+ignores stays. P13 what was only moved, by either side or by both, is somewhere.
 """
 
 from __future__ import annotations
@@ -43,11 +44,14 @@ Untracked = Callable[[RelPath, Entry], bool]
 """True where the remote's own ignore rules cover this path: then its absence there is no deletion."""
 Fold = Callable[[bytes], bytes]
 """A name -> its collision key on this replica's disk."""
+Refuse = Callable[[bytes], str | None]
+"""Why this replica's disk cannot hold a name, as the end of a sentence; None when it can."""
 
 EDIT_EDIT: Final = "edit-edit"
 ADD_ADD: Final = "add-add"
 FILE_FOLDER: Final = "file-folder"
 NAME_COLLISION: Final = "name-collision"
+NAME_REFUSED: Final = "name-refused"
 
 
 class Action(msgspec.Struct, frozen=True, gc=False):
@@ -96,11 +100,13 @@ def plan(
     join: Join,
     untracked: Untracked,
     fold: Fold | None = None,
+    refuse: Refuse | None = None,
 ) -> Plan:
     """The plan that brings `remote` into `local`, in time proportional to what changed since `base`.
 
     A path held before must be left out of `base` and `local`: it then comes as an addition, and is held again or, once its name
-    is free, written. `fold` is the disk's folding, None where names are kept apart. Raises what `nodes` and `join` raise.
+    is free, written. `fold` is the disk's folding, None where names are kept apart; `refuse` tells what it cannot hold, None where it
+    holds all. Raises what `nodes` and `join` raise.
     """
     table = _Table(
         {change.path: change for change in diff_manifests(base, local, nodes)},
@@ -108,8 +114,10 @@ def plan(
     )
     table.decide_paths(join, untracked)
     table.restore_folders()
+    if refuse is not None:
+        table.hold_refused(refuse)
     if fold is not None:
-        table.hold_names(fold, lambda folder: list_folder(local, folder, nodes))
+        table.hold_taken(fold, lambda folder: list_folder(local, folder, nodes))
     return table.draw_plan()
 
 
@@ -191,26 +199,45 @@ class _Table:
         elif ours is not None:
             self.clashes[folder] = Clash(folder, FILE_FOLDER, DIR, ours, theirs)
 
-    def hold_names(self, fold: Fold, list_local: Callable[[RelPath], Iterator[tuple[RelPath, Entry]]]) -> None:
+    def hold_refused(self, refuse: Refuse) -> None:
+        """A new path whose name this disk cannot hold is not written; nor is anything below it."""
+        for path in self.newcomers():
+            if not self.hold_below(path) and (reason := refuse(_name_of(path))) is not None:
+                self.hold(path, Problem(path, NAME_REFUSED, f"{show_path(path)} is not written here: {reason}."))
+
+    def hold_taken(self, fold: Fold, list_local: Callable[[RelPath], Iterator[tuple[RelPath, Entry]]]) -> None:
         """P7: a new path whose name is taken, in some spelling, is not written; nor is anything below it.
 
         Who is here keeps the name; among newcomers the first in order of bytes has it. Folders come before what they hold, so
         below a folder that is not held all names stand for themselves, and only siblings can collide.
         """
         takers: dict[RelPath, dict[bytes, RelPath]] = {}
-        for path in sorted(self.wanted):
-            if self.wanted[path] is None or self.local_entry(path) is not None:
-                continue
+        for path in self.newcomers():
             folder = parent_of(path)
-            if folder in self.held:
-                holder = folder
-            else:
-                if folder not in takers:
-                    takers[folder] = self.names_kept(folder, fold, list_local)
-                holder = takers[folder].setdefault(fold(_name_of(path)), path)
+            if self.hold_below(path):
+                continue
+            if folder not in takers:
+                takers[folder] = self.names_kept(folder, fold, list_local)
+            holder = takers[folder].setdefault(fold(_name_of(path)), path)
             if holder != path:
-                del self.wanted[path]
-                self.held[path] = Problem(path, NAME_COLLISION, _collision_sentence(path, holder))
+                told = f"{show_path(path)} is not written here: on this disk it would be the same file as {show_path(holder)}."
+                self.hold(path, Problem(path, NAME_COLLISION, told))
+
+    def newcomers(self) -> list[RelPath]:
+        """What is to be written where nothing is, folders first."""
+        return [path for path in sorted(self.wanted) if self.wanted[path] is not None and self.local_entry(path) is None]
+
+    def hold_below(self, path: RelPath) -> bool:
+        """Hold what lies in a folder that is held."""
+        above = self.held.get(parent_of(path))
+        if above is not None:
+            self.hold(path, Problem(path, above.code, f"{show_path(path)} is not written here: its folder is not."))
+        return above is not None
+
+    def hold(self, path: RelPath, problem: Problem) -> None:
+        """Not here, and told."""
+        del self.wanted[path]
+        self.held[path] = problem
 
     def names_kept(
         self, folder: RelPath, fold: Fold, list_local: Callable[[RelPath], Iterator[tuple[RelPath, Entry]]]
@@ -286,9 +313,3 @@ def _loses_folder(change: Change) -> bool:
 
 def _name_of(path: RelPath) -> bytes:
     return path.rpartition(b"/")[2]
-
-
-def _collision_sentence(path: RelPath, holder: RelPath) -> str:
-    if parent_of(path) == holder:
-        return f"{show_path(path)} is not written here: its folder is held back."
-    return f"{show_path(path)} is not written here: on this disk it would be the same file as {show_path(holder)}."

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from store.errors import Corrupt, FastestError, Refused, Stale, Transient
+from store.errors import Corrupt, FastestError, InvalidReply, Refused, Stale, Transient
 
 
 class State(StrEnum):
@@ -103,8 +103,8 @@ def signal_of(error: FastestError) -> Signal:
 
 
 def halt_of(error: FastestError) -> Halt:
-    """The reason that an error gives for halting."""
-    return Halt(error.code, error.message, error.hint, isinstance(error, Corrupt))
+    """The reason that an error gives for halting. What the other side got wrong is no damage here: the folder is kept as ever."""
+    return Halt(error.code, error.message, error.hint, isinstance(error, Corrupt) and not isinstance(error, InvalidReply))
 
 
 _SIGNALS: Final = ((Stale, Signal.STALE), (Transient, Signal.TRANSIENT), (Refused, Signal.REFUSED), (Corrupt, Signal.CORRUPT))

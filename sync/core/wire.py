@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import zstandard
 
-from store.errors import FastestError, InvalidReply, InvalidValue, Refused, TooLarge, Transient
+from store.errors import InvalidReply, InvalidValue, TooLarge
 from store.manifest import EntryRecord, entry_of, record_of
-from store.types import MAX_PATH_BYTES, Digest, Entry, Link, RelPath, check_name, parse_digest, parse_path
+from store.types import MAX_PATH_BYTES, UNREADABLE, Digest, Entry, File, Link, RelPath, check_name, parse_path, parse_ulid
 
 PROTOCOL: Final = 1
 MAX_SECTION_BYTES: Final = 16 * 1024 * 1024
@@ -36,7 +36,16 @@ MAX_INLINE_BYTES: Final = 8 * 1024 * 1024
 """All blobs inside one push together, unpacked; more goes through `/v1/blobs/batch` first."""
 MAX_CONFLICTS: Final = 1_000
 """Conflict records in one request."""
+MAX_WORD: Final = 100
+"""Characters of a conflict record's words."""
 HEARTBEAT_SECONDS: Final = 30
+
+# Bounds of what is decoded, so that a number fits a column and a clock, and an id a path.
+Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 53) - 1)]
+Millis = Annotated[int, msgspec.Meta(ge=0, le=(1 << 48) - 1)]
+Epoch = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Identity = Annotated[str, msgspec.Meta(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$", max_length=26)]
+SnapshotId = Annotated[str, msgspec.Meta(pattern=r"^snap-[0-7][0-9A-HJKMNP-TV-Z]{25}$", max_length=31)]
 
 
 class Section(IntEnum):
@@ -104,15 +113,20 @@ def pack_delta(delta: Iterable[tuple[RelPath, Entry | None]]) -> Iterator[bytes]
 
 
 def parse_delta(payload: bytes) -> Delta:
-    """One DELTA payload -> changes, each path legal. Raises InvalidValue, TooLarge or InvalidReply. Order is the caller's to check."""
+    """One DELTA payload -> changes, each path legal. Raises InvalidValue, InvalidManifest, TooLarge or InvalidReply.
+
+    Order is the caller's to check.
+    """
     try:
         size = zstandard.frame_content_size(payload)
         if size < 0 or size > MAX_DELTA_RAW_BYTES:
             raise TooLarge(f"a delta section of {size} bytes")
-        raw = zstandard.ZstdDecompressor().decompress(payload, max_output_size=MAX_DELTA_RAW_BYTES)
+        raw = zstandard.ZstdDecompressor().decompress(payload, max_output_size=MAX_DELTA_RAW_BYTES, allow_extra_data=False)
         records = _delta_decoder.decode(raw)
-    except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (zstandard.ZstdError, *UNREADABLE) as error:
         raise InvalidReply(f"a delta section that cannot be read: {error}") from None
+    if len(records) > DELTA_CHANGES:
+        raise TooLarge(f"a delta section of {len(records)} changes")
     return _with_checked_paths(map(entry_of, records))
 
 
@@ -148,7 +162,7 @@ class WireSnapshot(msgspec.Struct, frozen=True):
     author_name: str
     author_email: str
     agent: str
-    created_ms: int
+    created_ms: Millis
 
 
 class PushStep(msgspec.Struct, frozen=True):
@@ -163,7 +177,7 @@ class PushHeader(msgspec.Struct, frozen=True):
     """The HEADER of `POST /v1/workspaces/{id}/push`."""
 
     epoch: str
-    expected_version: int
+    expected_version: Number
     parent_root: str
     replica_id: str
     steps: list[PushStep]
@@ -175,10 +189,10 @@ class Head(msgspec.Struct, frozen=True):
     """A workspace's head: also the answer to a push and the body of a 409."""
 
     workspace_id: str
-    epoch: str
-    version: int
+    epoch: Epoch
+    version: Number
     root: str
-    snapshot_id: str | None = None
+    snapshot_id: SnapshotId | None = None
 
 
 class EventHeader(msgspec.Struct, frozen=True):
@@ -204,15 +218,15 @@ class WireConflict(msgspec.Struct, frozen=True):
     ours: EntryRecord | None
     theirs: EntryRecord | None
     state: str
-    created_ms: int
+    created_ms: Millis
     resolution: str | None = None
-    resolved_ms: int | None = None
+    resolved_ms: Millis | None = None
 
 
 class WireProject(msgspec.Struct, frozen=True):
     """A project as listed and created."""
 
-    id: str
+    id: Identity
     name: str
     main_workspace_id: str | None = None
 
@@ -220,13 +234,13 @@ class WireProject(msgspec.Struct, frozen=True):
 class WireWorkspace(msgspec.Struct, frozen=True):
     """A workspace as listed and created; `root` and `version` are its head."""
 
-    id: str
-    project_id: str
+    id: Identity
+    project_id: Identity
     name: str
-    version: int
+    version: Number
     root: str
-    epoch: str
-    snapshot_id: str | None = None
+    epoch: Epoch
+    snapshot_id: SnapshotId | None = None
 
 
 class WireMachine(msgspec.Struct, frozen=True):
@@ -284,7 +298,7 @@ class WireReplica(msgspec.Struct, frozen=True):
     workspace_id: str
     machine_id: str
     local_path: str
-    agreed_version: int | None
+    agreed_version: Number | None
     agreed_root: str | None
     state: str
     last_seen_at: str | None
@@ -293,9 +307,9 @@ class WireReplica(msgspec.Struct, frozen=True):
 class WireVersion(msgspec.Struct, frozen=True):
     """One head move, as listed; `snapshot_id` is the head's newest snapshot then."""
 
-    version: int
+    version: Number
     root: str
-    snapshot_id: str | None
+    snapshot_id: SnapshotId | None
     replica_id: str | None
     actor: str
     created_at: str
@@ -305,7 +319,7 @@ class BeatReplica(msgspec.Struct, frozen=True):
     """How far one replica has come."""
 
     id: str
-    version: int
+    version: Number
     root: str
     state: str = "idle"
 
@@ -364,25 +378,22 @@ def wire_code(code: str) -> str:
     return _SPOKEN.get(code, code.replace("-", "_").upper())
 
 
-def error_of(status: int, body: ErrorBody) -> FastestError:
-    """The error that a failed answer stands for; an unknown code becomes the family that its status names.
-
-    VersionMoved and EpochChanged carry `head` as a Head, BlobsMissing `digests` as a list of Digests. Raises InvalidReply.
-    """
-    known = {wire_code(each.code): each for each in _classes(FastestError)}
-    family = Transient if status >= 500 or status == 429 else Refused
-    details = {name: value for name, value in body.details.items() if name not in ("message", "hint")}
-    try:
-        if "head" in details:
-            details["head"] = msgspec.convert(details["head"], Head)
-        if "hashes" in details:
-            details["digests"] = [parse_digest(text) for text in msgspec.convert(details["hashes"], list[str])]
-    except (msgspec.ValidationError, InvalidValue) as error:
-        raise InvalidReply(f"details that cannot be read: {error}") from None
-    return known.get(body.code, family)(body.message, body.hint, **details)
+# --- conflict records ---------------------------------------------------------------------------------------------------------
 
 
-def _classes(root: type[FastestError]) -> Iterator[type[FastestError]]:
-    yield root
-    for each in root.__subclasses__():
-        yield from _classes(each)
+def check_conflict(conflict: WireConflict) -> tuple[RelPath, list[File]]:
+    """A record's path, and the contents it pins. Raises InvalidValue, InvalidManifest for one that cannot be."""
+    parse_ulid(conflict.id)
+    if max(len(conflict.kind), len(conflict.state), len(conflict.resolution or "")) > MAX_WORD:
+        raise InvalidValue(f"a word of over {MAX_WORD} characters in a conflict record")
+    if conflict.state not in ("open", "resolved") or (conflict.state == "open") != (conflict.resolved_ms is None):
+        raise InvalidValue("a conflict is open, or it was resolved at some time")
+    path, _ = entry_of(conflict.record)
+    pinned = []
+    for side in (conflict.base, conflict.ours, conflict.theirs):
+        side_path, entry = (path, None) if side is None else entry_of(side)
+        if side_path != path:
+            raise InvalidValue("the sides of a conflict have one path")
+        if isinstance(entry, File):
+            pinned.append(entry)
+    return parse_path(path), pinned

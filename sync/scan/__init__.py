@@ -7,7 +7,8 @@ keeps what was known (R8): what cannot be read is a problem, what is being writt
 
 D6: a file's status is the same before and after it is read, else it is read again, else deferred. A file that changed within
 QUIET_NS and is still open for writing is deferred: it is taken once it is closed, or was left alone that long. A file younger than
-the clock's grain is kept doubted and looked at once more (racily clean, as in git's index).
+the clock's grain is kept doubted and looked at once more (racily clean, as in git's index). Where a disk's clock is ahead of ours,
+a file is as old as the first look that saw it so.
 """
 
 from __future__ import annotations
@@ -48,20 +49,26 @@ class Scanner:
         self, index: StatIndex, ignore: IgnoreSource, keeper: Keeper, now_ns: Callable[[], int], racy_ns: int = RACY_NS,
         progress: Progress | None = None,
     ) -> None:  # fmt: skip
-        self._sources = Sources(index, ignore, {}, keeper, now_ns, racy_ns, set(), progress or Progress())
+        self._sources = Sources(index, ignore, {}, keeper, now_ns, racy_ns, set(), progress or Progress(), {})
 
-    def scan(self, root: Folder, dirty: Collection[Spot] | None = None) -> ScanResult:
-        """Look at these spots, and at new folders below them; None: everything. Raises NoSpace, Unwritable from the store."""
+    def scan(self, root: Folder, dirty: Collection[Spot] | None = None, *, bits: bool = True) -> ScanResult:
+        """Look at these spots, and at new folders below them; None: everything. `bits`: this disk keeps executable bits.
+
+        Raises NoSpace, Unwritable from the store.
+        """
         with ExitStack() as stack:
-            look = Look(self._sources, root, stack)
+            look = Look(self._sources, root, stack, bits)
             look.enter_undecided()
             if dirty is None:
                 self._sources.ignored.clear()
+                self._sources.ahead.clear()
                 look.enter_from_root(b"", deep=True, decide=False)
             else:
                 for folder, names in sorted(_by_folder(dirty).items()):
                     look.enter_nearest(folder, names)
             look.enter_later()
+            if dirty is not None:
+                look.defer_other_names()
         return look.result(everything=dirty is None)
 
     def sweep_temps(self, root: Folder, keep: Keep) -> tuple[list[Digest], list[Problem]]:

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 
 from store.atomic import Folder, translate_os_error
 from store.errors import FastestError, FileMoved
-from store.index import is_folder, is_only_doubted, is_same_folder, pack_signature
-from store.types import Spot, spot_of
+from store.index import is_folder, is_only_doubted, is_same_folder, make_record, pack_signature
+from store.types import DIR, RelPath, Spot, spot_of
 from sync.rules import RULE_FILES
 from sync.scan.notes import Notes, ScanResult
 from sync.scan.take import Here, Sources, Taker
@@ -34,13 +34,14 @@ class _Odd(NamedTuple):
 class Look:
     """One look. `deep`: go into every folder; else only into new ones. `decide`: rules changed, ask them about carried names too."""
 
-    def __init__(self, sources: Sources, root: Folder, stack: ExitStack) -> None:
+    def __init__(self, sources: Sources, root: Folder, stack: ExitStack, bits: bool) -> None:
         self._sources = sources
         self._root = root
+        self._bits = bits
         self._index = sources.index
         self._rules = sources.ignore
         self._notes = Notes(sources.index)
-        self._taker = Taker(sources, root, self._notes, stack)
+        self._taker = Taker(sources, root, self._notes, stack, bits)
         self._later: list[tuple[bytes, bool, bool]] = []
         self._glanced: set[bytes] = set()
 
@@ -82,6 +83,12 @@ class Look:
             except FileMoved:
                 self._notes.deferred.add(spot_of(path))
 
+    def defer_other_names(self) -> None:
+        """Hard links: a write under one name changes what is at the others, of which no event tells."""
+        if self._taker.linked:
+            spots = {spot_of(path) for path in self._index.names_of(self._taker.linked)}
+            self._notes.deferred.update(spot for spot in spots if not {spot, Spot(spot.folder, b"")} & self._notes.looked)
+
     def enter_from_root(self, path: bytes, *, deep: bool, decide: bool, names: Set[bytes] = _ALL) -> None:
         """Open a folder, and list it or ask for a few names. Raises FileMoved when it is not there."""
         try:
@@ -90,7 +97,7 @@ class Look:
             raise
         except FastestError as error:
             self._notes.looked.add(Spot(path, b""))
-            self._notes.report(path, error)
+            self._refuse(path, error)
             return
         with folder:
             if not (names and self._glance(Here(folder, path), names)):
@@ -106,12 +113,18 @@ class Look:
         except FileMoved:
             self._notes.deferred.add(Spot(outer.path, name))
         except FastestError as error:
-            self._notes.report(path, error)
+            self._refuse(path, error)
         else:
             try:
                 self._list(folder, path, deep, decide, depth + 1)
             finally:
                 folder.close()
+
+    def _refuse(self, path: bytes, error: FastestError) -> None:
+        """A folder that cannot be looked into. What happens in it until it can is told to nobody: then all below is looked at."""
+        self._notes.report(path, error)
+        if self._is_known_folder(path):
+            self._notes.seen[RelPath(path)] = make_record(DIR, None)
 
     def _is_known_folder(self, path: bytes) -> bool:
         record = self._index.get(path)
@@ -152,7 +165,7 @@ class Look:
         try:
             names = folder.names()
         except FastestError as error:
-            self._notes.report(path, error)
+            self._refuse(path, error)
             return
         self._visit(Here(folder, path), names, self._index.folder(path), deep=deep, decide=decide, depth=depth)
 
@@ -182,7 +195,7 @@ class Look:
         odd: list[_Odd] = []
         folders: list[str] = []
         get, ask, pack, fd, device = known.get, os.stat, pack_signature, here.folder.fd, self._taker.disk
-        found = 0
+        found, no_bits = 0, not self._bits
         for name in names:
             record = get(name)
             if record is None:
@@ -198,6 +211,8 @@ class Look:
                 self._notes.report(here.join(os.fsencode(name)), translate_os_error(error, here.path))
                 continue
             if record.startswith(pack(its.st_ino, its.st_size, its.st_mtime_ns, its.st_ctime_ns, its.st_mode)):
+                continue
+            if no_bits and record.startswith(pack(its.st_ino, its.st_size, its.st_mtime_ns, its.st_ctime_ns, its.st_mode ^ stat.S_IXUSR)):
                 continue
             if is_same_folder(record, its) and its.st_dev == device:
                 folders.append(name)

@@ -11,7 +11,7 @@ from typing import Final
 
 from store.atomic import TEMP_PREFIX, Folder, has_writer, translate_os_error
 from store.errors import FastestError, FileMoved
-from store.index import StatIndex, entry_of, make_record
+from store.index import StatIndex, entry_of, make_record, pack_signature
 from store.types import DIR, MAX_PATH_BYTES, Change, Dir, Entry, File, Link, RelPath, Spot, is_ours, show_path
 from sync.core.plan import Problem
 from sync.progress import Progress
@@ -36,6 +36,8 @@ class Sources:
     """Folders where carried names are still to be asked about after a rule changed."""
     progress: Progress
     """Told of files once they were looked at."""
+    ahead: dict[RelPath, tuple[bytes, int]]
+    """Files whose time is ahead of our clock: the signature, and when it was first seen."""
 
 
 class Here:
@@ -59,9 +61,12 @@ class Here:
 class Taker:
     """Takes names for one look."""
 
-    def __init__(self, sources: Sources, root: Folder, notes: Notes, stack: ExitStack) -> None:
+    def __init__(self, sources: Sources, root: Folder, notes: Notes, stack: ExitStack, bits: bool) -> None:
+        self._bits = bits
         self.contents = Contents(sources.keeper, stack)
         self.disk = root.identity()[0]
+        self.linked: set[int] = set()
+        """Inodes with several names that are not as recorded: none of the other names had an event."""
         self._sources = sources
         self._root = root
         self._notes = notes
@@ -127,7 +132,7 @@ class Taker:
 
     def is_being_written(self, here: Here, name: bytes, status: os.stat_result) -> bool:
         """True for a file that changed lately and is open for writing."""
-        if not stat.S_ISREG(status.st_mode) or not self._is_fresh(status):
+        if not stat.S_ISREG(status.st_mode) or not self._is_fresh(here.join(name), status):
             return False
         try:
             fd = here.folder.open_file(name)
@@ -157,7 +162,7 @@ class Taker:
         """A regular file's digest, its bytes kept on the way. Raises FileMoved when it would not hold still."""
         fd = here.folder.open_file(name)
         try:
-            if before.st_ctime_ns > self._fresh_ns and self._is_fresh(before) and has_writer(fd):
+            if before.st_ctime_ns > self._fresh_ns and self._is_fresh(here.join(name), before) and has_writer(fd):
                 raise FileMoved(f"{show_path(here.join(name))} is being written")
             digest, data, status = read_still(fd, before, self._sources.keeper)
         except OSError as error:
@@ -166,16 +171,37 @@ class Taker:
             os.close(fd)
         if data is not None and (record is None or not record.endswith(digest)):
             self.contents.add(digest, data)
-        file = File(digest, status.st_size, bool(status.st_mode & stat.S_IXUSR))
+        if record is not None and status.st_nlink > 1:
+            self.linked.add(status.st_ino)
+        file = File(digest, status.st_size, bool(status.st_mode & stat.S_IXUSR) if self._bits else _was_executable(record))
         return file, make_record(file, status, doubted=self._is_young(here, name, status))
 
-    def _is_fresh(self, status: os.stat_result) -> bool:
+    def _is_fresh(self, path: RelPath, status: os.stat_result) -> bool:
         """Changed so lately that somebody may still be writing."""
-        return 0 <= self._sources.now_ns() - status.st_ctime_ns < QUIET_NS
+        now_ns = self._sources.now_ns()
+        return now_ns - self._changed_ns(path, status, now_ns) < QUIET_NS
 
     def _is_young(self, here: Here, name: bytes, status: os.stat_result) -> bool:
-        """Too young to be trusted unread: then it is looked at once more."""
-        if status.st_mtime_ns < self._young_ns and status.st_ctime_ns < self._young_ns:
+        """Too young to be trusted unread: then it is looked at once more. An mtime yet to come is no doubt: a write would move it."""
+        now_ns, path = self._sources.now_ns(), here.join(name)
+        if self._changed_ns(path, status, now_ns) < self._young_ns and not self._young_ns <= status.st_mtime_ns <= now_ns:
+            self._sources.ahead.pop(path, None)
             return False
         self._notes.deferred.add(Spot(here.path, name))
         return True
+
+    def _changed_ns(self, path: RelPath, status: os.stat_result, now_ns: int) -> int:
+        """When it was changed, by our clock: where its own is ahead, when this status was first seen."""
+        if status.st_ctime_ns <= now_ns:
+            return status.st_ctime_ns
+        signature = pack_signature(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode)
+        known = self._sources.ahead.get(path)
+        if known is None or known[0] != signature or known[1] > now_ns:
+            known = self._sources.ahead[path] = signature, now_ns
+        return known[1]
+
+
+def _was_executable(record: bytes | None) -> bool:
+    """What was known of a file's bit; a new one has none."""
+    old = None if record is None else entry_of(record)
+    return isinstance(old, File) and old.executable

@@ -246,7 +246,7 @@ def test_a_flipped_bit_in_a_segment_is_named_forgotten_and_mended(tmp_path: Path
     assert problem.digest.hex() in str(problem)
     with pytest.raises(BlobDamaged):
         store.get(blobs[2][0])
-    assert store.forget_damaged(digests_of(blobs)) == {blobs[2][0]}
+    assert store.forget_damaged(digests_of(blobs), tmp_path / "aside") == {blobs[2][0]}
     assert store.lacking(digests_of(blobs)) == {blobs[2][0]}
     keep(store, blobs)
     check_kept(store, blobs)
@@ -258,21 +258,19 @@ def test_damage_behind_a_copy_in_memory_is_forgotten_too(store: BlobStore, tmp_p
     keep(store, [(digest, data)])
     assert store.get(digest) == data
     write_over(segment_files(tmp_path)[0], 1000, b"damage")
-    assert store.forget_damaged([digest]) == {digest}
+    assert store.forget_damaged([digest], tmp_path / "aside") == {digest}
 
 
 @pytest.mark.parametrize("table", ["blobs", "nodes"])
-def test_damage_in_the_database_is_named_and_forgotten(store: BlobStore, table: str) -> None:
+def test_damage_in_the_database_is_named_and_forgotten(store: BlobStore, tmp_path: Path, table: str) -> None:
     digest, data = named(b"some text")
     keep_inline(store, [(digest, data)])
     store.db.write_now(lambda tx: store.put_nodes(tx, {digest: data}))
-    store.db.write_now(
-        lambda tx: tx.execute(f"UPDATE {table} SET data = CAST(substr(data, 1, length(data) - 1) || x'00' AS BLOB)") and None
-    )
+    store.db.write_now(lambda tx: list(tx.execute(f"UPDATE {table} SET data = CAST(substr(data, 1, length(data) - 1) || x'00' AS BLOB)")))
     assert {problem.digest for problem in store.verify()} == {digest}
     with pytest.raises(BlobDamaged):
         store.get(digest) if table == "blobs" else store.get_node(digest)
-    assert store.forget_damaged([digest]) == {digest}
+    assert store.forget_damaged([digest], tmp_path / "aside") == {digest}
     assert store.has(digest) == (table != "blobs")
     assert list(store.verify()) == []
 

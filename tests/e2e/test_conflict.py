@@ -94,6 +94,56 @@ def test_an_overlap_is_told_and_settled_on_both(make_pair: Callable[..., Pair], 
     pair.check()
 
 
+def undecided(pair: Pair) -> tuple[bytes, bytes]:
+    """Line 10 by both, the cloud away; both machines tell of one conflict. The head's text, and the one that lost its place."""
+    by_a, by_b = edited({2: "two, by a\n", 10: "ten, by a\n"}).encode(), edited({10: "ten, by b\n"}).encode()
+    apart(pair, NOTES, by_a, by_b)
+    for machine in pair.machines:
+        wait_conflicts(machine, 1)
+        assert machine.has_content(digest(by_a)) and machine.has_content(digest(by_b)), "both texts can be had"
+    (record,) = json.loads(pair.a.must("conflicts", "--json").text)["conflicts"]
+    texts = {digest(text): text for text in (by_a, by_b)}
+    return texts[record["theirs"]["hash"]], texts[record["ours"]["hash"]]
+
+
+def test_a_copy_beside_it(make_pair: Callable[..., Pair]) -> None:
+    pair = make_pair(fill=fill, settings={"FASTEST_CONFLICT_STYLE": "copy"})
+    head, lost = undecided(pair)
+    name = f"notes.conflict-{digest(lost)[:12]}.txt"
+    for machine in pair.machines:
+        assert (machine.root / NOTES).read_bytes() == head
+        assert (machine.root / name).read_bytes() == lost
+    # From now on it is a file like any other: edited, it crosses; the record waits for a person all the same.
+    (pair.b.root / name).write_text("edited\n")
+    pair.converge(60)
+    assert (pair.a.root / name).read_text() == "edited\n"
+    pair.b.must("resolve", NOTES, "--theirs")
+    pair.converge(60)
+    for machine in pair.machines:
+        wait_conflicts(machine, 0)
+        assert (machine.root / NOTES).read_bytes() == head and (machine.root / name).read_text() == "edited\n"
+    pair.check()
+
+
+def test_markers_in_it(make_pair: Callable[..., Pair]) -> None:
+    pair = make_pair(fill=fill, settings={"FASTEST_CONFLICT_STYLE": "markers"})
+    head, lost = undecided(pair)
+    ours, theirs = (text.decode().splitlines(keepends=True)[9] for text in (lost, head))
+    marked = edited({2: "two, by a\n", 10: f"<<<<<<< ours\n{ours}=======\n{theirs}>>>>>>> theirs\n"})
+    for machine in pair.machines:
+        assert (machine.root / NOTES).read_text() == marked, "what joins is joined"
+        assert [path for path in look(machine.root) if "conflict" in path] == []
+    pair.a.must("resolve", NOTES, "--theirs")
+    pair.converge(60)
+    for machine in pair.machines:
+        wait_conflicts(machine, 0)
+        assert (machine.root / NOTES).read_bytes() == head, "no markers are left"
+    pair.a.must("undo")
+    pair.converge(60)
+    assert (pair.b.root / NOTES).read_text() == marked
+    pair.check()
+
+
 def test_snapshots_of_both_are_continued_by_one(make_pair: Callable[..., Pair]) -> None:
     pair = make_pair(fill=fill)
     pair.cloud.stop()

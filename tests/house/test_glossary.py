@@ -29,7 +29,7 @@ EXCEPTIONS = {
     ("hash", "store/errors.py"): "the cloud's code HASH_MISMATCH",
     ("hash", "cloud/"): SQL,
     ("hash", "sync/core/wire.py"): "the wire's word",
-    ("commit", "store/database.py"): SQL,
+    ("commit", "store/database/__init__.py"): SQL,
     ("commit", "sync/replica.py"): SQL,
     ("device", "sync/scan/look.py"): SYSTEM,
     ("device", "sync/watch.py"): SYSTEM,

@@ -6,6 +6,7 @@ import ast
 import sys
 import tomllib
 from fnmatch import fnmatch
+from itertools import chain
 
 from tests.house.sources import ROOMS, TOP, Module, imports, modules
 
@@ -26,7 +27,10 @@ PURE = {
 }
 DOORS = {
     "aiohttp": ["daemon/api/*", "daemon/remote/*", "cloud/*"],
-    "apsw": ["store/database.py"],
+    "apsw": ["store/database/*"],
+    "asyncpg": ["cloud/database/postgres.py"],
+    "obstore": ["cloud/objects/bucket.py"],
+    "redis": ["cloud/hub/redis.py"],
     "click": ["daemon/cli/*"],
     "keyring": ["daemon/login.py"],
     "msgspec": ["store/*", "sync/*", "daemon/*", "cloud/*"],
@@ -78,7 +82,8 @@ def test_every_door_is_used() -> None:
 
 def test_the_dependencies_are_those_that_are_imported() -> None:
     project = tomllib.loads((TOP / "pyproject.toml").read_text("utf-8"))["project"]
-    declared = {text.partition(">")[0].strip() for text in project["dependencies"]}
+    needed = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    declared = {text.partition(">")[0].strip() for text in needed}
     imported = {library for library, _, _ in libraries() if library not in sys.stdlib_module_names} | BY_NAME
     assert declared == imported
 

@@ -43,6 +43,28 @@ def own_mount(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@contextmanager
+def bound(folder: Path, at: Path) -> Iterator[None]:
+    """`folder` seen at `at`, too."""
+    mount("--bind", str(folder), str(at))
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(at)], check=True)
+
+
+@contextmanager
+def immutable(path: Path) -> Iterator[None]:
+    """Nobody may change, rename or remove it, not even root. Skips where the file system knows no such thing."""
+    done = subprocess.run(["chattr", "+i", str(path)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"this file system has no immutable files: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", str(path)], check=True)
+
+
 def set_read_only(folder: Path, read_only: bool) -> None:
     """Make an own mount read-only, or writable again."""
     mount("-o", f"remount,bind,{'ro' if read_only else 'rw'}", str(folder))

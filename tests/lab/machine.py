@@ -17,10 +17,14 @@ Status = dict[str, Any]
 
 
 class Machine:
-    """`root` is the workspace's folder, `home` is FASTEST_HOME, `user_home` is what the daemon sees as $HOME."""
+    """`root` is the workspace's folder, `home` is FASTEST_HOME, `user_home` is what the daemon sees as $HOME.
 
-    def __init__(self, lab: Lab, name: str, *, settings: dict[str, str] | None = None) -> None:
+    `through`: a command that starts the daemon with fewer rights or lower limits.
+    """
+
+    def __init__(self, lab: Lab, name: str, *, settings: dict[str, str] | None = None, through: tuple[str, ...] = ()) -> None:
         self.lab = lab
+        self.through = through
         self.name = name
         self.folder = lab.base / name
         self.home = self.folder / "home"
@@ -52,7 +56,7 @@ class Machine:
 
     def start(self, *, timeout_s: float = 30) -> None:
         """Start the daemon in the foreground of its own group, and wait until it answers."""
-        self._daemon = self.lab.start([*fst_command(), "daemon", "run"], self.env, cwd=self.folder, log=self.log)
+        self._daemon = self.lab.start([*self.through, *fst_command(), "daemon", "run"], self.env, cwd=self.folder, log=self.log)
         self.wait_up(timeout_s)
 
     def wait_up(self, timeout_s: float = 30) -> None:

@@ -72,3 +72,18 @@ def test_hunks_lead_from_one_text_to_the_other(old: bytes, new: bytes) -> None:
         patched += before[at : hunk.old_start] + after[hunk.new_start : hunk.new_end]
         at, new_at = hunk.old_end, hunk.new_end
     assert patched + before[at:] == after
+
+
+@given(st.lists(st.sampled_from(["", "ours", "theirs", "both"]), max_size=12))
+def test_lines_that_each_have_one_author_join(authors: list[str]) -> None:
+    """Replacements of whole lines, each line its own: touching or not, the truth is known."""
+    base = [b"line %d\n" % at for at in range(len(authors))]
+    told = [b"%d by %s\n" % (at, author.encode()) if author else base[at] for at, author in enumerate(authors)]
+    ours, theirs = (
+        [told[at] if author in (side, "both") else base[at] for at, author in enumerate(authors)] for side in ("ours", "theirs")
+    )
+    merged = merge_text(b"".join(base), b"".join(ours), b"".join(theirs)).data
+    if "both" in authors:
+        assert merged in (None, b"".join(told))
+    else:
+        assert merged == b"".join(told)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from daemon.agenda import RETRY_MAX_SECONDS, Agenda
+from daemon.agenda import RETRY_MAX_SECONDS, Agenda, Looked
 from store.types import Spot, spot_of
 from sync.core.settle import Pace
 
@@ -56,7 +56,8 @@ def test_a_rush_takes_what_is_not_due_yet_but_makes_no_work() -> None:
 
 def test_what_was_deferred_comes_back_by_themselves() -> None:
     agenda = fresh()
-    agenda.add_deferred({LOGS}, 101.0)
+    looked = Looked(everything=False, spots=frozenset({LOGS}), began=100.9)
+    agenda.note_looked(looked, {LOGS}, 101.0)
     assert agenda.waiting == 1
     assert agenda.take_dirty(101.05, PACE) is None
     taken = agenda.take_dirty(102.0, PACE)
@@ -99,3 +100,95 @@ def test_what_found_no_room_is_still_to_be_done_and_tried_again() -> None:
     assert agenda.take_dirty(102.0, PACE) is None
     taken = agenda.take_dirty(110.0, PACE)
     assert taken is not None and taken.spots == {LARGE} and agenda.waiting == 0
+
+
+class Play:
+    """An agenda beside a clock that goes on by 10 ms; `spent`: how long looking at a spot takes."""
+
+    def __init__(self, spent: float = 0.001) -> None:
+        self.agenda = fresh()
+        self.now = 100.0
+        self.looks: dict[Spot, list[float]] = {}
+        self._spent = spent
+
+    def tick(self, *dirty: Spot, written: Spot | None = None) -> None:
+        """Events came for these; `written` is open for writing, and so deferred by each look."""
+        self.now += 0.01
+        if dirty:
+            self.agenda.add_dirty(set(dirty), self.now)
+        taken = self.agenda.take_dirty(self.now, PACE)
+        if taken is None:
+            return
+        self.now += self._spent
+        for spot in taken.spots:
+            self.looks.setdefault(spot, []).append(self.now)
+        self.agenda.note_looked(taken, {written} & taken.spots if written else set(), self.now)
+
+
+def test_a_log_that_always_grows_is_looked_at_less_and_less_often() -> None:
+    play, other = Play(), spot_of(b"src/main.py")
+    while play.now < 160:
+        play.tick(LOGS)
+    assert len(play.looks[LOGS]) < 60, "every half second it would be 120, and every tick 6,000"
+    # What else changes does not wait for it, nor it for ever.
+    saved_at = play.now
+    play.tick(LOGS, other)
+    while play.now < saved_at + 10:
+        play.tick(LOGS)
+    assert play.looks[other] and play.looks[other][0] - saved_at < 0.1
+    ended_at = play.now
+    while play.now < ended_at + 3:
+        play.tick()
+    assert play.looks[LOGS][-1] > ended_at - 2.1 and play.agenda.waiting == 0
+    # Once it has rested it is as quick as any.
+    play.now += 10
+    saved_at = play.now
+    play.tick(LOGS)
+    while play.looks[LOGS][-1] < saved_at:
+        play.tick()
+    assert play.looks[LOGS][-1] - saved_at < 0.1
+
+
+def test_a_file_that_is_written_for_minutes_is_not_asked_for_ten_times_a_second() -> None:
+    play = Play()
+    play.tick(LOGS, written=LOGS)
+    while play.now < 160:
+        play.tick(written=LOGS)
+    assert len(play.looks[LOGS]) < 60
+
+
+def test_a_large_file_that_never_rests_takes_a_fifth_of_the_time_at_most() -> None:
+    play = Play(spent=1.0)
+    while play.now < 400:
+        play.tick(LOGS)
+    assert len(play.looks[LOGS]) < 300 / 5 + 6
+
+
+def test_rest_is_for_whom_is_looked_at_again_and_again() -> None:
+    play, names = Play(spent=30.0), {Spot(b"", b"%d" % number) for number in range(1000)}
+    play.tick(*names)
+    while set(play.looks) != names:
+        play.tick()
+    play.tick(*names)
+    began = play.now
+    while play.agenda.waiting:
+        play.tick()
+    assert play.now - began < 31, "a large burst once more is as quick as the first"
+    for _ in range(5):  # nor do many that come in turn grow the memory of the agenda
+        play.tick(*({Spot(b"x%d" % number, b"") for number in range(2000)}))
+        play.now += 40
+        play.tick()
+    assert len(play.agenda._warm) <= 4000
+
+
+def test_who_rests_is_looked_at_all_the_same_when_somebody_asks() -> None:
+    play = Play()
+    while play.now < 110:
+        play.tick(LOGS)
+    while play.agenda.take_dirty(play.now, PACE):
+        play.tick(LOGS)
+    play.agenda.add_dirty({LOGS}, play.now)
+    assert play.agenda.take_dirty(play.now, PACE) is None and play.agenda.waiting == 1
+    play.agenda.rushed = True
+    taken = play.agenda.take_dirty(play.now, PACE)
+    assert taken is not None and taken.spots == {LOGS}

@@ -11,7 +11,7 @@ import pytest
 
 from store import atomic
 from store.atomic import TEMP_PREFIX, Folder, TempName, Written
-from store.errors import NoSpace, Unwritable
+from store.errors import FileMoved, NoSpace, Unwritable
 from store.types import DIR, Digest, Entry, File, Link, RelPath, digest_of
 from sync.apply import FEW_STEPS, Applied, apply_plan
 from sync.core.plan import Action
@@ -594,3 +594,18 @@ def test_a_sweep_goes_on_after_one_that_resists(replica: Replica) -> None:
     assert (kept_now, [problem.path for problem in problems]) == ([], [b".fst-tmp-bad"])
     assert read_tree(replica.path) == {b".fst-tmp-bad": file(NEW), b"d": DIR}
     (replica.path / ".fst-tmp-bad").unlink()
+
+
+def test_a_name_that_the_system_does_not_take_is_a_problem_and_not_stale(replica: Replica) -> None:
+    """exFAT says of `a:b` that there is no such file, which reads as if it had moved: a plan that waited for that would never end."""
+
+    class Denying(Folder):
+        def place(self, temp: TempName, name: bytes) -> None:
+            if name == b"a:b":
+                raise FileMoved("no such file")
+            super().place(temp, name)
+
+    with Denying.open_root(replica.path) as root:
+        applied = apply(replica, step(b"a:b", None, file(NEW)), step(b"ok", None, file(NEW)), root=root)
+    assert (list(applied.problems), applied.stale) == ([b"a:b"], [])
+    assert read_tree(replica.path) == {b"ok": file(NEW)}

@@ -294,7 +294,7 @@ CASES = [
         "fsck",
         [{"clean": False, "blobs": 4, "repaired": 1, "problems": ["blob ab is damaged"]}],
         {"repair": True, "cloud": True},
-        ("repaired 1 blob", "damaged  blob ab is damaged", "1 problem found", "next:"),
+        ("repaired 1 content", "damaged  blob ab is damaged", "1 problem found", "next:"),
         1,
     ),
     Case(

@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from cloud.content import LEAST_CHUNK_BYTES
-from cloud.upkeep import INLINE_BYTES, look_after
+from cloud.objects.embedded import INLINE_BYTES, EmbeddedObjects
+from cloud.operate.upkeep import look_after
 from store.blobs import CHUNKED_MIN, Recipe
 from store.blobs.frames import decode_recipe, encode_frame, encode_recipe, is_recipe
 from store.manifest import EMPTY_NODE, EMPTY_ROOT, node_digests
@@ -273,6 +274,7 @@ async def test_exists_takes_a_hundred_and_says_so(tmp_path: Path) -> None:
         assert (await ada.ask("POST", "/v1/blobs/exists", {"hashes": ["x"]})).code == "VALIDATION_ERROR"
 
 
+@pytest.mark.embedded
 @in_loop
 async def test_an_answer_that_fails_half_way_is_cut(tmp_path: Path) -> None:
     """The second batch holds a blob that rotted: the client must not take the first for the whole."""
@@ -283,13 +285,14 @@ async def test_an_answer_that_fails_half_way_is_cut(tmp_path: Path) -> None:
         for at in range(0, 200, 50):
             await line.push({f"f{at + number}": data for number, data in enumerate(contents[at : at + 50])})
         last = digest_of(contents[-1])
-        served.cloud.db.write_now(lambda tx: tx.execute("UPDATE blobs SET data = zeroblob(size) WHERE hash = $1", (last,)))
+        served.db.write_now(lambda tx: tx.run("UPDATE blobs SET data = zeroblob(size) WHERE hash = $1", (last,)))
         with pytest.raises(aiohttp.ClientError):
             await ada.ask("POST", "/v1/blobs/fetch", data=b"".join(digest_of(data) for data in contents))
         first = await ada.ask("POST", "/v1/blobs/fetch", data=last)
         assert (first.status, first.code) == (500, "INTERNAL_ERROR")
 
 
+@pytest.mark.embedded
 @in_loop
 async def test_small_blobs_move_out_of_the_database_and_stay_readable(tmp_path: Path) -> None:
     async with serving(tmp_path / "cloud") as served:
@@ -298,9 +301,10 @@ async def test_small_blobs_move_out_of_the_database_and_stay_readable(tmp_path: 
         contents = [random.Random(seed).randbytes(200_000) for seed in range(200)]
         for at in range(0, 200, 20):
             await line.push({f"f{at + number}": data for number, data in enumerate(contents[at : at + 20])})
-        assert served.cloud.blobs.inline_bytes() > INLINE_BYTES
+        objects = served.cloud.objects
+        assert isinstance(objects, EmbeddedObjects) and objects.store.inline_bytes() > INLINE_BYTES
         await look_after(served.cloud)
-        assert served.cloud.blobs.inline_bytes() <= INLINE_BYTES
+        assert objects.store.inline_bytes() <= INLINE_BYTES
         for at in range(0, 200, 20):
             digests = [digest_of(data) for data in contents[at : at + 20]]
             _, found = await ada.fetch("/v1/blobs/fetch", digests)

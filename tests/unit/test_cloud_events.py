@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from cloud.app import wall_ms
-from cloud.events import MAX_WAITING_BYTES, MAX_WAITING_MESSAGES, Listener
+from cloud.database import drive
+from cloud.hub.local import MAX_WAITING_BYTES, MAX_WAITING_MESSAGES, Listener, LocalHub
 from store.blobs.frames import encode_frame
 from store.manifest import record_of
 from store.types import File, RelPath, digest_of, new_ulid
@@ -26,7 +27,9 @@ async def replica_of(line: Line, machine_id: str) -> Line:
 
 
 def listeners(served: Served) -> int:
-    return sum(len(each) for each in served.cloud.hub._listeners.values())
+    hub = served.cloud.hub
+    assert isinstance(hub, LocalHub)
+    return sum(len(each) for each in hub._listeners.values())
 
 
 @in_loop
@@ -117,6 +120,7 @@ async def test_versions_are_heard_in_order_and_each_once(tmp_path: Path) -> None
         assert [header.parent_root for header in heard[1:]] == roots[:-1]
 
 
+@pytest.mark.embedded
 @in_loop
 async def test_a_beat_says_who_is_there_and_how_far(tmp_path: Path) -> None:
     clock = [wall_ms()]
@@ -134,7 +138,7 @@ async def test_a_beat_says_who_is_there_and_how_far(tmp_path: Path) -> None:
             await socket.send_str(msgspec.json.encode(beat).decode())
 
             agreed = "SELECT agreed_version FROM workspace_replicas WHERE id = $1"
-            await until(lambda: served.cloud.read().one(agreed, (line.replica_id,)) == (1,))
+            await until(lambda: drive(served.db.read().one(agreed, (line.replica_id,))) == (1,))
             [found] = (await ada.get(f"/v1/workspaces/{line.workspace_id}/replicas"))["replicas"]
             assert (found["agreed_root"], found["state"]) == (line.head.root, "waiting")
             seen = (await ada.get(f"/v1/workspaces/{line.workspace_id}"))["workspace"]["last_seen_at"]

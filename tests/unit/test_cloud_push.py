@@ -11,16 +11,16 @@ import msgspec
 import pytest
 import zstandard
 
-from cloud.app import opened
-from cloud.records import accounts, projects, workspaces
-from cloud.records.snapshots import parents_first
-from cloud.records.workspaces import HeadMove, Workspace, advance_head
+from cloud.database import Tx, drive
+from cloud.records.people import accounts
+from cloud.records.work import projects, workspaces
+from cloud.records.work.snapshots import parents_first
+from cloud.records.work.workspaces import HeadMove, Workspace, advance_head
 from store.blobs.frames import encode_frame
-from store.database import Tx
 from store.errors import NotFound, VersionMoved
 from store.types import DIR, Digest, File, Link, digest_of
 from sync.core.wire import MAX_SECTION_BYTES, PROTOCOL, Head, PushHeader, PushStep, Section, WireSnapshot, WireWorkspace, pack_section
-from tests.clouds import EMPTY, Edits, Line, Reply, Served, in_loop, next_message, push_body, serving
+from tests.clouds import EMPTY, Edits, Line, Reply, Served, in_loop, next_message, opened, push_body, serving
 
 replace = msgspec.structs.replace
 
@@ -124,18 +124,18 @@ def test_a_head_moves_only_from_the_version_it_has(tmp_path: Path) -> None:
     """H1 in the SQL itself, whatever was checked before it."""
     with opened(tmp_path) as db:
 
-        def begin(tx: Tx) -> None:
-            accounts.add_user(tx, "ada", "ada@example.org", "t")
-            projects.add_project(tx, "ada", "p", "p", "t")
-            workspaces.add_workspace(tx, Workspace("w", "p", "w", None, None, None, EMPTY, None, None, "t", 1, None), "cli")
+        async def begin(tx: Tx) -> None:
+            await accounts.add_user(tx, "ada", "ada@example.org", "t")
+            await projects.add_project(tx, "ada", "p", "p", "t")
+            await workspaces.add_workspace(tx, Workspace("w", "p", "w", None, None, None, EMPTY, None, None, "t", 1, None), "cli")
 
         db.write_now(begin)
         for user_id, version in (("ada", 0), ("ada", 2), ("eve", 1)):
             with pytest.raises((VersionMoved, NotFound)):
                 db.write_now(lambda tx, u=user_id, v=version: advance_head(tx, u, HeadMove("w", v, "x", None, None, "cli"), "t"))  # type: ignore[misc]
-        assert workspaces.get_head(db.read(), "ada", "w").version == 1
+        assert drive(workspaces.get_head(db.read(), "ada", "w")).version == 1
         assert db.write_now(lambda tx: advance_head(tx, "ada", HeadMove("w", 1, "x", None, None, "cli"), "t")) == 2
-        assert workspaces.get_head(db.read(), "ada", "w").root == "x"
+        assert drive(workspaces.get_head(db.read(), "ada", "w")).root == "x"
 
 
 @in_loop

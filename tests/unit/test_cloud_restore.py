@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from cloud.app import opened, wall_ms
-from cloud.database import epoch_of
-from cloud.fsck import find_problems
-from store.blobs import BlobStore
-from store.database import Database
+from cloud.app import wall_ms
+from cloud.database import drive
+from cloud.database.embedded import EmbeddedDatabase
+from cloud.database.schema import epoch_of
+from cloud.objects.embedded import EmbeddedObjects
+from cloud.operate.fsck import find_problems
 from store.types import digest_of
-from tests.clouds import in_loop, serving
+from tests.clouds import in_loop, opened, serving
 
 
 def epoch_at(folder: Path) -> str:
     with opened(folder) as db:
-        return epoch_of(db.read())
+        return drive(epoch_of(db.read()))
 
 
-def problems(db: Database, folder: Path) -> list[str]:
-    store = BlobStore(db, folder / "blobs")
-    try:
-        return list(find_problems(db, store))
-    finally:
-        store.close()
+async def problems(db: EmbeddedDatabase, folder: Path) -> list[str]:
+    with ThreadPoolExecutor(1) as pool:
+        objects = EmbeddedObjects(db, folder, pool)
+        try:
+            return [problem async for problem in find_problems(db, objects)]
+        finally:
+            await objects.close()
 
 
 def test_the_epoch_outlives_a_restart_and_no_restore(tmp_path: Path) -> None:
@@ -45,7 +48,7 @@ async def test_fsck_finds_what_is_wrong(tmp_path: Path) -> None:
         await line.push({"a": b"one", "b": b"two"}, message="m")
         await line.push({"a": b"three"})
         root = line.head.root
-        assert problems(served.cloud.db, folder) == []
+        assert await problems(served.db, folder) == []
     wounds = {
         "UPDATE workspaces SET version = version + 1": "its head is not its newest version",
         f"UPDATE workspaces SET current_manifest_hash = '{'0' * 64}'": "its head is not its newest version",
@@ -60,8 +63,8 @@ async def test_fsck_finds_what_is_wrong(tmp_path: Path) -> None:
         hurt = tmp_path / f"hurt{at}"
         shutil.copytree(folder, hurt)
         with opened(hurt) as db:
-            db.write_now(lambda tx, wound=wound: tx.execute(wound))  # type: ignore[misc]
-            found = problems(db, hurt)
+            db.write_now(lambda tx, wound=wound: tx.run(wound))  # type: ignore[misc]
+            found = await problems(db, hurt)
         assert any(sign in problem for problem in found), (wound, found)
 
 

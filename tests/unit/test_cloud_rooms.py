@@ -250,7 +250,7 @@ async def test_a_failure_of_ours_shows_nothing(tmp_path: Path) -> None:
     async with serving(tmp_path / "cloud") as served:
         ada = served.user()
         await ada.project()
-        served.cloud.db.write_now(lambda tx: tx.execute("ALTER TABLE projects RENAME TO secret_table"))
+        served.write(lambda tx: tx.run("ALTER TABLE projects RENAME TO secret_table"))
         reply = await ada.ask("GET", "/v1/projects")
         assert (reply.status, reply.code) == (500, "INTERNAL_ERROR")
         assert b"secret" not in reply.body and b"SQL" not in reply.body and b"projects" not in reply.body

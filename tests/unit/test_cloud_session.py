@@ -7,61 +7,72 @@ from pathlib import Path
 
 import pytest
 
-from cloud.app import opened, wall_ms
-from cloud.session import DAY_MS, SESSION_DAYS, sign_in, who_is
+from cloud.accounts.session import DAY_MS, SESSION_DAYS, sign_in, who_is
+from cloud.app import wall_ms
+from cloud.database import drive
+from cloud.database.embedded import EmbeddedDatabase
+from cloud.records.people.accounts import Account
 from store.errors import InvalidValue, NotSignedIn
-from tests.clouds import Served, in_loop, serving
+from tests.clouds import Served, in_loop, opened, serving
 
 NOW = 1_800_000_000_000
 
 
+def sign(db: EmbeddedDatabase, email: str, now_ms: int = NOW) -> str:
+    return db.write_now(lambda tx: sign_in(tx, email, now_ms))
+
+
+def who(db: EmbeddedDatabase, header: str, now_ms: int = NOW) -> Account:
+    return drive(who_is(db.read(), header, now_ms))
+
+
 def test_a_token_has_256_bits_and_only_its_hash_is_kept(tmp_path: Path) -> None:
     with opened(tmp_path) as db:
-        token = sign_in(db, "Ada@Example.org ", NOW)
+        token = sign(db, "Ada@Example.org ")
         assert len(token) >= 43
-        rows = [value for row in db.read().execute("SELECT * FROM sessions") for value in row]
+        rows = [value for row in drive(db.read().rows("SELECT * FROM sessions")) for value in row]
         assert hashlib.sha256(token.encode()).hexdigest() in rows and token not in rows
     assert token.encode() not in b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
 def test_a_second_token_is_another_session_of_the_same_user(tmp_path: Path) -> None:
     with opened(tmp_path) as db:
-        one, two = (who_is(db.read(), f"Bearer {sign_in(db, email, NOW)}", NOW) for email in ("ada@example.org", "ADA@example.org"))
+        one, two = (who(db, f"Bearer {sign(db, email)}", NOW) for email in ("ada@example.org", "ADA@example.org"))
         assert one.user_id == two.user_id and one.session_id != two.session_id
 
 
 @pytest.mark.parametrize("email", ["", "ada", "a@", "@b", "a b@c", "a@b@c", "a" * 65 + "@b"])
 def test_what_is_no_address_is_refused(tmp_path: Path, email: str) -> None:
     with opened(tmp_path) as db, pytest.raises(InvalidValue):
-        sign_in(db, email, NOW)
+        sign(db, email)
 
 
 def test_a_session_ends_after_thirty_days_and_is_then_forgotten(tmp_path: Path) -> None:
     with opened(tmp_path) as db:
-        header = f"Bearer {sign_in(db, 'ada@example.org', NOW)}"
+        header = f"Bearer {sign(db, 'ada@example.org')}"
         end = NOW + SESSION_DAYS * DAY_MS
-        assert who_is(db.read(), header, end - 1).email == "ada@example.org"
+        assert who(db, header, end - 1).email == "ada@example.org"
         with pytest.raises(NotSignedIn):
-            who_is(db.read(), header, end)
-        sign_in(db, "bob@example.org", end)
-        assert db.read().one("SELECT count(*) FROM sessions") == (1,)
+            who(db, header, end)
+        sign(db, "bob@example.org", end)
+        assert drive(db.read().one("SELECT count(*) FROM sessions")) == (1,)
 
 
 def test_only_the_very_token_is_accepted(tmp_path: Path) -> None:
     with opened(tmp_path) as db:
-        token = sign_in(db, "ada@example.org", NOW)
+        token = sign(db, "ada@example.org")
         hashed = hashlib.sha256(token.encode()).hexdigest()
         for header in (
             "", token, "Bearer", "Bearer ", f"Basic {token}", f"Bearer {token[:-1]}", f"Bearer {token}x", f"Bearer  {token}",
             f"Bearer {token.swapcase()}", f"Bearer {hashed}", "Bearer " + "x" * 10_000, "Bearer \udcff", f"Bearer {token}\0",
         ):  # fmt: skip
             with pytest.raises(NotSignedIn):
-                who_is(db.read(), header, NOW)
-        assert who_is(db.read(), f"bearer {token}", NOW).email == "ada@example.org"
+                who(db, header, NOW)
+        assert who(db, f"bearer {token}", NOW).email == "ada@example.org"
 
 
 async def first_user(served: Served) -> str:
-    return sign_in(served.cloud.db, "ada@example.org", wall_ms())
+    return served.write(lambda tx: sign_in(tx, "ada@example.org", wall_ms()))
 
 
 @in_loop

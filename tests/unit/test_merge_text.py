@@ -6,8 +6,9 @@ import time
 import pytest
 
 from store.errors import InvalidValue
-from sync.core.merge import MAX_TEXT_BYTES, Hunk, Merged, Region, diff_lines, merge_marked, merge_text, split_lines
+from sync.core.merge import MAX_TEXT_BYTES, Hunk, Merged, Region, diff_lines, marked, merge_marked, merge_text, split_lines
 from sync.core.merge.join import MAX_LINES
+from sync.core.merge.lines import Budget
 
 SLOW_SECONDS = 15
 MANY_LINES = 50_000
@@ -35,7 +36,6 @@ def text(letters: str) -> bytes:
         ("abcdefg", "abXYZdefg", "abcdeg", "abXYZdeg"),
         # One line between two edits keeps them apart, none does not.
         ("abc", "Abc", "abC", "AbC"),
-        ("ab", "Ab", "aB", None),
         ("ab", "xab", "Ab", None),
         ("ab", "axb", "ab", "axb"),
         ("ab", "axb", "ayb", None),
@@ -43,11 +43,29 @@ def text(letters: str) -> bytes:
         ("abc", "ac", "aBc", None),
         ("", "a", "b", None),
         ("abc", "", "abcd", None),
+        # But replacements that touch are joined where nothing else can be meant: line for line, and every line is its own.
+        ("ab", "Ab", "aB", "AB"),
+        ("abcde", "aBCde", "abcDe", "aBCDe"),
+        ("xcab", "xcAb", "qxcaB", "qxcAB"),
+        ("abcde", "aBcDe", "abCdE", "aBCDE"),
+        ("ab", "xyb", "aB", None),
+        ("ab", "b", "aB", None),
+        ("ab", "Ab", "a", None),
+        ("abc", "Abc", "aBC", "ABC"),
+        ("abc", "ABc", "aBC", None),
+        ("aab", "Aab", "aAb", None),
+        ("ab", "Ab", "aA", None),
+        ("abc", "cbc", "aBc", None),
+        ("abc", "bac", "abC", None),
+        ("abxyz", "Qbxyza", "aBxyz", None),
+        ("abxyc", "cbxyc", "aBxy", None),
+        ("abX", "Abaa", "aBX", None),
         # The end of the last line is a byte like any other.
         ("abc", "abc.", "Abc", "Abc."),
         ("abc.", "abc", "Abc.", "Abc"),
         ("abc.", "abcd.", "Abc.", "Abcd."),
         ("abc", "abc.", "abcd", None),
+        ("ab.", "Ab.", "ab", "Ab"),
     ],
 )
 def test_cases(base: str, ours: str, theirs: str, result: str | None) -> None:
@@ -93,8 +111,16 @@ def test_regions_name_the_lines() -> None:
 @pytest.mark.parametrize("at", [0, 1, 2])
 @pytest.mark.parametrize(
     "bad",
-    [b"a\0\n" + b"b\n" * 9, b"x" * 7999 + b"\0", b"a".ljust(MAX_TEXT_BYTES + 1), b"\n" * (MAX_LINES + 1), "a\nb\n".encode("utf-16")],
-    ids=["NUL", "late NUL", "large", "lines", "UTF-16"],
+    [
+        b"a\0\n" + b"b\n" * 9,
+        b"x" * 80_000 + b"\0",
+        b"a".ljust(MAX_TEXT_BYTES + 1),
+        b"\n" * (MAX_LINES + 1),
+        "a\nb\n".encode("utf-16"),
+        "\ufeff\u4e01\u4e0a".encode("utf-16-le"),
+        "\ufeff\u4e01\u4e0a".encode("utf-16-be"),
+    ],
+    ids=["NUL", "late NUL", "large", "lines", "UTF-16", "wide, little end", "wide, big end"],
 )
 def test_what_is_not_text_does_not_join(bad: bytes, at: int) -> None:
     texts = [b"a\nb\nc\n", b"A\nb\nc\n", b"a\nb\nC\n"]
@@ -108,9 +134,10 @@ def test_what_only_one_side_changed_needs_no_lines() -> None:
     assert merge_text(b"\0a", b"\0a", b"\0b") == merge_text(b"\0a", b"\0b", b"\0a") == merge_text(b"\0a", b"\0b", b"\0b") == Merged(b"\0b")
 
 
-def test_a_nul_beyond_the_look_is_text() -> None:
+def test_a_nul_far_from_the_start_is_not_joined_over() -> None:
+    """A PDF begins with text and goes on in bytes; git looks at 8,000 bytes and may join it, which breaks it."""
     base = b"a\n" + b"x" * 8000 + b"\n\0\nb\n"
-    assert merge_text(base, base.replace(b"a\n", b"A\n"), base.replace(b"\nb\n", b"\nB\n")).data is not None
+    assert merge_text(base, base.replace(b"a\n", b"A\n"), base.replace(b"\nb\n", b"\nB\n")) == Merged(None)
 
 
 @pytest.mark.parametrize(
@@ -152,30 +179,90 @@ def test_a_spent_budget_is_coarse_and_right() -> None:
     rng = random.Random(1)
     old = [b"%d\n" % number for number in range(400)]
     new = rng.sample(old, len(old))
-    for budget in (1, 100, 5000):
+    for steps in (1, 100, 5000):
         patched, at = [], 0
-        for hunk in diff_lines(old, new, budget):
+        for hunk in diff_lines(old, new, Budget(steps)):
             patched += old[at : hunk.old_start] + new[hunk.new_start : hunk.new_end]
             at = hunk.old_end
         assert patched + old[at:] == new
-    assert len(diff_lines(old, new, 1)) < len(diff_lines(old, new))
+    assert len(diff_lines(old, new, Budget(1))) < len(diff_lines(old, new))
 
 
-@pytest.mark.parametrize("kind", ["shuffled", "blank", "two letters", "period"])
+def test_a_budget_of_slides_is_kept_to_and_right() -> None:
+    """What cannot slide any further stays where it is, which is a difference like any other."""
+    old = [b"a\n", *[b"\n"] * 3000, b"b\n"]
+    new = [b"a\n", *[b"\n"] * 2000, b"b\n"]
+    assert diff_lines(old, new) == [Hunk(2001, 3001, 2001, 2001)]
+    budget = Budget(slides=5000)
+    (hunk,) = diff_lines(old, new, budget)
+    assert old[: hunk.old_start] + new[hunk.new_start : hunk.new_end] + old[hunk.old_end :] == new
+    assert 0 >= budget.slides > -3 * len(old)
+
+
+WORST = ["identical", "shuffled", "blank", "two letters", "period", "every second", "long runs", "messy start", "one line"]
+
+
+def worst_texts(kind: str, count: int) -> list[list[bytes]]:
+    """Base, ours and theirs that drive a line diff to its limits."""
+    rng = random.Random(2)
+    blank, unlike = [b"\n"], [b"line %06d\n" % number for number in range(count)]
+    letters = [[rng.choice([b"a\n", b"b\n"]) for _ in range(count)] for _ in range(3)]
+    period = [b"a\n", b"b\n", b"b\n"] * (count // 3)
+    runs = [[one] * 500 + [other] * 500 for one, other in ((b"a\n", b"b\n"), (b"b\n", b"a\n"), (b"b\n", b"c\n"))]
+    ends = ([b"e\n", b"f\n"], [b"f\n", b"e\n"], [b"f\n", b"f\n"])
+    kinds: dict[str, list[list[bytes]]] = {
+        "identical": [blank * count, blank * (count // 2), blank * (count // 3)],
+        "shuffled": [unlike, rng.sample(unlike, count), unlike[::-1]],
+        "blank": [blank * count, [*blank * (count - 9), b"x\n"], [b"y\n", *blank * (count - 4000)]],
+        "two letters": letters,
+        "period": [period, [line for at, line in enumerate(period) if at % 7], [b"b\n", *period[5:], b"c\n"]],
+        "every second": [unlike, unlike[::2], unlike[1::2]],
+        "long runs": [run * (count // 1000) for run in runs],
+        "messy start": [text[:2000] + blank * (count - 4000) + end for text, end in zip(letters, ends, strict=True)],
+        "one line": [[letter * 1_000_000] for letter in (b"a", b"b", b"c")],
+    }
+    return kinds[kind]
+
+
+@pytest.mark.parametrize("kind", WORST)
+def test_the_work_is_bounded(kind: str) -> None:
+    """Counted in steps: never more than the budget, and one run of equal lines."""
+    base, *sides = worst_texts(kind, MANY_LINES)
+    for side in sides:
+        budget = Budget()
+        patched, at = [], 0
+        for hunk in diff_lines(base, side, budget):
+            patched += base[at : hunk.old_start] + side[hunk.new_start : hunk.new_end]
+            at = hunk.old_end
+        assert patched + base[at:] == side
+        assert budget.steps >= -len(base)
+        assert budget.steps <= 0 or kind != "shuffled"
+        assert budget.slides >= -4 * (len(base) + len(side))
+
+
+@pytest.mark.parametrize("kind", WORST)
 def test_the_worst_texts_end(kind: str) -> None:
     """A second or two, where a search without a budget would take hours."""
-    rng = random.Random(2)
-    if kind == "shuffled":
-        lines = [b"line number %06d with some more text\n" % number for number in range(MANY_LINES)]
-        base, ours, theirs = lines, rng.sample(lines, len(lines)), lines[::-1]
-    elif kind == "blank":
-        base = [b"\n"] * MANY_LINES
-        ours, theirs = [*base[9:], b"x\n"], [b"y\n", *base[4_000:]]
-    elif kind == "two letters":
-        base, ours, theirs = ([rng.choice([b"a\n", b"b\n"]) for _ in range(MANY_LINES)] for _ in range(3))
-    else:
-        base = [b"a\n", b"b\n", b"b\n"] * (MANY_LINES // 3)
-        ours, theirs = [line for at, line in enumerate(base) if at % 7], [b"b\n", *base[5:], b"c\n"]
+    texts = [b"".join(lines) for lines in worst_texts(kind, MANY_LINES)]
     began = time.process_time()
-    merge_text(b"".join(base), b"".join(ours), b"".join(theirs))
+    merge_text(*texts)
+    merge_marked(*texts, ours_label="ours", theirs_label="theirs")
     assert time.process_time() - began < SLOW_SECONDS
+
+
+def test_many_conflicts_are_marked_with_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each conflict's sides are compared with each other; together they may cost no more than one comparison."""
+    spent: list[Budget] = []
+
+    def counted(old: list[bytes], new: list[bytes], budget: Budget) -> list[Hunk]:
+        found = diff_lines(old, new, budget)
+        spent.append(budget)
+        return found
+
+    monkeypatch.setattr(marked, "diff_lines", counted)
+    rng = random.Random(3)
+    sides = [[line for at in range(40) for line in (b"key %d\n" % at, *(b"%d\n" % rng.randrange(9) for _ in range(500)))] for _ in range(2)]
+    base = b"".join(b"key %d\nbase\n" % at for at in range(40))
+    merge_marked(base, *map(b"".join, sides), ours_label="ours", theirs_label="theirs")
+    assert len(spent) > 5 and len({id(budget) for budget in spent}) == 1
+    assert spent[0].steps >= -1000

@@ -7,9 +7,9 @@ import itertools
 import pytest
 
 from store.manifest import Node, NodeSource, node_digests
-from store.types import Digest, Entry, File, RelPath
-from sync.core.plan import ADD_ADD, EDIT_EDIT, FILE_FOLDER, NAME_COLLISION, Action, Clash, Fold, plan
-from tests.alphabet import FILES, N, entry, manifest, new_draft, path, show_tree, tree
+from store.types import DIR, Digest, Entry, File, RelPath
+from sync.core.plan import ADD_ADD, EDIT_EDIT, FILE_FOLDER, NAME_COLLISION, NAME_REFUSED, Action, Clash, Fold, plan
+from tests.alphabet import FILES, N, Tree, entry, manifest, new_draft, path, show_tree, tree
 from tests.planning import all_tracked, no_join, plan_trees, wanted
 
 SIX = ("N", "F1", "F2", "F1X", "L1", "D")
@@ -107,6 +107,56 @@ def test_the_table_is_whole() -> None:
     assert set(TABLE) == set(SIX)
 
 
+# --- a folder and what is in it, in every combination -------------------------------------------------------------------------
+
+PAIRS = ("-", "d=F1", "d=F2", "d=L1", "d=D", "d/x=F1", "d/x=F2", "d/x=F1X", "d/x=L1", "d/x=D")
+"""Everything that `d` and `d/x` may be together."""
+
+
+def table_cell(base: Entry | None, local: Entry | None, remote: Entry | None) -> str:
+    """What TABLE says of one path by itself; nothing here asks the planner."""
+    letters = {None if word == "N" else entry(word): word for word in SIX}
+    row, column = SIX.index(letters[local]), SIX.index(letters[remote])
+    return TABLE[letters[base]].split()[row * len(SIX) + column]
+
+
+def expect_pair(base: Tree, local: Tree, remote: Tree) -> tuple[Tree, list[tuple[bytes, str]], list[bytes]]:
+    """The truth about `d` and `d/x`: each by the table, and a folder that is needed stays one."""
+    after: Tree = {}
+    clashes: list[tuple[bytes, str]] = []
+    kept: list[bytes] = []
+    for name in (path("d/x"), path("d")):
+        before, ours, theirs = base.get(name), local.get(name), remote.get(name)
+        cell = table_cell(before, ours, theirs)
+        found = theirs if cell.startswith("J") else entry(cell.rstrip("!k"))
+        if cell.endswith("!"):
+            clashes.append((name, FILE_FOLDER if DIR in (ours, theirs) else ADD_ADD if before is None else EDIT_EDIT))
+        if cell.endswith("k"):
+            kept.append(name)
+        if name == b"d" and path("d/x") in after and found != DIR:
+            found = DIR
+            if theirs is None:
+                kept.append(name)
+            elif ours is not None:
+                clashes.append((name, FILE_FOLDER))
+        if found is not None:
+            after[name] = found
+    return after, sorted(clashes), sorted(kept)
+
+
+@pytest.mark.parametrize("base", PAIRS)
+def test_a_folder_and_what_is_in_it_in_every_combination(base: str) -> None:
+    for local, remote in itertools.product(PAIRS, PAIRS):
+        made = plan_trees(base, local, remote)
+        told = f"{base} | {local} | {remote}"
+        after, clashes, kept = expect_pair(tree(base), tree(local), tree(remote))
+        assert show_tree(wanted(made, local)) == show_tree(after), told
+        assert [(clash.path, clash.kind) for clash in made.clashes] == clashes, told
+        assert list(made.kept) == kept, told
+        sides = [(tree(base).get(one.path), tree(local).get(one.path), tree(remote).get(one.path)) for one in made.clashes]
+        assert [(clash.base, clash.ours, clash.theirs) for clash in made.clashes] == sides, told
+
+
 # base, local, remote -> wanted ; clashes `path:kind`; kept
 TREES = [
     # nothing to do
@@ -173,6 +223,43 @@ TREES = [
     ("a=F1", "a=F2", "b=F1", "a=F2 b=F1", "", "a"),
     ("a=F1", "b=F1", "c=F1", "b=F1 c=F1", "", ""),
     ("a/x=F1 b=D", "b/a/x=F1", "a/b=D a/x=F1", "a/b=D b/a/x=F1", "", "b"),
+    # one folder moved to two places: it is at both; to one place by both: it is there
+    ("a/x=F1 a/y=F2", "b/x=F1 b/y=F2", "c/x=F1 c/y=F2", "b/x=F1 b/y=F2 c/x=F1 c/y=F2", "", ""),
+    ("a/x=F1 a/y=F2", "b/x=F1 b/y=F2", "b/x=F1 b/y=F2", "b/x=F1 b/y=F2", "", ""),
+    # a into b here, b into a there: no cycle, both are there
+    ("a/x=F1 b/y=F2", "b/a/x=F1 b/y=F2", "a/b/y=F2 a/x=F1", "a/b/y=F2 b/a/x=F1", "", "b"),
+    # names swapped on one side, with and without an edit on the other; swapped on both; rotated against swapped
+    ("a=F1 b=F2", "a=F2 b=F1", "a=F1 b=F2", "a=F2 b=F1", "", ""),
+    ("a=F1 b=F2", "a=F1 b=F2", "a=F2 b=F1", "a=F2 b=F1", "", ""),
+    ("a=F1 b=F2", "a=F2 b=F1", "a=F2 b=F1", "a=F2 b=F1", "", ""),
+    ("a=F1 b=F2", "a=F2 b=F1", "a=F3 b=F2", "a=F3 b=F1", "a:edit-edit", ""),
+    ("a=F1 b=F2 c=F3", "a=F2 b=F1 c=F3", "a=F2 b=F3 c=F1", "a=F2 b=F3 c=F1", "b:edit-edit", ""),
+    ("a/x=F1 b/y=F2", "a/y=F2 b/x=F1", "a/x=F1 b/y=F2", "a/y=F2 b/x=F1", "", ""),
+    ("a/x=F1 b/x=F2", "a/x=F2 b/x=F1", "a/x=F3 b/x=F2", "a/x=F3 b/x=F1", "a/x:edit-edit", ""),
+    ("f=F1 d/x=F2", "d=F1 f/x=F2", "f=F1 d/x=F2", "d=F1 f/x=F2", "", ""),
+    ("f=F1 d/x=F2", "f=F1 d/x=F2", "d=F1 f/x=F2", "d=F1 f/x=F2", "", ""),
+    ("f=F1 d/x=F2", "d=F1 f/x=F2", "f=F1 d/x=F3", "d/x=F3 f/x=F2", "d:file-folder", ""),
+    # a move onto a file that the other side edited, removed, or moved away
+    ("a=F1 b=F2", "b=F1", "a=F1 b=F3", "b=F3", "b:edit-edit", ""),
+    ("a=F1 b=F2", "a=F1 b=F3", "b=F1", "b=F1", "b:edit-edit", ""),
+    ("a=F1 b=F2", "b=F1", "a=F1", "b=F1", "", "b"),
+    ("a=F1 b=F2", "b=F1", "a=F1 c=F2", "b=F1 c=F2", "", "b"),
+    ("a=F1 b=F2", "a=F1 c=F2", "b=F1", "b=F1 c=F2", "", ""),
+    ("a=F1", "b=F1", "a=F1 b=F3", "b=F3", "b:add-add", ""),
+    # a folder moved, and an edit, a new file, a removal or a move in it on the other side
+    ("a/x=F1 a/y=F2", "b/x=F1 b/y=F2", "a/x=F3 a/y=F2", "a/x=F3 b/x=F1 b/y=F2", "", ""),
+    ("a/x=F1 a/y=F2", "a/x=F3 a/y=F2", "b/x=F1 b/y=F2", "a/x=F3 b/x=F1 b/y=F2", "", "a a/x"),
+    ("a/x=F1", "b/x=F1", "a/n=F3 a/x=F1", "a/n=F3 b/x=F1", "", ""),
+    ("a/x=F1", "a/n=F3 a/x=F1", "b/x=F1", "a/n=F3 b/x=F1", "", "a"),
+    ("a/x=F1 a/y=F2", "b/x=F1 b/y=F2", "a/x=F1", "b/x=F1 b/y=F2", "", ""),
+    ("a/x=F1", "b/x=F1", "a/z=F1", "a/z=F1 b/x=F1", "", ""),
+    ("a/d/x=F1", "a/e/x=F1", "b/d/x=F1", "a/e/x=F1 b/d/x=F1", "", "a"),
+    # a folder that goes, and one that takes its name
+    ("a/x=F1", "b/x=F1 a/new=F2", "-", "a/new=F2 b/x=F1", "", "a"),
+    ("a/x=F1", "-", "b/x=F1 a/new=F2", "a/new=F2 b/x=F1", "", ""),
+    ("a/x=F1", "a=F2 b/x=F1", "a/x=F3", "a/x=F3 b/x=F1", "a:file-folder", ""),
+    ("a/x=F1", "a/x=F3", "a=F2 b/x=F1", "a/x=F3 b/x=F1", "a:file-folder", "a/x"),
+    ("a/x=F1", "a=L1 b/x=F1", "a/x=F1 a/y=F2", "a/y=F2 b/x=F1", "a:file-folder", ""),
 ]  # fmt: skip
 
 
@@ -275,8 +362,47 @@ def test_a_held_path_says_whose_name_it_has() -> None:
     made = plan_trees("-", "Notes=F1", "notes/a=F2", fold=bytes.lower)
     assert [problem.message for problem in made.held] == [
         "notes is not written here: on this disk it would be the same file as Notes.",
-        "notes/a is not written here: its folder is held back.",
+        "notes/a is not written here: its folder is not.",
     ]
+
+
+# --- a disk that cannot hold some names -----------------------------------------------------------------------------------
+
+
+def no_capitals(name: bytes) -> str | None:
+    return "names here have no capitals" if name != name.lower() else None
+
+
+# base, local, remote -> wanted; held
+REFUSED = [
+    ("-", "-", "A=F1 a=F2", "a=F2", "A"),
+    ("-", "-", "A/x=F1 A/y/z=F1 b=F2", "b=F2", "A A/x A/y A/y/z"),
+    ("d/x=F1", "d/x=F1", "d/X=F1 d/x=F2", "d/x=F2", "d/X"),
+    ("a=F1", "a=F1", "A=F1", "-", "A"),
+    ("A=F1", "-", "A=F2", "-", "A"),
+    ("a=F1", "a=F1", "a/B=F1 a/c=F2", "a/c=F2", "a/B"),
+]
+
+
+@pytest.mark.parametrize(("base", "local", "remote", "result", "held"), REFUSED)
+def test_a_name_this_disk_cannot_hold_blocks_only_itself(base: str, local: str, remote: str, result: str, held: str) -> None:
+    made = plan_trees(base, local, remote, refuse=no_capitals)
+    assert wanted(made, local) == tree(result)
+    assert " ".join(problem.path.decode() for problem in made.held) == held
+    assert {problem.code for problem in made.held} == {NAME_REFUSED}
+
+
+def test_a_refused_name_is_told_with_its_reason() -> None:
+    made = plan_trees("-", "-", "A/x=F1", refuse=no_capitals)
+    assert [problem.message for problem in made.held] == [
+        "A is not written here: names here have no capitals.",
+        "A/x is not written here: its folder is not.",
+    ]
+
+
+def test_a_refused_name_takes_nobodys_place() -> None:
+    made = plan_trees("-", "-", "A=F1 a=F2", fold=bytes.lower, refuse=no_capitals)
+    assert (wanted(made, "-"), [problem.path for problem in made.held]) == (tree("a=F2"), [b"A"])
 
 
 def test_where_names_are_kept_apart_nothing_is_held() -> None:

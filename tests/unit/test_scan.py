@@ -17,7 +17,7 @@ from store.types import DIR, Entry, Link, RelPath, Spot
 from sync.scan import ScanResult
 from sync.scan.contents import BULK_FILES
 from sync.scan.look import OPEN_FOLDERS
-from tests.trees import Replica, at, changes_of, file, read_tree, write_tree
+from tests.trees import HOUR_NS, Replica, at, changes_of, file, read_tree, write_tree
 
 ODD_NAMES = [
     b"n" * 255,
@@ -324,6 +324,51 @@ def test_times_put_back_do_not_hide_an_edit(replica: Replica) -> None:
     assert changes_of(replica.look()) == {b"a": (file(b"one"), file(b"two"))}
 
 
+AHEAD = {"mtime in 2096": 0, "our clock behind": -HOUR_NS}
+
+
+@pytest.mark.parametrize("ahead_ns", AHEAD.values(), ids=AHEAD)
+def test_a_time_to_come_is_looked_at_twice_and_not_for_ever(replica: Replica, ahead_ns: int) -> None:
+    replica.ahead_ns = ahead_ns
+    path = replica.path / "a"
+    path.write_bytes(b"one")
+    os.utime(path, (4e9, 4e9))
+    assert replica.settle().deferred == {Spot(b"", b"a")}
+    replica.ahead_ns += 10**9
+    replica.settle(Spot(b"", b"a"))
+    assert (replica.look().deferred, replica.look().seen) == (frozenset(), {})
+    # Still ahead, and changed all the same: the second look is owed again.
+    path.write_bytes(b"two")
+    os.utime(path, (4e9, 4e9))
+    result = replica.settle(Spot(b"", b"a"))
+    assert (changes_of(result), bool(result.deferred)) == ({b"a": (file(b"one"), file(b"two"))}, ahead_ns < 0)
+
+
+def test_a_file_being_written_is_left_alone_though_its_time_is_to_come(replica: Replica) -> None:
+    replica.ahead_ns = -HOUR_NS
+    with (replica.path / "a").open("wb") as writer:
+        writer.write(b"half")
+        writer.flush()
+        assert replica.settle().changes == []
+        replica.ahead_ns += 2_500_000_000
+        assert changes_of(replica.look()) == {}, "a full look begins anew"
+        replica.ahead_ns += 2_500_000_000
+        assert changes_of(replica.look(b"")) == {b"a": (None, file(b"half"))}
+
+
+def test_a_write_under_one_name_is_found_under_the_others(replica: Replica) -> None:
+    write_tree(replica.path, {b"a": b"1", b"d/other": b"1"})
+    (replica.path / "d" / "b").hardlink_to(replica.path / "a")
+    (replica.path / "c").hardlink_to(replica.path / "a")
+    replica.settle()
+    (replica.path / "a").write_bytes(b"22")
+    result = replica.settle(Spot(b"", b"a"))
+    assert replica.tree()[b"a"] == file(b"22")
+    assert result.deferred == {Spot(b"d", b"b")}, "the root was listed whole, so c is known already"
+    assert changes_of(replica.settle(*result.deferred)) == {b"d/b": (file(b"1"), file(b"22"))}
+    assert replica.look().changes == []
+
+
 def test_a_file_being_written_keeps_its_old_entry_until_it_is_closed(replica: Replica) -> None:
     write_tree(replica.path, {b"d/a": b"old"})
     replica.settle()
@@ -414,6 +459,20 @@ def test_what_cannot_be_read_is_a_problem_and_keeps_its_entry(replica: Replica) 
     assert changes_of(result) == {b"ok": (file(b"1"), file(b"22"))}
     assert codes(result) == {b"secret": "unwritable", b"secret too": "unwritable", b"d": "unwritable"}
     assert b"d/below/x" in replica.tree()
+
+
+def test_a_folder_that_could_not_be_looked_into_is_looked_into_once_it_can(replica: Replica) -> None:
+    write_tree(replica.path, {b"d/below/x": b"1", b"d/y": b"1"})
+    replica.settle()
+    write_tree(replica.path, {b"d/below/x": b"22", b"d/y": b"22", b"d/no entry": b""})
+    with Forbidding.open_root(replica.path) as root:
+        assert replica.settle(Spot(b"d", b"y"), root=root).problems
+        assert codes(replica.settle(b"", root=root)) == {b"d": "unwritable"}
+    (replica.path / "d" / "no entry").unlink()
+    # Only the folder's own name is told of then: its mode changed.
+    result = replica.settle(Spot(b"", b"d"))
+    assert changes_of(result) == {b"d/below/x": (file(b"1"), file(b"22")), b"d/y": (file(b"1"), file(b"22"))}
+    assert replica.look().seen == {}
 
 
 def test_what_is_no_file_is_told_and_never_opened(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from store.database import BATCH_WORKS, Component, Database, Migration, Tx
+from store.database import BATCH_WORKS, Component, Database, Migration, Tx, drop_copy, peek
 from store.errors import Conflicting, NewerStore, NoSpace, StoreDamaged, Unwritable
 from tests.waiting import wait_until
 
@@ -152,10 +152,10 @@ def test_many_works_share_a_transaction(tmp_path: Path) -> None:
 def test_a_full_disk_fails_every_work_of_the_batch_and_the_next_succeeds(db: Database) -> None:
     pages = db.write_now(lambda tx: tx.one("PRAGMA page_count"))
     assert pages
-    db.write_now(lambda tx: tx.execute(f"PRAGMA max_page_count = {pages[0] + 2}") and None)
+    db.write_now(lambda tx: list(tx.execute(f"PRAGMA max_page_count = {pages[0] + 2}")))
     with pytest.raises(NoSpace):
         db.write_now(lambda tx: keep(tx, "x" * 100_000))
-    db.write_now(lambda tx: tx.execute("PRAGMA max_page_count = 1000000") and None)
+    db.write_now(lambda tx: list(tx.execute("PRAGMA max_page_count = 1000000")))
     db.write_now(lambda tx: keep(tx, "small"))
     assert texts(db) == ["small"]
 
@@ -184,6 +184,67 @@ def test_an_older_file_is_copied_then_migrated(tmp_path: Path) -> None:
     copy = Database.open(tmp_path / "store.db.before-upgrade", [NOTES])
     assert texts(copy) == ["a"]
     copy.close()
+
+
+def test_the_copy_is_of_the_file_before_any_component_moved(tmp_path: Path) -> None:
+    """All components in one transaction: a failure in the second leaves the first, and the next try copies what was there before."""
+    path = tmp_path / "store.db"
+    tags = Component("tags", (Migration(1, "CREATE TABLE tags (id INTEGER PRIMARY KEY)"),))
+    broken = Component("tags", (*tags.migrations, Migration(2, "CREATE TABLE tags (again)")))
+    Database.open(path, [NOTES, tags]).close()
+    before = schema_of(path)
+    for _ in range(2):
+        with pytest.raises(apsw.SQLError):
+            Database.open(path, [NOTES_2, broken])
+        assert schema_of(path) == schema_of(path.with_name("store.db.before-upgrade")) == before
+
+
+def schema_of(path: Path) -> list[object]:
+    reader = peek(path)
+    try:
+        return [*reader.execute("SELECT sql FROM sqlite_schema ORDER BY name"), *reader.execute("SELECT * FROM schema_versions")]
+    finally:
+        reader.close()
+
+
+def test_the_copy_goes_after_a_run_that_ended_well(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    Database.open(path, [NOTES]).close()
+    Database.open(path, [NOTES_2]).close()
+    assert path.with_name("store.db.before-upgrade").exists()
+    drop_copy(path)
+    drop_copy(path)
+    assert not path.with_name("store.db.before-upgrade").exists()
+
+
+def test_tables_that_are_not_what_the_migrations_make_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    db = Database.open(path, [NOTES])
+    db.write_now(lambda tx: list(tx.execute("ALTER TABLE notes RENAME COLUMN text TO texu")))
+    db.close()
+    with pytest.raises(StoreDamaged, match="notes"):
+        Database.open(path, [NOTES])
+
+
+def test_text_that_is_no_text_is_damage_and_no_mistake_of_ours(db: Database) -> None:
+    db.write_now(lambda tx: list(tx.execute("INSERT INTO notes (text) VALUES (CAST(x'ff61' AS TEXT))")))
+    with pytest.raises(StoreDamaged):
+        db.read().one("SELECT text FROM notes")
+    with pytest.raises(StoreDamaged):
+        texts(db)
+
+
+def test_a_torn_page_is_found_when_the_file_is_doubted(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    db = Database.open(path, [NOTES])
+    db.write_now(lambda tx: [keep(tx, "x" * 3000 + str(number)) for number in range(20)])
+    db.close()
+    with path.open("r+b") as file:
+        file.seek(-4096, 2)
+        file.write(b"\xaa" * 4096)
+    Database.open(path, [NOTES]).close()
+    with pytest.raises(StoreDamaged, match="page"):
+        Database.open(path, [NOTES], doubted=True)
 
 
 def test_a_newer_file_is_refused(tmp_path: Path) -> None:

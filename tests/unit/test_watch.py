@@ -17,6 +17,7 @@ from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, Inotify
 from store.errors import Unwritable
 from store.types import Spot
 from sync import watch
+from sync.scan.mounts import is_out_of_descriptors, network_kind
 from sync.watch import AnySystem, Inotify, Nudge, Watcher
 from tests.trees import at, write_tree
 from tests.waiting import wait_until
@@ -319,6 +320,40 @@ def test_a_limit_is_told_with_its_remedy(tmp_path: Path, monkeypatch: pytest.Mon
     assert made.watcher.is_alive is (allowed > 0), "what can be watched is"
     made.watcher.stop()
     assert threading.active_count() == threads
+
+
+def test_descriptors_that_ran_out_are_no_limit_of_watches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(self: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(InotifyFD, "__init__", start)
+    monkeypatch.setattr("sync.watch.is_out_of_descriptors", lambda: True)
+    made = Watched(tmp_path)
+    assert made.watcher.start() is False and "`ulimit -n 65536`" in made.watcher.limit
+    monkeypatch.undo()
+    assert not is_out_of_descriptors()
+
+
+MOUNTS = """\
+22 1 8:991 / / rw,relatime - ext4 /dev/vda rw
+30 22 {device} / /home/ann/work rw,relatime shared:5 - {kind} server:/ann rw,vers=4.2
+"""
+
+
+@pytest.mark.parametrize(("kind", "told"), [("nfs4", "nfs4"), ("fuse.sshfs", "fuse.sshfs"), ("ext4", ""), ("fuse.ntfs-3g", "")])
+def test_a_network_disk_is_watched_and_polled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, told: str) -> None:
+    device, table, root = tmp_path.stat().st_dev, tmp_path / "mountinfo", tmp_path / "w"
+    root.mkdir()
+    table.write_text(MOUNTS.format(device=f"{os.major(device)}:{os.minor(device)}", kind=kind))
+    assert network_kind(os.fsencode(root), table) == told
+    assert network_kind(os.fsencode(root), tmp_path / "nothing") == ""
+    monkeypatch.setattr(watch, "network_kind", lambda path: network_kind(path, table))
+    made = Watched(root)
+    assert made.watcher.start() is not bool(told) and made.watcher.is_alive
+    assert told in made.watcher.network and bool(made.watcher.network) is bool(told)
+    edit(root / "here")
+    made.wait_for(b"")
+    made.watcher.stop()
 
 
 def test_a_root_that_cannot_be_watched_is_refused(tmp_path: Path) -> None:

@@ -24,7 +24,11 @@ def fsck_lines(result: dict[str, Any], ink: Ink) -> Iterator[str]:
     """What was read, and what is wrong with it."""
     yield f"checked {count_text(result.get('blobs') or 0, 'blob')} and every manifest that names them"
     if result.get("repaired"):
-        yield f"repaired {count_text(result['repaired'], 'blob')} from the cloud"
+        yield f"repaired {count_text(result['repaired'], 'content')}"
+    if result.get("sent"):
+        yield f"sent {count_text(result['sent'], 'blob')} that the cloud had lost"
+    for root in result.get("joined") or []:
+        yield f"joined again  {plain(root)}: what it and the cloud agreed on was lost; nothing is deleted on either side"
     problems = result.get("problems") or []
     for problem in problems:
         yield f"{ink.bad('damaged')}  {plain(problem)}"
@@ -32,7 +36,7 @@ def fsck_lines(result: dict[str, Any], ink: Ink) -> Iterator[str]:
         yield ink.good("all is well")
     else:
         yield ink.bad(f"{count_text(len(problems), 'problem')} found")
-        yield "  next: fst fsck --repair fetches from the cloud what it can; keep a copy of the store before anything else"
+        yield "  next: fst fsck --repair brings back what a folder, a segment or the cloud still has, and changes no file of yours"
 
 
 def is_clean(result: dict[str, Any]) -> bool:

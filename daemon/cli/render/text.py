@@ -67,6 +67,15 @@ def plain(text: object) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in str(text))
 
 
+def json_text(document: object) -> str:
+    """A document on one line, as people like to read it; what could steer a terminal is escaped here too, and means the same."""
+    import json
+
+    text = json.dumps(document, ensure_ascii=False)
+    # Outside of its texts JSON is printable, so what is not stands in one.
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)
+
+
 def path_bytes(item: Document) -> bytes:
     """A document's `path` or `path_b64`."""
     if item.get("path") is None and item.get("path_b64"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import time
@@ -16,6 +15,7 @@ from daemon.cli.quick import ask_status
 from daemon.cli.render.places import machine_lines, workspace_lines
 from daemon.cli.render.standing import approve_lines, pause_lines, resume_lines, sync_lines, wait_lines
 from daemon.cli.render.status import status_code, status_lines
+from daemon.cli.render.text import json_text
 from daemon.cli.session import Session
 from daemon.cli.tree import fst, verb
 from daemon.client.exchange import TYPE_CHECKING
@@ -71,7 +71,7 @@ def _changes(session: Session, path: str | None, last: Document) -> Iterator[Doc
 
 def _redraw(session: Session, document: Document) -> None:
     if session.as_json:
-        print(json.dumps(document, ensure_ascii=False), flush=True)
+        print(json_text(document), flush=True)
         return
     above = _CLEAR if sys.stdout.isatty() else "\n"
     print(above + "\n".join(status_lines(document, session.ink)), flush=True)

@@ -9,13 +9,13 @@ from importlib import metadata
 import click
 from click.shell_completion import get_completion_class
 
-from daemon.cli.launch import ensure_daemon
+from daemon.cli.launch import answers, ensure_daemon, stop_daemon
 from daemon.cli.progress import follow, reporter_for
 from daemon.cli.render.checks import doctor_lines, fsck_lines, gc_lines, is_clean
 from daemon.cli.session import Session
 from daemon.cli.tree import fst, verb
 from daemon.client.exchange import TYPE_CHECKING
-from store.errors import DaemonUnreachable, FastestError
+from store.errors import DaemonUnreachable, FastestError, StoreDamaged
 
 if TYPE_CHECKING:
     from daemon.client.exchange import Document
@@ -49,17 +49,39 @@ def _settings_check(session: Session) -> Document:
 
 
 @verb(fst, "fsck", "fst fsck --repair")
-@click.option("--repair", is_flag=True, help="Mend what can be mended from what is kept (and from the cloud).")
-@click.option("--cloud", is_flag=True, help="Also ask the cloud whether it has what it should.")
+@click.option("--repair", is_flag=True, help="Bring back what can be: from the folders, the segments and the cloud.")
+@click.option("--cloud", is_flag=True, help="Also ask the cloud whether it has what it should, and send what it lost.")
 def fsck(session: Session, repair: bool, cloud: bool) -> int:
     """Read everything that is kept again and check it.
 
-    Exit code 1 when something is damaged.
+    Exit code 1 when something is damaged and not repaired. A damaged database is set aside and built anew; no folder is touched.
     """
-    client = ensure_daemon(session)
-    result = follow(client.fsck(repair=repair, cloud=cloud), reporter_for(session))
+    if not answers(session.env):
+        _mend_database(session, repair=repair)
+    result = follow(ensure_daemon(session).fsck(repair=repair, cloud=cloud), reporter_for(session))
+    if repair and result.get("database"):
+        stop_daemon(session)
+        _mend_database(session, repair=True, known=True)
+        result = follow(ensure_daemon(session).fsck(repair=True, cloud=cloud), reporter_for(session))
     session.show(result, fsck_lines(result, session.ink))
     return 0 if is_clean(result) else 1
+
+
+def _mend_database(session: Session, *, repair: bool, known: bool = False) -> None:
+    """While no daemon runs: see whether one could, and build the database anew if not. Raises StoreDamaged unless `repair`."""
+    from daemon.mend.rescue import examine_store, rescue
+
+    places = session.settings().places
+    try:
+        examine_store(places)
+    except StoreDamaged as error:
+        if not repair:
+            raise
+        session.say(error.message)
+        known = True
+    if known:
+        for sentence in rescue(places):
+            session.say(sentence)
 
 
 @verb(fst, "gc", "fst gc --dry-run")

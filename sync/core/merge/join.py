@@ -1,15 +1,17 @@
 """Three texts -> one, or the regions in which two people disagree (SYNC-3).
 
 Both sides are compared with the base. Hunks of the two sides that overlap or touch form one stretch; a stretch that one side alone
-changed, or both in the same way, is taken, any other is a conflict: as git, even lines next to each other do not join silently.
+changed, or both in the same way, is taken, any other is a conflict, as for git. One thing joins that git leaves to people: lines next
+to each other, one changed here and the next there, where no other reading of the two edits is possible (see `_in_turn`).
 Bytes are kept as they are: line ends, a missing last one, byte order marks, encodings. A clean result holds, line for line, only what
-one of the three texts has.
+one of the three texts has. What may be anything but lines of text does not join: one wrong join of it and the file is broken.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import msgspec
@@ -18,8 +20,8 @@ from sync.core.merge.lines import Hunk, diff_lines, split_lines
 
 MAX_TEXT_BYTES: Final = 4 * 1024 * 1024
 MAX_LINES: Final = 150_000
-BINARY_LOOK_BYTES: Final = 8000
-"""A NUL in here makes it binary, as for git."""
+WIDE_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+"""Text in units of two bytes (of four, too, in the little end): a byte that looks like a line end may be half a letter."""
 
 Texts = tuple[list[bytes], list[bytes], list[bytes]]
 """Base, ours and theirs as lines."""
@@ -66,8 +68,10 @@ def merge_text(base: bytes, ours: bytes, theirs: bytes) -> Merged:
 
 
 def is_text(data: bytes) -> bool:
-    """True for what may be joined by lines: no NUL near the start, at most MAX_TEXT_BYTES and MAX_LINES."""
-    return len(data) <= MAX_TEXT_BYTES and b"\0" not in data[:BINARY_LOOK_BYTES] and data.count(b"\n") <= MAX_LINES
+    """True for what may be joined by lines: no NUL, nor wide letters, at most MAX_TEXT_BYTES and MAX_LINES."""
+    if len(data) > MAX_TEXT_BYTES or data.startswith(WIDE_MARKS):
+        return False
+    return b"\0" not in data and data.count(b"\n") <= MAX_LINES
 
 
 def _join(texts: Texts, stretches: Sequence[Stretch]) -> bytes:
@@ -87,8 +91,14 @@ def find_stretches(texts: Texts) -> Iterator[Stretch]:
     left, right = deque(diff_lines(base, ours)), deque(diff_lines(base, theirs))
     # How far the lines after a stretch stand from where they stood in the base.
     shift_ours = shift_theirs = 0
+    known: tuple[frozenset[bytes], ...] = ()
     while left or right:
         start, end, mine, yours = _take_touching(left, right)
+        if mine and yours and _are_replacements(mine + yours):
+            known = known or tuple(map(frozenset, texts))
+            if all(_is_alone(hunk, texts, known, 1) for hunk in mine) and all(_is_alone(hunk, texts, known, 2) for hunk in yours):
+                yield from _in_turn(mine, yours, shift_ours, shift_theirs)
+                continue
         ours_start, theirs_start = start + shift_ours, start + shift_theirs
         shift_ours += sum(hunk.growth for hunk in mine)
         shift_theirs += sum(hunk.growth for hunk in yours)
@@ -97,6 +107,28 @@ def find_stretches(texts: Texts) -> Iterator[Stretch]:
             yield Stretch(region, False, False)
         else:
             yield Stretch(region, bool(mine), bool(yours))
+
+
+def _are_replacements(hunks: list[Hunk]) -> bool:
+    """True when each puts as many lines in the place of some, and none of them overlap: what stands where is beyond doubt."""
+    return not any(hunk.growth for hunk in hunks) and all(one.old_end <= other.old_start for one, other in pairwise(sorted(hunks)))
+
+
+def _is_alone(hunk: Hunk, texts: Texts, known: tuple[frozenset[bytes], ...], side: int) -> bool:
+    """True when no line that went is still in this side's text, and none that came was or is in the others'.
+
+    Then these lines have no partner, so that every difference of the two texts has exactly this hunk, and nobody moved or copied them.
+    """
+    went, came = texts[0][hunk.old_start : hunk.old_end], texts[side][hunk.new_start : hunk.new_end]
+    return known[side].isdisjoint(went) and known[0].isdisjoint(came) and known[3 - side].isdisjoint(came)
+
+
+def _in_turn(mine: list[Hunk], yours: list[Hunk], shift_ours: int, shift_theirs: int) -> Iterator[Stretch]:
+    """Replacements that only touch, each taken as if a line stood between it and the next."""
+    for hunk in sorted(mine + yours):
+        start, end = hunk.old_start, hunk.old_end
+        region = Region(start, end, start + shift_ours, end + shift_ours, start + shift_theirs, end + shift_theirs)
+        yield Stretch(region, hunk in mine, hunk in yours)
 
 
 def _take_touching(left: deque[Hunk], right: deque[Hunk]) -> tuple[int, int, list[Hunk], list[Hunk]]:

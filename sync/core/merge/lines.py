@@ -18,8 +18,8 @@ from typing import Final, NamedTuple
 
 MAX_STEPS: Final = 1_000_000
 """Of the search, for one pair of texts: about half a second."""
-MAX_SLIDES: Final = 1_000_000
-"""Of the groups of one text, by a line each."""
+MAX_SLIDES: Final = 2_000_000
+"""Of the groups of both texts, by a line each; passing over a line of a group counts, too."""
 COMMON_MAX: Final = 1024
 NEIGHBOURS: Final = 100
 FAR: Final = 1 << 60
@@ -39,6 +39,14 @@ class Hunk(NamedTuple):
         return self.new_end - self.new_start - (self.old_end - self.old_start)
 
 
+class Budget:
+    """How much work is left, for one difference or for several together."""
+
+    def __init__(self, steps: int = MAX_STEPS, slides: int = MAX_SLIDES) -> None:
+        self.steps = steps
+        self.slides = slides
+
+
 def split_lines(data: bytes) -> list[bytes]:
     """Lines with their ends; only LF ends a line, and the last one may have no end."""
     lines = data.split(b"\n")
@@ -46,14 +54,15 @@ def split_lines(data: bytes) -> list[bytes]:
     return [line + b"\n" for line in lines] + ([last] if last else [])
 
 
-def diff_lines(old: Sequence[bytes], new: Sequence[bytes], max_steps: int = MAX_STEPS) -> list[Hunk]:
+def diff_lines(old: Sequence[bytes], new: Sequence[bytes], budget: Budget | None = None) -> list[Hunk]:
     """The hunks that lead from one text to the other, in order, at least one equal line between two of them."""
+    budget = budget or Budget()
     numbers: dict[bytes, int] = {}
-    a = _Side([numbers.setdefault(line, len(numbers)) for line in old])
-    b = _Side([numbers.setdefault(line, len(numbers)) for line in new])
+    a = _Side([numbers.setdefault(line, len(numbers)) for line in old], budget)
+    b = _Side([numbers.setdefault(line, len(numbers)) for line in new], budget)
     start, tail = _equal_ends(a.lines, b.lines)
     kept_a, kept_b = _with_partner(a, b, start, tail), _with_partner(b, a, start, tail)
-    _Search(a, b, kept_a, kept_b, max_steps).run(0, len(kept_a), 0, len(kept_b))
+    _Search(a, b, kept_a, kept_b, budget).run(0, len(kept_a), 0, len(kept_b))
     _slide_all(a, b)
     _slide_all(b, a)
     return list(_hunks(a, b))
@@ -65,12 +74,12 @@ class _Side:
     A group is what stands between two neighbouring unchanged lines, often nothing; the nth group of both texts stand at one place.
     """
 
-    def __init__(self, lines: list[int]) -> None:
+    def __init__(self, lines: list[int], budget: Budget) -> None:
         self.lines = lines
+        self.budget = budget
         self.count = len(lines)
         self.changed = bytearray(self.count + 1)
         self.start = self.end = 0
-        self.slides = 0
 
     def to_first(self) -> None:
         self.start = self.end = 0
@@ -87,7 +96,6 @@ class _Side:
 
     def slide_up(self) -> bool:
         """Move the group up by a line where that says the same; it takes in a group that it meets."""
-        self.slides += 1
         if self.start == 0 or self.lines[self.start - 1] != self.lines[self.end - 1]:
             return False
         self.start -= 1
@@ -98,7 +106,6 @@ class _Side:
 
     def slide_down(self) -> bool:
         """The same, down."""
-        self.slides += 1
         if self.end == self.count or self.lines[self.start] != self.lines[self.end]:
             return False
         self.changed[self.start], self.changed[self.end] = 0, 1
@@ -113,10 +120,12 @@ class _Side:
         return (self.count if found < 0 else found) - self.end - 1
 
     def _stretch(self) -> None:
+        before = self.start - self.end
         while self.start and self.changed[self.start - 1]:
             self.start -= 1
         while self.changed[self.end]:
             self.end += 1
+        self.budget.slides -= 1 + before + self.end - self.start
 
 
 def _equal_ends(a: list[int], b: list[int]) -> tuple[int, int]:
@@ -171,12 +180,12 @@ def _rough_root(number: int) -> int:
 class _Search:
     """Myers' search over the lines that have partners; what it cannot match it marks as changed."""
 
-    def __init__(self, a: _Side, b: _Side, kept_a: list[int], kept_b: list[int], max_steps: int) -> None:
+    def __init__(self, a: _Side, b: _Side, kept_a: list[int], kept_b: list[int], budget: Budget) -> None:
         self._a, self._b = a, b
         self._places_a, self._places_b = kept_a, kept_b
         self._lines_a = [a.lines[place] for place in kept_a]
         self._lines_b = [b.lines[place] for place in kept_b]
-        self._left = max_steps
+        self._budget = budget
         # Furthest places by diagonal: an index from -len(b) - 1 to len(a) + 1, and Python's negative ones wrap to the end.
         size = len(kept_a) + len(kept_b) + 3
         self._forward, self._backward = [0] * size, [0] * size
@@ -200,14 +209,14 @@ class _Search:
 
     def _middle(self, a_start: int, a_end: int, b_start: int, b_end: int) -> tuple[int, int] | None:
         """Where a shortest path from both corners meets; None when the budget is spent."""
-        a, b, forward, backward = self._lines_a, self._lines_b, self._forward, self._backward
+        a, b, forward, backward, budget = self._lines_a, self._lines_b, self._forward, self._backward, self._budget
         least, most = a_start - b_end, a_end - b_start
         first, last = a_start - b_start, a_end - b_end
         odd = (first - last) & 1
         f_low = f_high = first
         b_low = b_high = last
         forward[first], backward[last] = a_start, a_end
-        while self._left > 0:
+        while budget.steps > 0:
             # Diagonals outside the rectangle fall away again; beside the outermost one stands a place that loses every comparison.
             f_low, f_high = _widen(forward, f_low, f_high, least, most, -1)
             for k in range(f_high, f_low - 1, -2):
@@ -216,9 +225,11 @@ class _Search:
                 while x < a_end and x - k < b_end and a[x] == b[x - k]:
                     x += 1
                 forward[k] = x
-                self._left -= 1 + x - begun
+                budget.steps -= 1 + x - begun
                 if odd and b_low <= k <= b_high and backward[k] <= x:
                     return x, x - k
+                if budget.steps <= 0:
+                    return None
             b_low, b_high = _widen(backward, b_low, b_high, least, most, FAR)
             for k in range(b_high, b_low - 1, -2):
                 x = backward[k - 1] if backward[k - 1] < backward[k + 1] else backward[k + 1] - 1
@@ -226,9 +237,11 @@ class _Search:
                 while x > a_start and x - k > b_start and a[x - 1] == b[x - k - 1]:
                     x -= 1
                 backward[k] = x
-                self._left -= 1 + begun - x
+                budget.steps -= 1 + begun - x
                 if not odd and f_low <= k <= f_high and x <= forward[k]:
                     return x, x - k
+                if budget.steps <= 0:
+                    return None
         return None
 
 
@@ -264,11 +277,11 @@ def _slide_all(side: _Side, other: _Side) -> None:
 def _slide(side: _Side, other: _Side) -> None:
     while True:
         size = side.end - side.start
-        while side.slides < MAX_SLIDES and side.slide_up():
+        while side.budget.slides > 0 and side.slide_up():
             other.to_previous()
         highest = side.end
         meeting = side.end if other.start != other.end else None
-        while side.slides < MAX_SLIDES and side.slide_down():
+        while side.budget.slides > 0 and side.slide_down():
             other.to_next(0)
             if other.start != other.end:
                 meeting = side.end

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from store.errors import InvalidValue
 from sync.core.merge.join import Region, Texts, find_stretches, is_text
-from sync.core.merge.lines import diff_lines, split_lines
+from sync.core.merge.lines import Budget, diff_lines, split_lines
 
 GAP_LINES: Final = 3
 """Two conflicts with no more lines between them are marked as one; so are two with nothing but punctuation between them."""
@@ -44,23 +44,24 @@ def merge_marked(base: bytes, ours: bytes, theirs: bytes, *, ours_label: str, th
 
 def _parts(texts: Texts) -> Iterator[_Part]:
     """Where the result is not simply our text; ours alone changed is a part too, which keeps its neighbours apart."""
+    budget = Budget()
     for region, by_ours, by_theirs in find_stretches(texts):
         if by_ours and by_theirs:
-            yield from _narrow(region, texts)
+            yield from _narrow(region, texts, budget)
         elif by_theirs:
             yield _Part(region.ours_start, region.ours_end, region.theirs_start, region.theirs_end, in_conflict=False)
         elif by_ours:
             yield _Part(region.ours_end, region.ours_end, region.theirs_end, region.theirs_end, in_conflict=False)
 
 
-def _narrow(region: Region, texts: Texts) -> Iterator[_Part]:
+def _narrow(region: Region, texts: Texts, budget: Budget) -> Iterator[_Part]:
     """A conflict's parts that really differ: what both sides have in common needs no marker."""
     ours, theirs = texts[1][region.ours_start : region.ours_end], texts[2][region.theirs_start : region.theirs_end]
     if not ours or not theirs:
         yield _Part(region.ours_start, region.ours_end, region.theirs_start, region.theirs_end)
         return
     left, right = region.ours_start, region.theirs_start
-    for hunk in diff_lines(ours, theirs):
+    for hunk in diff_lines(ours, theirs, budget):
         yield _Part(left + hunk.old_start, left + hunk.old_end, right + hunk.new_start, right + hunk.new_end)
 
 

@@ -1,0 +1,1 @@
+"""Keeping a cloud running: its checks, its jobs, its copies."""

@@ -1,0 +1,110 @@
+"""The parts a cloud stands on, opened as the settings say: one process on one folder, or many on existing engines."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cloud.config import Settings
+from cloud.database import Database
+from cloud.database.embedded import EmbeddedDatabase
+from cloud.hub import Hub
+from cloud.hub.local import LocalHub
+from cloud.objects import Objects
+from cloud.objects.embedded import EmbeddedObjects
+from store.errors import AlreadyRunning, InvalidValue, Unwritable
+
+THREADS: Final = 4
+REMOTE_THREADS: Final = 16
+"""More: they wait for a database that is elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All open."""
+
+    db: Database
+    objects: Objects
+    hub: Hub
+    pool: ThreadPoolExecutor
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Parts]:
+    """Raises NewerStore, StoreDamaged, Unwritable, Busy, InvalidValue for parts that do not fit together."""
+    make_private(settings.data)
+    if settings.database:
+        async with _opened_remote(settings) as parts:
+            yield parts
+        return
+    if settings.objects or settings.redis:
+        raise InvalidValue("--objects and --redis need --database", "The embedded cloud keeps everything in its own folder.")
+    pool = ThreadPoolExecutor(THREADS, "cloud")
+    db = EmbeddedDatabase.open(settings.data)
+    try:
+        objects = EmbeddedObjects(db, settings.data, pool)
+        yield Parts(db, objects, LocalHub(), pool)
+    finally:
+        pool.shutdown()
+        await objects.close()
+        await db.close()
+
+
+@asynccontextmanager
+async def _opened_remote(settings: Settings) -> AsyncIterator[Parts]:
+    """Imported here: whoever runs one process has installed none of it."""
+    try:
+        from cloud.database.postgres import PostgresDatabase
+        from cloud.hub.redis import RedisHub
+        from cloud.objects.bucket import Bucket
+        from cloud.objects.remote import RemoteObjects
+    except ModuleNotFoundError as error:
+        raise Unwritable(f"{error.name} is not installed", "Install what several processes need: pip install 'fastest[scale]'.") from error
+    bucket = Bucket.open(settings.objects or (settings.data / "objects").as_uri())
+    pool = ThreadPoolExecutor(REMOTE_THREADS, "cloud")
+    db = await PostgresDatabase.open(settings.database)
+    try:
+        hub: Hub = await RedisHub.open(settings.redis) if settings.redis else LocalHub()
+        try:
+            yield Parts(db, RemoteObjects(db, bucket, pool), hub, pool)
+        finally:
+            await hub.close()
+    finally:
+        pool.shutdown()
+        await db.close()
+
+
+@contextmanager
+def lock_data(data: Path) -> Iterator[None]:
+    """Nobody else serves this folder meanwhile. Raises AlreadyRunning, Unwritable."""
+    make_private(data)
+    try:
+        lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unwritable(f"cannot write to {data}: {error.strerror}") from error
+    try:
+        _take_lock(lock, data)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _take_lock(lock: int, data: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise AlreadyRunning(f"another cloud holds {data}", "Stop it, or give another --data DIR.") from None
+
+
+def make_private(data: Path) -> None:
+    """The folder, for its owner only. Raises Unwritable."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unwritable(f"cannot make {data}: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""Tables of who people are: users, their sessions, codes, identities and keys."""

@@ -1,0 +1,1 @@
+"""Tables of what people work on: projects, workspaces, snapshots, replicas, and what happened to them."""

@@ -1,0 +1,68 @@
+"""Table projects."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cloud.database import Reader, Tx
+from store.errors import NotFound
+
+
+class Project(msgspec.Struct, frozen=True):
+    """One row, without its owner."""
+
+    id: str
+    name: str
+    intent: str | None
+    brief: str | None
+    created_at: str
+    updated_at: str
+    last_snapshot_id: str | None
+    main_workspace_id: str | None
+
+
+_COLUMNS = ", ".join(Project.__struct_fields__)
+
+
+async def add_project(tx: Tx, user_id: str, project_id: str, name: str, at: str) -> None:
+    """Keep a new project."""
+    await tx.run(
+        "INSERT INTO projects (id, owner_user_id, name, created_at, updated_at) VALUES ($1, $2, $3, $4, $5)",
+        (project_id, user_id, name, at, at),
+    )
+
+
+async def project_exists(reader: Reader, project_id: str) -> bool:
+    """True when anybody has a project with this id."""
+    return await reader.one("SELECT 1 FROM projects WHERE id = $1", (project_id,)) is not None
+
+
+async def get_project(reader: Reader, user_id: str, project_id: str) -> Project:
+    """One project. Raises NotFound, also for somebody else's."""
+    row = await reader.one(f"SELECT {_COLUMNS} FROM projects WHERE id = $1 AND owner_user_id = $2", (project_id, user_id))
+    if row is None:
+        raise NotFound("no such project")
+    return Project(*row)
+
+
+async def list_projects(reader: Reader, user_id: str) -> list[Project]:
+    """All of a user's, the last changed first."""
+    rows = await reader.rows(
+        f"SELECT {_COLUMNS} FROM projects WHERE owner_user_id = $1 ORDER BY updated_at DESC, id DESC",
+        (user_id,),
+    )
+    return [Project(*row) for row in rows]
+
+
+async def touch_project(tx: Tx, project_id: str, snapshot_id: str | None, at: str) -> None:
+    """Something in the project moved; with a snapshot, that is now its last."""
+    await tx.run(
+        "UPDATE projects SET updated_at = $1, last_snapshot_id = coalesce($2, last_snapshot_id) WHERE id = $3",
+        (at, snapshot_id, project_id),
+    )
+
+
+async def take_as_main(tx: Tx, project_id: str, workspace_id: str) -> bool:
+    """Make this workspace the main one if the project has none; True when it did."""
+    sql = "UPDATE projects SET main_workspace_id = $1 WHERE id = $2 AND main_workspace_id IS NULL"
+    return await tx.run(sql, (workspace_id, project_id)) > 0

@@ -1,0 +1,1 @@
+"""Routes of accounts: who I am, how I sign in, my keys."""

@@ -1,0 +1,1 @@
+"""Routes of projects, workspaces and all that hangs on them."""

@@ -1,0 +1,85 @@
+"""/v1/projects."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from cloud.database import Tx
+from cloud.heads.body import checked_actor
+from cloud.records.work import activity, projects, snapshots, workspaces
+from cloud.records.work.projects import Project
+from cloud.routes.envelope import account_of, answer, asked_number, checked_id, checked_name, cloud_of, named_id, read_json
+from cloud.routes.work.workspaces import shown_workspace
+from store.errors import Conflicting
+from store.types import new_ulid
+from sync.core.wire import NewProject
+
+
+async def create_project(request: web.Request) -> web.Response:
+    """201, or 200 when the same one was created before."""
+    cloud, account = cloud_of(request), account_of(request)
+    asked = await read_json(request, NewProject)
+    name, actor = checked_name(asked.name), checked_actor(asked.actor)
+    project_id = new_ulid(cloud.now_ms()) if asked.id is None else checked_id(asked.id)
+
+    async def work(tx: Tx) -> tuple[Project, bool]:
+        if await projects.project_exists(tx, project_id):
+            found = await projects.get_project(tx, account.user_id, project_id)
+            if found.name != name:
+                raise Conflicting("a project with this id exists already, with another name")
+            return found, False
+        await projects.add_project(tx, account.user_id, project_id, name, cloud.now())
+        await activity.add_activity(tx, cloud.now_ms(), project_id, "project.created", actor, message=name)
+        return await projects.get_project(tx, account.user_id, project_id), True
+
+    project, is_new = await cloud.write(work)
+    return answer({"project": project, "created": is_new}, 201 if is_new else 200)
+
+
+async def list_projects(request: web.Request) -> web.Response:
+    """All of one's own, the last changed first."""
+    return answer({"projects": await projects.list_projects(cloud_of(request).read(), account_of(request).user_id)})
+
+
+async def show_project(request: web.Request) -> web.Response:
+    """A project with its workspaces, its newest snapshots and what happened last."""
+    cloud, account = cloud_of(request), account_of(request)
+    reader, project_id = cloud.read(), named_id(request, "project")
+    project = await projects.get_project(reader, account.user_id, project_id)
+    found = await workspaces.list_workspaces(reader, account.user_id, project_id)
+    return answer(
+        {
+            "project": project,
+            "workspaces": [shown_workspace(workspace, cloud.epoch) for workspace in found],
+            "snapshots": await snapshots.list_by_project(reader, account.user_id, project_id, 10, "~"),
+            "events": await activity.list_activity(reader, account.user_id, project_id, 20, ""),
+        }
+    )
+
+
+async def list_snapshots(request: web.Request) -> web.Response:
+    """A project's snapshots, newest first; `before` is the last id of the page before."""
+    cloud, account = cloud_of(request), account_of(request)
+    project = await projects.get_project(cloud.read(), account.user_id, named_id(request, "project"))
+    limit = asked_number(request, "limit", 50, 1, 100)
+    found = await snapshots.list_by_project(cloud.read(), account.user_id, project.id, limit, request.query.get("before", "~"))
+    return answer({"snapshots": found})
+
+
+async def list_activity(request: web.Request) -> web.Response:
+    """What happened in a project, newest first; `before` is the last id of the page before."""
+    cloud, account = cloud_of(request), account_of(request)
+    project = await projects.get_project(cloud.read(), account.user_id, named_id(request, "project"))
+    limit = asked_number(request, "limit", 20, 1, 100)
+    return answer(
+        {"events": await activity.list_activity(cloud.read(), account.user_id, project.id, limit, request.query.get("before", ""))}
+    )
+
+
+ROUTES = [
+    web.get("/v1/projects", list_projects),
+    web.post("/v1/projects", create_project),
+    web.get("/v1/projects/{project}", show_project),
+    web.get("/v1/projects/{project}/snapshots", list_snapshots),
+    web.get("/v1/projects/{project}/events", list_activity),
+]

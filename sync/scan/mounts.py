@@ -1,0 +1,39 @@
+"""What the system tells of itself: whose disk a folder lies on (what others change there is told to nobody here), and of its limits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+NETWORK_KINDS: Final = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "virtiofs", "afs", "ceph", "lustre", "davfs", "vboxsf", "prl_fs"}
+    | {"fuse.vmhgfs-fuse", "fuse.sshfs", "fuse.rclone", "fuse.glusterfs", "fuse.s3fs", "fuse.davfs"}
+)
+MOUNT_TABLE: Final = Path("/proc/self/mountinfo")
+
+
+def network_kind(root: bytes, table: Path = MOUNT_TABLE) -> str:
+    """The kind of network file system that a folder lies on; empty where it is none, or nobody tells."""
+    try:
+        device = os.stat(root).st_dev  # noqa: PTH116 - roots are bytes
+        lines = table.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    its = f"{os.major(device)}:{os.minor(device)}"
+    for line in lines:
+        # proc_pid_mountinfo(5): id parent major:minor root point options [optional fields] - kind source options
+        before, _, after = line.partition(" - ")
+        if before.split(" ")[2:3] == [its]:
+            kind = after.split(" ")[0]
+            return kind if kind in NETWORK_KINDS else ""
+    return ""
+
+
+def is_out_of_descriptors() -> bool:
+    """EMFILE is told of two limits: it is this process's own when it may open nothing else either."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError:
+        return True
+    return False

@@ -1,0 +1,248 @@
+"""What every keeper of bytes promises: the embedded blob store, and PostgreSQL with a bucket in a folder or behind S3."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from cloud.config import Settings
+from cloud.objects.bucket import Bucket
+from cloud.parts import Parts, opened
+from store.blobs import CHUNKED_MIN, INLINE_MAX, Recipe
+from store.blobs.frames import decode_frame, decode_recipe, encode_frame, is_recipe
+from store.errors import BlobDamaged, BlobMissing, Busy, InvalidReply, Unwritable
+from store.manifest import EMPTY_NODE, EMPTY_ROOT, Draft, MemoryNodes, diff_manifests, edit_manifest
+from store.types import Digest, File, RelPath, digest_of
+from tests.clouds import in_loop
+from tests.lab.services import S3Server
+
+Opening = Callable[[], AbstractAsyncContextManager[Parts]]
+ENGINES: Final = ["embedded", "folder", "s3"]
+
+
+@pytest.fixture(params=ENGINES)
+def opening(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opening:
+    """Opens the same cloud's parts as often as it is called."""
+    settings = Settings("serve", tmp_path / "cloud")
+    if request.param != "embedded":
+        objects = ""
+        if request.param == "s3":
+            server: S3Server = request.getfixturevalue("s3")
+            for name, value in server.environment.items():
+                monkeypatch.setenv(name, value)
+            objects = server.new_bucket()
+        settings = Settings("serve", tmp_path / "cloud", database=request.getfixturevalue("postgres").new_database(), objects=objects)
+
+    @asynccontextmanager
+    async def open_it() -> AsyncIterator[Parts]:
+        async with opened(settings) as parts:
+            yield parts
+
+    return open_it
+
+
+def blobs(count: int, size: int, seed: int = 1) -> dict[Digest, bytes]:
+    rng = random.Random(seed)
+    return {digest_of(data): data for data in (rng.randbytes(size) for _ in range(count))}
+
+
+async def put(parts: Parts, contents: Mapping[Digest, bytes], nodes: Mapping[Digest, bytes] | None = None) -> None:
+    await parts.objects.ready(contents)
+    await parts.db.write(lambda tx: parts.objects.put(tx, contents, nodes or {}))
+
+
+async def read(parts: Parts, digest: Digest) -> bytes:
+    return b"".join([piece async for piece in parts.objects.stream(digest)])
+
+
+async def fetched(parts: Parts, *digests: Digest) -> dict[Digest, bytes]:
+    return dict(item for frame in await parts.objects.frames_for(digests) for item in decode_frame(frame))
+
+
+@in_loop
+async def test_what_a_transaction_puts_is_read_back_and_outlives_the_process(opening: Opening) -> None:
+    contents = blobs(5, 100) | blobs(2, INLINE_MAX + 1) | blobs(1, 3_000_000) | {digest_of(b""): b""}
+    async with opening() as parts:
+        await put(parts, contents)
+        await put(parts, contents)
+    async with opening() as parts:
+        assert await fetched(parts, *contents) == contents
+        for digest, data in contents.items():
+            assert await read(parts, digest) == data
+        assert await parts.objects.lacking([*contents, digest_of(b"unknown")]) == {digest_of(b"unknown")}
+        assert await parts.objects.verify() == []
+
+
+@in_loop
+async def test_a_transaction_that_fails_puts_nothing_small(opening: Opening) -> None:
+    contents = blobs(3, 100)
+
+    async with opening() as parts:
+
+        async def fail(tx: object) -> None:
+            await parts.objects.put(tx, contents, {})  # type: ignore[arg-type]
+            raise Busy("half way")
+
+        with pytest.raises(Busy):
+            await parts.db.write(fail)
+        assert await parts.objects.lacking(list(contents)) == contents.keys()
+
+
+@in_loop
+async def test_frames_are_kept_as_they_come(opening: Opening) -> None:
+    small, large = blobs(300, 500), blobs(40, 6_000, seed=2)
+    frames = [encode_frame(list(small.items())), encode_frame(list(large.items()))]
+    async with opening() as parts:
+        sizes = await parts.objects.put_frames(frames)
+        assert sizes == {digest: len(data) for digest, data in (small | large).items()}
+        assert await fetched(parts, *small, *large) == small | large
+        await parts.objects.put_frames(frames)
+        assert await parts.objects.put_frames([]) == {}
+
+
+@in_loop
+async def test_a_neighbour_in_a_frame_is_not_given_away(opening: Opening) -> None:
+    hers = blobs(30, 5_000)
+    mine = dict(list(hers.items())[::7])
+    async with opening() as parts:
+        await parts.objects.put_frames([encode_frame(list(hers.items()))])
+        assert await fetched(parts, *mine) == mine
+
+
+@in_loop
+async def test_bytes_that_are_not_what_they_say_are_refused(opening: Opening) -> None:
+    (digest, data), *_ = blobs(1, 200_000).items()
+    lie = encode_frame([(digest, data[:-1] + bytes([data[-1] ^ 1]))])
+    async with opening() as parts:
+        for frame in (lie, lie[:-1], b"", b"x" * 100):
+            with pytest.raises((BlobDamaged, InvalidReply)):
+                await parts.objects.put_frames([frame])
+        assert await parts.objects.lacking([digest]) == {digest}
+
+
+@in_loop
+async def test_a_large_file_is_kept_in_chunks(opening: Opening, tmp_path: Path) -> None:
+    for size in (0, 1, CHUNKED_MIN, CHUNKED_MIN + 1, 20_000_000):
+        data = random.Random(size).randbytes(size)
+        (tmp_path / "file").write_bytes(data)
+        fd = os.open(tmp_path / "file", os.O_RDONLY)
+        async with opening() as parts:
+            digest, recipe = await parts.objects.put_file(fd, size)
+            assert digest == digest_of(data) and (recipe is not None) == (size > CHUNKED_MIN)
+            assert await read(parts, digest) == data
+            [frame] = await parts.objects.frames_for([digest])
+            assert is_recipe(frame) == (recipe is not None)
+            if recipe is not None:
+                assert decode_recipe(frame) == recipe
+        os.close(fd)
+
+
+@in_loop
+async def test_a_recipe_counts_only_if_its_chunks_make_the_whole(opening: Opening) -> None:
+    chunks = blobs(20, 250_000)
+    whole = digest_of(b"".join(chunks.values()))
+    rows = tuple((digest, len(data)) for digest, data in chunks.items())
+    async with opening() as parts:
+        with pytest.raises(BlobMissing):
+            await parts.objects.put_recipe(Recipe(whole, 5_000_000, rows))
+        await parts.objects.put_frames([encode_frame([item]) for item in chunks.items()])
+        for wrong in (Recipe(digest_of(b"x"), 5_000_000, rows), Recipe(whole, 5_000_000, rows[::-1])):
+            with pytest.raises(BlobDamaged):
+                await parts.objects.put_recipe(wrong)
+        assert await parts.objects.lacking([whole]) == {whole}
+        assert await parts.objects.put_recipe(Recipe(whole, 5_000_000, rows)) == Recipe(whole, 5_000_000, rows)
+        assert digest_of(await read(parts, whole)) == whole
+
+
+@in_loop
+async def test_trees_are_read_node_by_node(opening: Opening) -> None:
+    changes = [(RelPath(b"f%05d" % number), File(digest_of(b"%d" % number), number)) for number in range(5_000)]
+    draft = Draft(MemoryNodes())
+    root = edit_manifest(EMPTY_ROOT, changes, draft)
+    async with opening() as parts:
+        await put(parts, {}, draft.new)
+    async with opening() as parts:
+        whole = await parts.objects.over_nodes(lambda nodes: [change.path for change in diff_manifests(EMPTY_ROOT, root, nodes)])
+        assert whole == [path for path, _ in changes]
+        edited = Draft(MemoryNodes())
+
+        def edit(nodes: object) -> Digest:
+            nonlocal edited
+            edited = Draft(nodes)  # type: ignore[arg-type]
+            return edit_manifest(root, [(RelPath(b"f02500"), None)], edited)
+
+        after = await parts.objects.over_nodes(edit)
+        await put(parts, {}, edited.new)
+        gone = await parts.objects.over_nodes(lambda nodes: [change.path for change in diff_manifests(root, after, nodes)])
+        assert gone == [b"f02500"]
+        assert dict(await parts.objects.nodes([*draft.new, EMPTY_ROOT])) == draft.new | {EMPTY_ROOT: EMPTY_NODE}
+        with pytest.raises(BlobMissing):
+            await parts.objects.nodes([digest_of(b"none")])
+        with pytest.raises(BlobMissing):
+            await parts.objects.over_nodes(lambda nodes: nodes.get_node(digest_of(b"none")))
+
+
+@in_loop
+async def test_what_is_not_here_is_missing(opening: Opening) -> None:
+    async with opening() as parts:
+        for ask in (parts.objects.frames_for([digest_of(b"x")]), read(parts, digest_of(b"x"))):
+            with pytest.raises(BlobMissing):
+                await ask
+
+
+# --- a bucket's own ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_bucket_that_does_not_answer_is_busy(monkeypatch: pytest.MonkeyPatch, s3: S3Server) -> None:
+    for name, value in (s3.environment | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}).items():
+        monkeypatch.setenv(name, value)
+
+    async def run() -> None:
+        bucket = Bucket.open("s3://nowhere/kept")
+        for ask in (bucket.put("a", b"x"), bucket.get("a"), bucket.delete(["a"])):
+            with pytest.raises(Busy) as refused:
+                await ask
+            assert "secret" not in str(refused.value)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "ftp://hush@host/x"])
+def test_an_address_that_is_none(url: str) -> None:
+    with pytest.raises(Unwritable) as refused:
+        Bucket.open(url)
+    assert "hush" not in str(refused.value)
+
+
+def test_a_damaged_object_is_found(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    settings = Settings("serve", tmp_path / "cloud", database=request.getfixturevalue("postgres").new_database())
+    contents = blobs(1, 500_000)
+
+    async def run() -> None:
+        async with opened(settings) as parts:
+            await put(parts, contents)
+            [kept] = [path for path in (tmp_path / "cloud/objects").rglob("*") if path.is_file()]
+            kept.write_bytes(kept.read_bytes()[:-1] + b"!")
+            with pytest.raises(BlobDamaged):
+                await read(parts, next(iter(contents)))
+            assert len(await parts.objects.verify()) == 1
+            kept.unlink()
+            with pytest.raises(BlobMissing):
+                await read(parts, next(iter(contents)))
+            assert len(await parts.objects.verify()) == 1
+            await parts.objects.forget_damaged(tmp_path / "quarantine")
+            assert await parts.objects.verify() == []
+            assert await parts.objects.lacking(list(contents)) == contents.keys()
+            await put(parts, contents)
+            assert await fetched(parts, *contents) == contents
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(run())).result()

@@ -1,0 +1,54 @@
+"""A disk is asked how it treats names, and nothing is left of the question."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from store.atomic import Folder
+from store.errors import NoSpace, Unwritable
+from sync.apply.probe import probe_disk
+from sync.core.disk import PLAIN, Disk
+from tests.folding import Apple, Ascii, Fat, Hfs
+
+
+@pytest.mark.parametrize(
+    ("disk", "names"),
+    [
+        (Folder, PLAIN),
+        (Ascii, Disk(case=True)),
+        (Apple, Disk(case=True, letters=True, wide=True, forms=True, text=True)),
+        (Hfs, Disk(case=True, letters=True, wide=True, forms=True, text=True, decomposes=True)),
+        (Fat, Disk(case=True, letters=True, wide=True, marks=True, tails=True)),
+    ],
+)
+def test_a_disk_is_known_by_its_answers(tmp_path: Path, disk: type[Folder], names: Disk) -> None:
+    (tmp_path / "there").touch()
+    with disk.open_root(tmp_path) as root:
+        assert probe_disk(root) == names
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_a_folder_where_nothing_can_be_written_tells_nothing(tmp_path: Path) -> None:
+    class ReadOnly(Folder):
+        def write_hidden(self, *args: object, **options: object) -> None:  # type: ignore[override]
+            raise Unwritable("read-only")
+
+    with ReadOnly.open_root(tmp_path) as root:
+        assert probe_disk(root) is None
+
+
+def test_a_full_disk_is_not_taken_for_one_that_refuses_names(tmp_path: Path) -> None:
+    class Full(Folder):
+        asked = 0
+
+        def write_hidden(self, *args: object, **options: object) -> None:  # type: ignore[override]
+            Full.asked += 1
+            if Full.asked > 3:
+                raise NoSpace("no room")
+            super().write_hidden(*args, **options)  # type: ignore[arg-type]
+
+    with Full.open_root(tmp_path) as root, pytest.raises(NoSpace):
+        probe_disk(root)
+    assert not list(tmp_path.iterdir())
