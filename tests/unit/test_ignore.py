@@ -206,7 +206,7 @@ def test_a_changed_rule_file_is_read_again_and_an_equal_one_is_not() -> None:
 
 
 def test_what_no_rule_matches_is_kept_on_every_replica() -> None:
-    assert KEPT == Verdict(ignored=False, travels=True, rule=None)
+    assert Verdict(ignored=False, travels=True, rule=None) == KEPT
 
 
 def test_what_a_rule_file_says_of_itself_by_default() -> None:
