@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from itertools import product, takewhile
 from math import prod
@@ -178,7 +178,7 @@ def _spellings(tokens: list[Token], fixed: int) -> list[Segment]:
             if after is None:
                 found = [[*one, STAR] for one in found]
         # A crossing has eaten its slash.
-        at += 2 if token is STARS and found[-1][-1:] == [FOLDERS] else 1
+        at += 2 if found[-1][-1:] == [FOLDERS] else 1
     return found
 
 
@@ -219,10 +219,10 @@ def _tails(tokens: Segment) -> list[Tail]:
     if prod(len(token) for token in tokens if isinstance(token, frozenset)) > _SPELL_OUT:
         return [_tail(tokens)]
     choices = [sorted(token) if isinstance(token, frozenset) else [token] for token in tokens]
-    return [_tail(list(choice)) for choice in product(*choices)]
+    return [_tail(choice) for choice in product(*choices)]
 
 
-def _tail(tokens: Segment) -> Tail:
+def _tail(tokens: Sequence[Token]) -> Tail:
     start = _plain(takewhile(lambda token: isinstance(token, int), tokens))
     end = _plain(takewhile(lambda token: isinstance(token, int), reversed(tokens)))[::-1]
     if len(start) == len(tokens):
@@ -252,7 +252,7 @@ def _folder_regex(head: list[Segment]) -> bytes:
     return runs[0] + inner + b"(?:.*/)?" + runs[-1]
 
 
-def _segment_regex(segment: Segment) -> bytes:
+def _segment_regex(segment: Sequence[Token]) -> bytes:
     """Each fixed text behind a star takes its first place, except the last, which must reach the segment's end."""
     texts: list[bytes] = [b""]
     for token in segment:
@@ -264,7 +264,7 @@ def _segment_regex(segment: Segment) -> bytes:
             texts[-1] += _set_regex(token)
     if len(texts) == 1:
         return texts[0]
-    inner = b"".join(b"(?>[^/]*?" + text + b")" for text in texts[1:-1] if text)
+    inner = b"".join(b"(?>[^/]*?" + text + b")" for text in texts[1:-1])
     return texts[0] + inner + b"[^/]*" + texts[-1]
 
 

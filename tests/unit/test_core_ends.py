@@ -11,6 +11,7 @@ from sync.core.glob import parse_glob
 from sync.core.history import merge_bases
 from sync.core.ignore import PathRules, Rules
 from sync.core.merge import diff_lines, merge_marked, merge_text, split_lines
+from sync.core.merge.lines import Budget
 from sync.core.wire import Section, bitmap, pack_section, split_sections
 from tests.planning import plan_trees
 from tests.steps import few_steps
@@ -41,7 +42,7 @@ PATTERNS = [
         b"a/**\\/b",
         b"[\\]]",
     ],
-    *[b"[\\]]", b"[a-\\z]", b"[a:]", b"[[:alpha:]", b"[-a]", b"a[/]b", b"//", b"a//b", b"[a]]", b"[b-a]", b"**/**/**"],
+    *[b"[\\]]", b"[a-\\z]", b"[a:]", b"[[:alpha:]", b"[-a]", b"a[/]b", b"//", b"a//b", b"[a]]", b"[b-a]", b"**/**/**", b"[a][b]"],
     b"x/" + b"**/*a" * 5,
 ]
 
@@ -75,7 +76,7 @@ def test_comparing_lines_ends_in_few_steps(seed: int) -> None:
     old, new = (rng.choices(LINES[: rng.randrange(1, 5)], k=rng.randrange(seed // 4 + 1)) for _ in range(2))
     with few_steps(10_000):
         diff_lines(old, new)
-        diff_lines(old, new, 1)
+        diff_lines(old, new, Budget(1, 1))
 
 
 @pytest.mark.parametrize("seed", range(20))
