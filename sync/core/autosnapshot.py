@@ -40,9 +40,8 @@ def snapshot_due_ms(changes: Iterable[Change], newest_ms: int | None, now_ms: in
 
 def count_changed_bytes(old: bytes, new: bytes) -> int:
     """The longer side's length without what both begin and end with: exact for one edited place, an upper bound for several."""
-    shorter = min(len(old), len(new))
-    start = _common_start(old, new, shorter)
-    end = _common_start(old[start:][::-1], new[start:][::-1], shorter - start)
+    start = _common_start(old, new)
+    end = _common_start(old[start:][::-1], new[start:][::-1])
     return max(len(old), len(new)) - start - end
 
 
@@ -72,9 +71,9 @@ def _is_folder(entry: Entry | None) -> bool:
     return entry is None or isinstance(entry, Dir)
 
 
-def _common_start(one: bytes, other: bytes, limit: int) -> int:
+def _common_start(one: bytes, other: bytes) -> int:
     """How many first bytes are equal, by halving: comparing slices is what bytes are fast at."""
-    low, high = 0, limit
+    low, high = 0, len(one)
     while low < high:
         middle = (low + high + 1) // 2
         if one[low:middle] == other[low:middle]:

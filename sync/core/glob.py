@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from itertools import product, takewhile
 from math import prod
@@ -128,15 +128,13 @@ def _parse_set(pattern: bytes, at: int) -> tuple[frozenset[int], int]:
     first = at
     while at == first or pattern[at : at + 1] != b"]":
         byte = pattern[at : at + 1]
-        if byte == b"-" and before is not None and pattern[at + 1 : at + 2] not in (b"", b"]"):
+        if byte == b"-" and before is not None and pattern[at + 1 : at + 2] != b"]":
             last, at = _member(pattern, at + 1)
             members.update(range(before, last + 1))
             before = None
         elif pattern[at : at + 2] == b"[:" and (end := pattern.find(b"]", at + 2)) > at + 2 and pattern[end - 1] == ord(":"):
             members.update(_class_members(pattern[at + 2 : end - 1]))
             before, at = None, end
-        elif pattern[at : at + 2] == b"[:" and b"]" not in pattern[at + 2 :]:
-            raise _Unmatchable
         else:
             before, at = _member(pattern, at)
             members.add(before)
@@ -168,7 +166,7 @@ def _spellings(tokens: list[Token], fixed: int) -> list[Segment]:
     at = 0
     while at < len(tokens):
         token, after = tokens[at], tokens[at + 1] if at + 1 < len(tokens) else None
-        opens = at in (0, fixed) or tokens[at - 1] in (SLASH, ESCAPED_SLASH)
+        opens = at == fixed or tokens[at - 1] in (SLASH, ESCAPED_SLASH)
         if token is not STARS:
             found = [[*one, SLASH if token is ESCAPED_SLASH else token] for one in found]
         elif not opens or after not in (None, SLASH, ESCAPED_SLASH):
@@ -180,7 +178,7 @@ def _spellings(tokens: list[Token], fixed: int) -> list[Segment]:
             if after is None:
                 found = [[*one, STAR] for one in found]
         # A crossing has eaten its slash.
-        at += 2 if token is STARS and found[-1][-1:] == [FOLDERS] else 1
+        at += 2 if found[-1][-1:] == [FOLDERS] else 1
     return found
 
 
@@ -217,15 +215,14 @@ def _ways(tokens: Segment) -> list[Way]:
 
 
 def _tails(tokens: Segment) -> list[Tail]:
-    """One, or a few where a small set is spelled out: `*.py[cod]` is three suffixes, and a suffix needs no regular expression."""
-    sets = [token for token in tokens if isinstance(token, frozenset)]
-    if 1 < prod(map(len, sets)) <= _SPELL_OUT:
-        choices = [sorted(token) if isinstance(token, frozenset) else [token] for token in tokens]
-        return [_tail(list(choice)) for choice in product(*choices)]
-    return [_tail(tokens)]
+    """One, or a few where small sets are spelled out: `*.py[cod]` is three suffixes, and a suffix needs no regular expression."""
+    if prod(len(token) for token in tokens if isinstance(token, frozenset)) > _SPELL_OUT:
+        return [_tail(tokens)]
+    choices = [sorted(token) if isinstance(token, frozenset) else [token] for token in tokens]
+    return [_tail(choice) for choice in product(*choices)]
 
 
-def _tail(tokens: Segment) -> Tail:
+def _tail(tokens: Sequence[Token]) -> Tail:
     start = _plain(takewhile(lambda token: isinstance(token, int), tokens))
     end = _plain(takewhile(lambda token: isinstance(token, int), reversed(tokens)))[::-1]
     if len(start) == len(tokens):
@@ -255,7 +252,7 @@ def _folder_regex(head: list[Segment]) -> bytes:
     return runs[0] + inner + b"(?:.*/)?" + runs[-1]
 
 
-def _segment_regex(segment: Segment) -> bytes:
+def _segment_regex(segment: Sequence[Token]) -> bytes:
     """Each fixed text behind a star takes its first place, except the last, which must reach the segment's end."""
     texts: list[bytes] = [b""]
     for token in segment:
@@ -267,7 +264,7 @@ def _segment_regex(segment: Segment) -> bytes:
             texts[-1] += _set_regex(token)
     if len(texts) == 1:
         return texts[0]
-    inner = b"".join(b"(?>[^/]*?" + text + b")" for text in texts[1:-1] if text)
+    inner = b"".join(b"(?>[^/]*?" + text + b")" for text in texts[1:-1])
     return texts[0] + inner + b"[^/]*" + texts[-1]
 
 

@@ -51,14 +51,13 @@ def merge_bases(one: str, other: str, parents: Parents) -> list[str]:
 
 
 def _steps_from(tips: Iterable[str], parents: Parents) -> dict[str, int]:
-    steps: dict[str, int] = dict.fromkeys(tips, 0)
-    level = list(steps)
+    steps: dict[str, int] = {}
     distance = 0
+    level = dict.fromkeys(tips, distance)
     while level:
+        steps |= level
         distance += 1
-        behind = {parent: distance for each in level for parent in _parents_of(each, parents) if parent not in steps}
-        steps.update(behind)
-        level = list(behind)
+        level = {parent: distance for each in level for parent in _parents_of(each, parents) if parent not in steps}
     return steps
 
 

@@ -169,7 +169,7 @@ def _sieve(files: Sequence[Sequence[_Test]], search: Decide) -> Decide:
     suffixes, prefixes = _affixes(tail for tails in asked for tail in tails if not _is_hard(tail))
     hard = [[tail.regex for tail in tails if _is_hard(tail)] for tails in asked]
     # One a file: that of the root is compiled once (re caches by source) though many folders add files of their own.
-    regexes = [re.compile(b"|".join(b"(?:%b)" % source for source in some), re.DOTALL).fullmatch for some in hard if some]
+    regexes = [re.compile(b"|".join(b"(?:%b)" % source for source in some)).fullmatch for some in hard if some]
 
     def by_literal(name: bytes, is_dir: bool) -> Verdict:
         return search(name, is_dir) if name in literals else KEPT
@@ -313,7 +313,7 @@ def _matcher(tail: Tail) -> Callable[[bytes], object]:
         case "prefix":
             return methodcaller("startswith", tail.start)
         case "regex":
-            return re.compile(tail.regex, re.DOTALL).fullmatch
+            return re.compile(tail.regex).fullmatch
 
 
 def _is_hard(tail: Tail) -> bool:

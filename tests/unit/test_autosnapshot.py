@@ -22,6 +22,7 @@ def sized(size: int) -> File:
 
 
 def grown(old: File, new: File) -> int:
+    assert old.digest != new.digest, "equal bytes are not compared"
     return abs(new.size - old.size)
 
 
@@ -48,11 +49,14 @@ SIGNIFICANT: list[Pairs] = [
     [(F1, F2)] * 9,
     [(N, D)] * 30,
     [(N, sized(50 * 1024 - 1))],
+    [(F1, F1X), (N, sized(50 * 1024 - 1))],
 ]
 LARGE: list[Pairs] = [
     [(F1, F2)] * 10,
     [(N, F1)] * 10,
     [(F1, N)] * 10,
+    [(N, D), *[(N, F1)] * 10],
+    [(F1, F1X), (N, sized(50 * 1024))],
     [(sized(1), sized(1 + 50 * 1024))],
     [(N, sized(50 * 1024))],
     [(sized(50 * 1024), N)],
@@ -81,6 +85,11 @@ def test_worth_one_at_once(pairs: Pairs) -> None:
 @pytest.mark.parametrize("pairs", [*INSIGNIFICANT, *SIGNIFICANT])
 def test_the_first_comes_at_once(pairs: Pairs) -> None:
     assert due(pairs, None) == NOW
+
+
+def test_snapshots_stand_ten_minutes_apart() -> None:
+    assert COOLDOWN_MS == 600_000
+    assert due([(N, F1)], NOW) == NOW + COOLDOWN_MS
 
 
 def test_a_clock_that_went_back_starts_no_wait() -> None:

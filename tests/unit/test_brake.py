@@ -28,6 +28,8 @@ COUNTS: list[tuple[str, Steps, Losses]] = [
     ("moved: a link", [(L1, N), (N, L1)], Losses(moved=1)),
     ("moved onto another", [(F1, N), (F2, F1)], Losses(moved=1, overwritten=1)),
     ("moved away before it comes", [(N, F1), (F1, N)], Losses(moved=1)),
+    ("after one that came", [(N, F1), (F2, N)], Losses(removed=1)),
+    ("after one that stayed as it was", [(F1, F1), (F2, N)], Losses(removed=1)),
     ("two of the same, one comes back", [(F1, N), (F1, N), (N, F1)], Losses(removed=1, moved=1)),
     ("one of two", [(F1, N), (N, F1), (N, F1)], Losses(moved=1)),
     ("moved, but edited", [(F1, N), (N, F2)], Losses(removed=1)),
@@ -35,6 +37,8 @@ COUNTS: list[tuple[str, Steps, Losses]] = [
     ("a file went into a folder of its name", [(F1, D), (N, F1)], Losses(moved=1)),
     ("a folder became a file", [(F1, N), (D, F2)], Losses(removed=1)),
     ("a file became a link", [(F1, L1)], Losses(overwritten=1)),
+    ("a link became an empty file", [(L1, EMPTY)], Losses(overwritten=1)),
+    ("an empty file became a link", [(EMPTY, L1)], Losses(overwritten=1)),
     ("a link points elsewhere", [(L1, L2)], Losses(overwritten=1)),
 ]
 
@@ -68,6 +72,10 @@ def test_where_it_holds(losses: Losses, before: int, after: int, holds: bool, di
     assert weigh(losses, direction, before=before, after=after, limits=Limits()).holds is holds
 
 
+def test_what_a_direction_is_called() -> None:
+    assert [Direction.IN.value, Direction.OUT.value] == ["in", "out"]
+
+
 def test_limits_are_the_persons() -> None:
     losses = Losses(removed=11)
     assert weigh(losses, Direction.OUT, before=100, after=89, limits=Limits(files=10, share=0.1)).holds
@@ -81,6 +89,8 @@ def test_git_may_switch_branches() -> None:
 
 
 SENTENCES = [
+    (Losses(removed=1), Direction.IN, 3, 2, "The change would remove 1 of 3 files in this folder."),
+    (Losses(removed=1200), Direction.IN, 2000, 800, "The change would remove 1,200 of 2,000 files in this folder."),
     (Losses(removed=61), Direction.IN, 100, 39, "The change would remove 61 of 100 files in this folder."),
     (Losses(removed=6, emptied=3), Direction.OUT, 1100, 9, "The change would remove 6 and empty 3 of 1,100 files in the cloud's head."),
     (Losses(1, 2, 3), Direction.IN, 9, 8, "The change would remove 1, empty 2 and overwrite 3 of 9 files in this folder."),

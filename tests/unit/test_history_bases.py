@@ -31,6 +31,8 @@ LINE = dag("a b<a c<b d<c")
         ("a b c<ba d<a", "c", "d", "a"),
         # Criss-cross: both are best and equally near: the newest first.
         ("a b<a c<a d<bc e<cb", "d", "e", "cb"),
+        # Among many, too.
+        ("a b<a c<a d<a e<a f<a g<a h<a i<a x<bdfhcegi y<bcdefghi", "x", "y", "ihgfedcb"),
         # Criss-cross, one is nearer.
         ("a b<a c<a d<bc e<c f<eb", "d", "f", "bc"),
         # `a` is one step from both, yet behind `d`, which is two from both: `d` is the base.
@@ -58,8 +60,9 @@ def test_what_is_behind() -> None:
 
 @pytest.mark.parametrize("parents", [{"b": ["a"], "c": ["b"]}, {}])
 def test_a_gap_is_no_beginning(parents: dict[str, list[str]]) -> None:
-    with pytest.raises(BlobMissing):
+    with pytest.raises(BlobMissing, match=r"no snapshot [abc]") as caught:
         merge_base("c", "b", parents)
+    assert caught.value.hint == "Fetch the history again, or run `fst fsck`."
     with pytest.raises(BlobMissing):
         reachable(["c"], parents)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sync.core.ignore import DEFAULTS, KEPT, PathRules, Rule, Rules
+from sync.core.ignore import DEFAULTS, KEPT, PathRules, Rule, RuleFile, Rules, Verdict
 from tests.ignoring import ask_git, make_repository
+from tests.steps import few_steps
 
 # A path that ends in `/` is a folder.
 CASES: list[tuple[bytes, bytes, bool]] = [
@@ -59,6 +60,9 @@ CASES: list[tuple[bytes, bytes, bool]] = [
     (b"caf?", b"caf\xc3\xa9", False),
     (b"caf??", b"caf\xc3\xa9", True),
     (b"new?line", b"new\nline", True),
+    (b"new*l*e", b"new\nline", True),
+    (b"**/q/z", b"new\nline/q/z", True),
+    (b"a/**/q/**/z", b"a/new\nline/q/new\nline/z", True),
     (b"A", b"a", False),
     (b"[a-c]x", b"bx", True),
     (b"[!a-c]x", b"bx", False),
@@ -73,12 +77,19 @@ CASES: list[tuple[bytes, bytes, bool]] = [
     (b"[[:digit:]-z]", b"-", True),
     (b"[[:nope:]]", b"n", False),
     (b"[[:]", b":", True),
+    (b"[[:]:]", b"[:]", True),
+    (b"[[::]]", b":]", False),
+    (b"[a-c-e]", b"-", True),
+    (b"[a-c-e]", b"d", False),
+    (b"[a-", b"a", False),
+    (b"[[:alpha", b"a", False),
     (b"a[/]b", b"a/b", False),
     (b"a[!x]b", b"a/b", False),
     (b"a?b/c", b"a/b/c", False),
     (b"[", b"[", False),
     (b"\\[", b"[", True),
     (b"a\\/b", b"a/b", True),
+    (b"a\\/**/b", b"a/b", True),
     (b"a/**\\/b", b"a/b", False),
     (b"a/**\\/b", b"a/x/b", True),
     (b"/", b"a/", False),
@@ -157,6 +168,22 @@ def test_a_default_travels_though_the_global_excludes_name_it_too() -> None:
     assert Rules.start(DEFAULTS, b".DS_Store\n").decide(b".DS_Store", False)[:2] == (True, True)
 
 
+def test_what_the_machine_alone_says_is_stronger_than_a_default() -> None:
+    assert Rules.start(b"!x\n", b"x\n").decide(b"x", False)[:2] == (True, False)
+    assert not Rules.start(b"x\n", b"!x\n").decide(b"x", False).ignored
+    assert not Rules.start(b"x\n", b"x\n", b"!x\n").decide(b"x", False).ignored
+
+
+def test_the_rules_that_no_file_of_the_workspace_has() -> None:
+    start = Rules.start(b"/d\nsub/d\n", b"/g\nsub/g\n", b"/i\nsub/i\n")
+    sources = {b"d": b"default", b"g": b"core.excludesFile", b"i": b".git/info/exclude"}
+    for number, rules in ((1, start), (1, start.enter(b"")), (2, start.enter(b"").enter(b"sub"))):
+        for name, source in sources.items():
+            rule = rules.decide(name, False).rule
+            assert rule is not None
+            assert (rule.source, rule.line) == (source, number)
+
+
 def test_a_global_exclude_yields_to_the_workspace() -> None:
     assert not Rules.start(b"", b"*.swp\n").enter(b"", b"!*.swp\n").decide(b"1.swp", False).ignored
 
@@ -176,6 +203,96 @@ def test_a_changed_rule_file_is_read_again_and_an_equal_one_is_not() -> None:
     assert before._names is again._names
     assert start.enter(b"", b"b\n").decide(b"b", False).ignored
     assert not before.decide(b"b", False).ignored
+
+
+def test_what_no_rule_matches_is_kept_on_every_replica() -> None:
+    assert Verdict(ignored=False, travels=True, rule=None) == KEPT
+
+
+def test_what_a_rule_file_says_of_itself_by_default() -> None:
+    assert RuleFile.parse(b"", b"a").tests(())[0].verdict == Verdict(True, True, Rule(b"", 1, b"a"))
+
+
+def test_a_rule_file_that_changed_in_one_of_two_is_read_again() -> None:
+    start = Rules.start(b"")
+    assert not start.enter(b"x", b"a\n", None).decide(b"b", False).ignored
+    assert start.enter(b"x", b"a\n", b"b\n").decide(b"b", False).ignored
+    assert start.enter(b"x", None, b"b\n").decide(b"a", False) is KEPT
+    # The same files below another parent are other rules.
+    assert start.enter(b"", b"c\n").enter(b"x", None, b"b\n").decide(b"c", False).ignored
+    assert start.enter(b"x", None, b"b\n").decide(b"c", False) is KEPT
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    start = Rules.start(b"")
+    first = start.enter(b"0", b"a\n")
+    for number in range(1, 4096):
+        start.enter(b"%d" % number, b"a\n")
+    assert start.enter(b"0", b"a\n")._names is first._names
+    start.enter(b"one more", b"a\n")
+    assert len(start._known) == 1
+    assert start.enter(b"0", b"a\n")._names is not first._names
+
+    def rules_alike(places: int) -> int:
+        """As many selections of rules as folders: each has one rule of its own."""
+        rules = Rules.start(b"").enter(b"", b"".join(b"/%d/x\n" % number for number in range(places)))
+        for number in range(places):
+            assert rules.enter(b"%d" % number).decide(b"x", False).ignored
+        return len(rules._stack._names)
+
+    assert rules_alike(4095) == 4096
+    assert rules_alike(4096) == 1
+
+
+@pytest.mark.parametrize(
+    ("rules", "name", "lines"),
+    [
+        (b"", b"zzz", 1),
+        (b"!a\n!*.o\n!*a*\n", b"zzz", 1),
+        (b"build\nnode_modules/\n", b"zzz", 1),
+        (b"x/y\n**/q/z*\n", b"zzz", 1),
+        (b"*.o\ntmp*\n", b"zzz", 2),
+        # A fixed start or end of two bytes is as good, and the longer one is asked for.
+        (b"ab*c\n", b"zzc", 2),
+        (b"a*bc\n", b"azz", 2),
+        (b"[ab]*[cd]ef\n", b"azz", 2),
+        # One regular expression for a whole file, however many of its rules need one.
+        (b"a*b\n", b"zzz", 6),
+        (b"a*b\n", b"zzb", 6),
+        (b"a*b\n*.o\n[cd]*[ef]\n", b"zzz", 6),
+    ],
+)
+def test_a_name_that_no_rule_ignores_costs_a_few_lines(rules: bytes, name: bytes, lines: int) -> None:
+    decide = Rules.start(b"").enter(b"", rules).decide
+    with few_steps(100) as steps:
+        assert decide(name, False) is KEPT
+    assert steps.count == lines
+
+
+def test_a_folder_costs_little_where_no_rule_asks_about_it() -> None:
+    plain, asking = (Rules.start(b"").enter(b"", rules) for rules in (b"a\n*.o\n", b"a\nx/*.o\n"))
+    plain.enter(b"d")
+    with few_steps(11):
+        assert plain.enter(b"d")._names is plain._names
+    with few_steps(22):
+        assert asking.enter(b"d")._names is asking._names
+    assert asking.enter(b"x")._names is not asking._names
+
+
+def test_each_folder_is_read_once() -> None:
+    read: list[bytes] = []
+
+    def rule_files(folder: bytes) -> tuple[bytes | None, None]:
+        read.append(folder)
+        return (b"no/\n" if folder == b"a" else None), None
+
+    rules = PathRules(Rules.start(b""), rule_files)
+    for path in (b"a/b/c", b"a/b/c", b"a/b/d", b"e", b"a/no/x/y", b"a/no/z"):
+        rules.decide(path, False)
+        rules.explain(path, False)
+    assert read == [b"", b"a", b"a/b"]
+    assert rules.explain(b"a/no/x/y", False).rule == Rule(b"a/.gitignore", 1, b"no/")
+    assert rules.decide(b"a/no/z", False).ignored
 
 
 def test_a_path_of_two_thousand_folders() -> None:

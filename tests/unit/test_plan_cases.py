@@ -182,6 +182,8 @@ TREES = [
     # an edit outlives a deletion, and so does the folder it needs
     ("d/a=F1 d/b=F2", "d/a=F3 d/b=F2", "-", "d/a=F3", "", "d d/a"),
     ("d/a=F1 d/b=F2", "-", "d/a=F3 d/b=F2", "d/a=F3", "", ""),
+    ("x/a=F1 x/b=F2", "-", "x/a=F3 x/b=F2", "x/a=F3", "", ""),
+    ("a=F1 z=F1", "a=F2 z=F1", "z=F2", "a=F2 z=F2", "", "a"),
     ("d/e/a=F1 d/b=F2", "d/e/a=F1 d/b=F2 d/e/n=F3", "-", "d/e/n=F3", "", "d d/e"),
     ("d/e/a=F1 d/b=F2", "-", "d/e/a=F1 d/b=F2 d/e/n=F3", "d/e/n=F3", "", ""),
     ("d/e=D d/f=D", "d/e/n=D d/f=D", "-", "d/e/n=D", "", "d d/e"),
@@ -270,6 +272,10 @@ def test_a_tree(base: str, local: str, remote: str, result: str, clashes: str, k
     assert made.held == ()
 
 
+def test_the_words_that_records_keep() -> None:
+    assert (EDIT_EDIT, ADD_ADD, FILE_FOLDER, NAME_COLLISION) == ("edit-edit", "add-add", "file-folder", "name-collision")
+
+
 def test_a_clash_over_a_lost_folder_records_what_took_its_name() -> None:
     made = plan_trees("a/x=F1", "a=F2", "a/x=F3")
     assert made.clashes == (Clash(path("a"), FILE_FOLDER, entry("D"), entry("F2"), entry("D")),)
@@ -309,6 +315,7 @@ UNTRACKED = [
     ("build/a=F1 b=F1", "build/a=F1 b=F1", "b=F1", "build/a=F1 b=F1", ""),
     ("build/a=F1 b=F1", "build/a=F2 b=F1", "b=F1", "build/a=F2 b=F1", ""),
     ("build/a=F1 b=F1", "build/a=F1 b=F1", "-", "build/a=F1", ""),
+    ("build/a=F1 z=F1", "build/a=F1 z=F1", "z=F2", "build/a=F1 z=F2", ""),
     ("build/a=F1", "-", "-", "-", ""),
     ("build/a=F1", "build/a=F1", "build/a=F2", "build/a=F2", ""),
     ("d/build/a=F1 d/b=F1", "d/build/a=F1 d/b=F1", "-", "d/build/a=F1", "d"),

@@ -144,6 +144,51 @@ def test_a_name_is_enough(path: bytes, reason: Reason) -> None:
     assert looks_secret(path, b"") == reason
 
 
+KEY_NAMES = b"id_rsa id_dsa id_ecdsa id_ecdsa_sk id_ed25519 id_ed25519_sk".split()
+KEY_SUFFIXES = b".p12 .pfx .jks .keystore .bcfks .ppk .kdbx .kdb .agekey".split()
+CREDENTIALS = (
+    b".netrc _netrc .pypirc .pgpass pgpass.conf .my.cnf .mylogin.cnf .htpasswd .git-credentials .dockercfg .s3cfg .boto .vault-token"
+    b" .terraformrc terraform.rc credentials.tfrc.json terraform.tfstate terraform.tfstate.backup .cargo-credentials"
+    b" application_default_credentials.json credentials credentials.json client_secret.json master.key secrets.toml secrets.yml"
+    b" secrets.yaml secrets.json .cargo/credentials.toml .config/gh/hosts.yml .config/hub .azure/accessTokens.json .kube/config"
+    b" .config/gcloud/credentials.db"
+).split()
+
+
+def test_every_name_that_is_enough() -> None:
+    for folder in (b"", b"a/b/"):
+        assert {name_reason(folder + name) for name in KEY_NAMES} == {Reason.KEY_FILE}
+        assert {name_reason(folder + b"x" + suffix) for suffix in KEY_SUFFIXES} == {Reason.KEY_FILE}
+        assert {name_reason(folder + name) for name in CREDENTIALS} == {Reason.CREDENTIALS}
+        assert {name_reason(folder + name.upper()) for name in CREDENTIALS} == {Reason.CREDENTIALS}
+    # The name alone, where it takes a folder too, and the other way round.
+    assert {name_reason(name) for name in (b"hosts.yml", b"hub", b"config", b"accesstokens.json", b"x.kube/config")} == {None}
+    assert {name_reason(name + b"x") for name in (*KEY_NAMES, *CREDENTIALS)} == {None}
+    samples = b"example examples sample template tmpl tpl dist default defaults schema md ts d j2 erb".split()
+    assert {name_reason(b".env." + word) for word in samples} == {None}
+
+
+def test_what_people_read_as_the_reason() -> None:
+    assert [reason.value for reason in Reason] == [
+        "an environment file",
+        "a private key or key store, by its name",
+        "a file of credentials, by its name",
+        "a private key",
+        "an AWS access key with its secret",
+        "a GitHub token",
+        "a GitLab token",
+        "a Slack token",
+        "an API key of a model provider",
+        "a Google API key",
+        "an npm token",
+        "a PyPI token",
+        "a Stripe live key",
+        "a provider's API token",
+        "a login to a package or image registry",
+        "a Kubernetes client key or token",
+    ]
+
+
 @pytest.mark.parametrize(
     "path",
     [

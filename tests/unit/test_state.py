@@ -27,6 +27,16 @@ FAMILIES = (Signal.STALE, Signal.TRANSIENT, Signal.REFUSED, Signal.CORRUPT)
 WHY = Halt("brake-held", "80 files would go.", "Run `fst approve`.")
 
 
+def test_what_the_states_and_signals_are_called() -> None:
+    """People and other programs read these words."""
+    assert [state.value for state in State] == ["idle", "scanning", "planning", "applying", "pushing", "waiting", "halted"]
+    assert [signal.value for signal in Signal] == ["nudge", "done", "stale", "transient", "refused", "corrupt", "resume"]
+
+
+def test_a_halt_has_a_hint_only_where_one_was_given() -> None:
+    assert Halt("c", "m") == Halt("c", "m", "", corrupt=False)
+
+
 @pytest.mark.parametrize(("state", "family"), list(itertools.product(CYCLE, FAMILIES)))
 def test_every_working_state_answers_every_family(state: State, family: Signal) -> None:
     assert TRANSITIONS[state, family] in (State.SCANNING, State.WAITING, State.HALTED)
@@ -90,10 +100,9 @@ def test_an_unlisted_pair_is_a_mistake(state: State, signal: Signal) -> None:
 
 
 def test_no_halt_without_a_reason_and_no_reason_without_a_halt() -> None:
-    with pytest.raises(AssertionError):
-        step(Standing(State.SCANNING), Signal.CORRUPT)
-    with pytest.raises(AssertionError):
-        step(Standing(State.SCANNING), Signal.DONE, WHY)
+    for signal, halt in ((Signal.CORRUPT, None), (Signal.DONE, WHY)):
+        with pytest.raises(AssertionError, match="a replica halts for a reason, and has none otherwise"):
+            step(Standing(State.SCANNING), signal, halt)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +127,7 @@ def test_every_error_class_is_in_exactly_one_family() -> None:
 
     for cls in below(FastestError)[1:]:
         assert sum(issubclass(cls, family) for family in (Stale, Transient, Refused, Corrupt)) == 1, cls
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="FastestError is in no family"):
         signal_of(FastestError("in no family"))
 
 

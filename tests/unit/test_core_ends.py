@@ -1,0 +1,118 @@
+"""Every loop of the core ends, and soon: few lines run for small values. A clock would only tell later, and on some machines not at all."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from sync.core.autosnapshot import count_changed_bytes
+from sync.core.glob import parse_glob
+from sync.core.history import merge_bases
+from sync.core.ignore import PathRules, Rules
+from sync.core.merge import diff_lines, merge_marked, merge_text, split_lines
+from sync.core.merge.lines import Budget
+from sync.core.wire import Section, bitmap, pack_section, split_sections
+from tests.planning import plan_trees
+from tests.steps import few_steps
+from tests.triples import make_triple
+
+
+@pytest.mark.parametrize(("old", "new"), [(b"", b""), (b"abc", b"abd"), (b"x" * 99, b"x" * 100), (b"aXb", b"aYb"), (b"ab", b"ba")])
+def test_counting_ends_in_few_steps(old: bytes, new: bytes) -> None:
+    with few_steps(100):
+        count_changed_bytes(old, new)
+
+
+PATTERNS = [
+    *[b"", b"a", b"*", b"**", b"***", b"a/b", b"/a", b"a/", b"**/a", b"a/**", b"a/**/b", b"ab**/c", b"a**b/**", b"*.py[cod]", b"a?b*c*d"],
+    *[
+        b"[a-c]x",
+        b"[!a-c]",
+        b"[^]-]",
+        b"[[:digit:]-z]",
+        b"[[:nope:]]",
+        b"[[:",
+        b"[",
+        b"[a",
+        b"[a-",
+        b"[]",
+        b"\\",
+        b"a\\/b",
+        b"a/**\\/b",
+        b"[\\]]",
+    ],
+    *[b"[\\]]", b"[a-\\z]", b"[a:]", b"[[:alpha:]", b"[-a]", b"a[/]b", b"//", b"a//b", b"[a]]", b"[b-a]", b"**/**/**", b"[a][b]"],
+    b"x/" + b"**/*a" * 5,
+]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_reading_a_pattern_ends_in_few_steps(pattern: bytes) -> None:
+    with few_steps(3000):
+        parse_glob(pattern)
+
+
+def test_asking_for_a_path_ends_in_few_steps() -> None:
+    rules = PathRules(Rules.start(b""), lambda folder: (b"*.o\n!x.o \nz/\n", None) if folder in (b"", b"a/b") else (None, None))
+    with few_steps(2000):
+        for path in (b"a", b"a/b/c/x.o", b"a/b/c/d/z/e", b"a/b/c/d/z/f/g", b"", b"a/b/1.o"):
+            rules.decide(path, False)
+            rules.explain(path, False)
+
+
+def test_looking_for_a_base_ends_in_few_steps() -> None:
+    parents: dict[str, list[str]] = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"], "e": ["c", "b"]}
+    with few_steps(200):
+        merge_bases("d", "e", parents)
+
+
+LINES = [b"a\n", b"b\n", b"\n", b"}\n"]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_comparing_lines_ends_in_few_steps(seed: int) -> None:
+    rng = random.Random(seed)
+    old, new = (rng.choices(LINES[: rng.randrange(1, 5)], k=rng.randrange(seed // 4 + 1)) for _ in range(2))
+    with few_steps(10_000):
+        diff_lines(old, new)
+        diff_lines(old, new, Budget(1, 1))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_merge_ends_in_few_steps(seed: int) -> None:
+    base, ours, theirs = (b"".join(split_lines(text)[:12]) for text in make_triple(seed))
+    with few_steps(30_000):
+        merge_text(base, ours, theirs)
+        merge_marked(base, ours, theirs, ours_label="o", theirs_label="t")
+
+
+@pytest.mark.parametrize("body", [b"", pack_section(Section.HEADER, b"{}") * 3, pack_section(Section.FRAME, b"")])
+def test_splitting_a_body_ends_in_few_steps(body: bytes) -> None:
+    with few_steps(100):
+        list(split_sections(body))
+        bitmap([True] * 9)
+
+
+PLANS = [
+    ("a=F1 d/b=F1", "a=F2 d/b=F1", "d/b=F2"),
+    ("d/e/f=F1", "-", "d/e/f=F2 d/e/g=F1"),
+    ("d/e/f=F1", "d/e/f=F2", "d=F1"),
+    ("-", "a/b/c=F1", "a/b/d=F1 A=F1"),
+]
+
+
+@pytest.mark.parametrize(("base", "local", "remote"), PLANS)
+def test_planning_ends_in_few_steps(base: str, local: str, remote: str) -> None:
+    with few_steps(2000):
+        plan_trees(base, local, remote, fold=bytes.lower)
+
+
+def test_a_plan_costs_a_few_steps_a_change() -> None:
+    """Twenty folders deep, fifty files: each folder is looked at once, and only where a folder was lost."""
+    deep = "/".join("d" * 20)
+    old, new = (" ".join(f"{deep}/f{number}={entry}" for number in range(50)) for entry in ("F1", "F2"))
+    with few_steps(1000):
+        plan_trees(old, old, new)
+    with few_steps(1500):
+        plan_trees(f"{old} x/a=F1", f"{old} x/a=F2", new)

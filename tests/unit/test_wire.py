@@ -1,0 +1,322 @@
+"""What daemon and cloud say to each other, byte for byte: another version of either must still understand it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+import zstandard
+
+from store.errors import (
+    BlobsMissing,
+    EpochChanged,
+    FastestError,
+    InvalidReply,
+    InvalidValue,
+    NotSignedIn,
+    Refused,
+    TooLarge,
+    Transient,
+    VersionMoved,
+)
+from store.types import DIR, Entry, Link, RelPath, digest_of
+from sync.core import wire
+from sync.core.wire import (
+    ErrorBody,
+    Head,
+    Section,
+    bitmap,
+    error_of,
+    pack_delta,
+    pack_section,
+    parse_bitmap,
+    parse_delta,
+    parse_digests,
+    parse_section_head,
+    split_sections,
+    wire_code,
+)
+from tests.alphabet import path
+
+MIB = 1024 * 1024
+ONE, OTHER = digest_of(b"one"), digest_of(b"other")
+
+
+def test_the_bounds_that_both_sides_know() -> None:
+    assert (wire.PROTOCOL, wire.HEARTBEAT_SECONDS) == (1, 30)
+    assert (wire.MAX_SECTION_BYTES, wire.MAX_DELTA_RAW_BYTES, wire.MAX_DELTA_BYTES) == (16 * MIB, 8 * MIB, 64 * MIB)
+    assert (wire.DELTA_CHANGES, wire.DELTA_NAME_BYTES) == (4096, MIB)
+    assert (wire.INLINE_EVENT_BYTES, wire.PUSH_INLINE_BYTES, wire.MAX_INLINE_BYTES) == (64 * 1024, 4 * MIB, 8 * MIB)
+    assert (wire.MISSING_DIGESTS, wire.MAX_STEPS, wire.MAX_STEP_CHANGES, wire.MAX_CONFLICTS) == (100_000, 1_000, 250_000, 1_000)
+
+
+# --- sections ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_section_is_a_kind_a_length_and_a_payload() -> None:
+    body = pack_section(Section.HEADER, b"{}") + pack_section(Section.DELTA, b"") + pack_section(Section.FRAME, b"x" * 258)
+    assert body == b"\1\0\0\0\2{}" + b"\2\0\0\0\0" + b"\3\0\0\1\2" + b"x" * 258
+    assert list(split_sections(body)) == [(Section.HEADER, b"{}"), (Section.DELTA, b""), (Section.FRAME, b"x" * 258)]
+    assert list(split_sections(b"")) == []
+
+
+def test_a_section_may_be_as_large_as_the_bound_and_no_larger() -> None:
+    most = bytes(wire.MAX_SECTION_BYTES)
+    assert list(split_sections(pack_section(Section.FRAME, most))) == [(Section.FRAME, most)]
+    with pytest.raises(TooLarge, match="a section of 16777217 bytes"):
+        pack_section(Section.FRAME, most + b"x")
+    with pytest.raises(TooLarge, match="a section of 16777217 bytes"):
+        parse_section_head(b"\3\1\0\0\1")
+    assert parse_section_head(b"\3\1\0\0\0") == (Section.FRAME, 16 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"\1\0\0\0\2{", "a section was cut short"),
+        (b"\1\0\0\0\0\2\0\0\0", "a section was cut short"),
+        (b"\1", "a section was cut short"),
+        (b"\4\0\0\0\0", "unknown section kind 4"),
+        (b"\0\0\0\0\0", "unknown section kind 0"),
+    ],
+)
+def test_a_body_that_is_not_whole(body: bytes, told: str) -> None:
+    with pytest.raises(InvalidReply, match=told):
+        list(split_sections(body))
+
+
+@pytest.mark.parametrize("head", [b"", b"\1\0\0\0", b"\1\0\0\0\0\0"])
+def test_a_section_head_has_five_bytes(head: bytes) -> None:
+    with pytest.raises(InvalidReply, match="a section was cut short"):
+        parse_section_head(head)
+
+
+# --- deltas -----------------------------------------------------------------------------------------------------------------
+
+
+def squeeze(*records: dict[str, str], size: bool = True) -> bytes:
+    return zstandard.ZstdCompressor(write_content_size=size).compress(json.dumps(records).encode())
+
+
+def sizes(delta: list[tuple[RelPath, Entry | None]]) -> list[int]:
+    return [len(parse_delta(payload)) for payload in pack_delta(delta)]
+
+
+def test_a_delta_is_zstd_over_json() -> None:
+    (payload,) = pack_delta([(path("a"), DIR), (path("a/b"), None)])
+    assert zstandard.decompress(payload) == b'[{"path":"a","type":"dir"},{"path":"a/b","type":"none"}]'
+
+
+def test_a_delta_is_cut_by_changes_and_by_the_bytes_of_names() -> None:
+    assert list(pack_delta([])) == []
+    assert sizes([(path(f"{number}"), DIR) for number in range(4096)]) == [4096]
+    assert sizes([(path(f"{number}"), DIR) for number in range(3 * 4096 + 1)]) == [4096, 4096, 4096, 1]
+    # 4,096 bytes of path and target each: 256 of them are a mebibyte.
+    assert sizes([(path(f"{number:04}"), Link(b"t" * 4092)) for number in range(600)]) == [256, 256, 88]
+    assert sizes([(path(f"{number:04}"), Link(b"t" * 4091)) for number in range(600)]) == [257, 257, 86]
+    assert sizes([(path(f"{number:04}/" + "/".join(["x" * 250] * 15)), None) for number in range(600)]) == [279, 279, 42]
+
+
+def test_a_delta_is_no_larger_than_the_bound() -> None:
+    empty = b"[]".ljust(wire.MAX_DELTA_RAW_BYTES)
+    assert parse_delta(zstandard.compress(empty)) == []
+    with pytest.raises(TooLarge, match="a delta section of 8388609 bytes"):
+        parse_delta(zstandard.compress(empty + b" "))
+    # A stream need not say its size, and then is not read at all.
+    with pytest.raises(TooLarge, match="a delta section of -1 bytes"):
+        parse_delta(squeeze({"path": "a", "type": "dir"}, size=False))
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x28\xb5\x2f\xfd", b"no frame", squeeze({"path": "a", "type": "dir"})[:-3]])
+def test_a_delta_that_is_no_zstd(payload: bytes) -> None:
+    with pytest.raises(InvalidReply, match="a delta section that cannot be read: "):
+        parse_delta(payload)
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [["a", "b", "c/d", "c/e"], ["c/d", "c"], ["c/d/e", "c/d/f/g", "c/h"], ["d" * 255 + "/x", "d" * 255 + "/y"], ["a", "a/b"]],
+)
+def test_legal_paths(paths: list[str]) -> None:
+    assert parse_delta(squeeze(*({"path": each, "type": "none"} for each in paths))) == [(path(each), None) for each in paths]
+
+
+DEEPER = "/".join([*["n" * 255] * 15, "n" * 100])
+"""3,940 bytes; a path may have 4,096."""
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["/x"],
+        ["a", "/x"],
+        ["a/b", "a/"],
+        ["a/b", "a/.."],
+        ["a/b", "a//c"],
+        ["a", ".."],
+        ["a/b", "a/./c"],
+        ["x", ""],
+        [f"{DEEPER}/x", f"{DEEPER}/{'n' * 156}"],
+    ],
+)
+def test_illegal_paths_whatever_came_before(paths: list[str]) -> None:
+    with pytest.raises(InvalidValue):
+        parse_delta(squeeze(*({"path": each, "type": "none"} for each in paths)))
+
+
+# --- shapes -----------------------------------------------------------------------------------------------------------------
+
+RECORD = {"path": "a", "type": "dir"}
+SNAPSHOT = {
+    **{"id": "S", "project_id": "P", "workspace_id": "W", "manifest_hash": "M", "parents": ["R"], "source": "auto", "message": "m"},
+    **{"author_name": "n", "author_email": "e", "agent": "g", "created_ms": 5},
+}
+HEAD = {"workspace_id": "W", "epoch": "E", "version": 3, "root": "R"}
+CONFLICT = {
+    **{"id": "C", "workspace_id": "W", "record": RECORD, "kind": "edit-edit", "base": None, "ours": RECORD, "theirs": None},
+    **{"state": "open", "created_ms": 5},
+}
+SHAPES: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
+    (wire.WireSnapshot, SNAPSHOT, {}),
+    (wire.PushStep, {"root": "R", "sections": 2}, {"snapshot": None}),
+    (
+        wire.PushHeader,
+        {"epoch": "E", "expected_version": 3, "parent_root": "R", "replica_id": "I", "steps": []},
+        {"actor": "cli", "protocol": 1},
+    ),
+    (wire.Head, HEAD, {"snapshot_id": None}),
+    (
+        wire.EventHeader,
+        {"type": "head"},
+        {"head": None, "parent_root": None, "sections": 0, "replica_id": "", "snapshots": [], "conflicts": []},
+    ),
+    (wire.WireConflict, CONFLICT, {"resolution": None, "resolved_ms": None}),
+    (wire.WireProject, {"id": "P", "name": "n"}, {"main_workspace_id": None}),
+    (wire.WireWorkspace, {"id": "W", "project_id": "P", "name": "n", "version": 3, "root": "R", "epoch": "E"}, {"snapshot_id": None}),
+    (
+        wire.WireMachine,
+        {"id": "M", "name": "n", "platform": "linux", "last_seen_at": None, "online": True, "workspaces": ["W"]},
+        {},
+    ),
+    (wire.NewProject, {"name": "n"}, {"id": None, "actor": "cli"}),
+    (
+        wire.NewWorkspace,
+        {"name": "n"},
+        {"id": None, "base_workspace_id": None, "base_snapshot_id": None, "machine_id": None, "local_path": None, "actor": "cli"},
+    ),
+    (wire.NewMachine, {"id": "M", "name": "n"}, {"platform": "", "version": ""}),
+    (wire.NewReplica, {"id": "I", "machine_id": "M", "local_path": "/w"}, {}),
+    (
+        wire.WireReplica,
+        {
+            **{"id": "I", "workspace_id": "W", "machine_id": "M", "local_path": "/w", "agreed_version": None, "agreed_root": None},
+            **{"state": "idle", "last_seen_at": None},
+        },
+        {},
+    ),
+    (wire.WireVersion, {"version": 3, "root": "R", "snapshot_id": None, "replica_id": None, "actor": "cli", "created_at": "t"}, {}),
+    (wire.BeatReplica, {"id": "I", "version": 3, "root": "R"}, {"state": "idle"}),
+    (wire.Beat, {}, {"type": "beat", "workspaces": [], "replicas": []}),
+    (wire.ErrorBody, {"code": "NOT_FOUND", "message": "m"}, {"hint": "", "details": {}}),
+]
+
+
+@pytest.mark.parametrize(("shape", "needed", "defaults"), SHAPES, ids=[case[0].__name__ for case in SHAPES])
+def test_a_shape(shape: type, needed: dict[str, Any], defaults: dict[str, Any]) -> None:
+    assert msgspec.to_builtins(msgspec.json.decode(json.dumps(needed), type=shape)) == {**needed, **defaults}
+    # What another version adds is not in the way; what it leaves out is missed.
+    msgspec.json.decode(json.dumps({**needed, "news": 1}), type=shape)
+    for name in needed:
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.json.decode(json.dumps({each: value for each, value in needed.items() if each != name}), type=shape)
+
+
+@pytest.mark.parametrize(
+    ("flags", "bits"),
+    [
+        ("", b""),
+        ("1", b"\x01"),
+        ("01", b"\x02"),
+        ("00000001", b"\x80"),
+        ("000000001", b"\x00\x01"),
+        ("1111111111111111", b"\xff\xff"),
+        ("10100000010", b"\x05\x02"),
+    ],
+)
+def test_a_bitmap(flags: str, bits: bytes) -> None:
+    told = [flag == "1" for flag in flags]
+    assert bitmap(iter(told)) == bits
+    assert parse_bitmap(bits, len(flags)) == told
+
+
+@pytest.mark.parametrize(("data", "count"), [(b"", 1), (b"\0", 0), (b"\0", 9), (b"\0\0", 8)])
+def test_a_bitmap_of_another_size(data: bytes, count: int) -> None:
+    with pytest.raises(InvalidReply, match=f"a bitmap of {len(data)} bytes for {count} digests"):
+        parse_bitmap(data, count)
+
+
+def test_digests() -> None:
+    assert parse_digests(b"") == []
+    assert parse_digests(ONE + OTHER) == [ONE, OTHER]
+    for wrong in (b"x", bytes(31), bytes(33), bytes(48)):
+        with pytest.raises(InvalidValue, match="a list of digests is a multiple of 32 bytes"):
+            parse_digests(wrong)
+    assert len(parse_digests(bytes(32 * wire.MISSING_DIGESTS))) == wire.MISSING_DIGESTS
+    with pytest.raises(TooLarge, match="100001 digests") as caught:
+        parse_digests(bytes(32 * (wire.MISSING_DIGESTS + 1)))
+    assert caught.value.hint == "Send at most 100000 at once."
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "spoken"),
+    [
+        ("not-signed-in", "UNAUTHORIZED"),
+        ("invalid-value", "VALIDATION_ERROR"),
+        ("missing-blobs", "MISSING_BLOBS"),
+        ("too-large", "TOO_LARGE"),
+        ("busy", "BUSY"),
+    ],
+)
+def test_how_a_code_is_spoken(code: str, spoken: str) -> None:
+    assert wire_code(code) == spoken
+
+
+def test_every_error_comes_back_as_itself() -> None:
+    def below(cls: type[FastestError]) -> list[type[FastestError]]:
+        return [cls, *(each for sub in cls.__subclasses__() for each in below(sub))]
+
+    by_code = {cls.code: cls for cls in below(FastestError)}
+    for code, cls in by_code.items():
+        error = error_of(400, ErrorBody(wire_code(code), "what", "next", {"limit": 3, "message": "no", "hint": "no"}))
+        assert type(error) is cls
+        assert (error.message, error.hint, error.details) == ("what", "next", {"limit": 3})
+
+
+@pytest.mark.parametrize(
+    ("status", "family"),
+    [(400, Refused), (422, Refused), (428, Refused), (429, Transient), (430, Refused), (499, Refused), (500, Transient), (503, Transient)],
+)
+def test_an_unknown_code_is_of_the_family_that_the_status_names(status: int, family: type[FastestError]) -> None:
+    error = error_of(status, ErrorBody("TEAPOT", "short and stout"))
+    assert type(error) is family
+    assert error.message == "short and stout"
+
+
+@pytest.mark.parametrize("cls", [VersionMoved, EpochChanged, BlobsMissing, NotSignedIn])
+def test_details_are_read(cls: type[FastestError]) -> None:
+    error = error_of(409, ErrorBody(wire_code(cls.code), "m", "", {"head": HEAD, "hashes": [ONE.hex(), OTHER.hex()]}))
+    assert error.details["head"] == Head("W", "E", 3, "R")
+    assert error.details["digests"] == [ONE, OTHER]
+
+
+@pytest.mark.parametrize(
+    "details", [{"head": {}}, {"head": 3}, {"hashes": "x"}, {"hashes": ["ab"]}, {"hashes": ["z" * 64]}, {"hashes": [3]}]
+)
+def test_details_that_cannot_be_read(details: dict[str, object]) -> None:
+    with pytest.raises(InvalidReply, match="details that cannot be read: "):
+        error_of(409, ErrorBody("VERSION_MOVED", "m", "", details))
