@@ -299,7 +299,12 @@ class Engine:
     def _continues(self, event: CatchUp) -> bool:
         """False where the head may be one's own push; and for what waited while its version was caught up with: it is no news."""
         row, head = self.replica.row, event.head
-        return self._pushed_from != row.agreed_version and head is not None and event.parent_root == row.agreed_root and head.version > row.agreed_version
+        return (
+            self._pushed_from != row.agreed_version
+            and head is not None
+            and event.parent_root == row.agreed_root
+            and head.version > row.agreed_version
+        )
 
     async def _catch_up(self, remote: Remote) -> CatchUp:
         """What leads from agreed to the head. Where a push may have no answer yet, what it made is seen first."""

@@ -609,4 +609,5 @@ def test_a_name_that_the_system_does_not_take_is_a_problem_and_not_stale(replica
     with Denying.open_root(replica.path) as root:
         applied = apply(replica, step(b"a:b", None, file(NEW)), step(b"ok", None, file(NEW)), root=root)
     assert (list(applied.problems), applied.stale) == ([b"a:b"], [])
+    assert not applied.misnamed, "it may have been taken and be free again: it is tried once more by itself"
     assert read_tree(replica.path) == {b"ok": file(NEW)}
