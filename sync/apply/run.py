@@ -19,6 +19,7 @@ from sync.apply.site import Blobs, Held, Keep, Site
 from sync.core.plan import Action
 from sync.progress import Progress
 from sync.rules import IgnoreSource
+from sync.scan.mounts import mount_of
 
 WAITING_FILES: Final = 16
 """Displaced files that wait for their last look, at most."""
@@ -64,6 +65,7 @@ class Run:
     ) -> None:  # fmt: skip
         self.applied = Applied.nothing()
         self._root = root
+        self._mount = mount_of(root.fd)
         self._blobs = blobs
         self._index = index
         self._keep = keep
@@ -129,6 +131,9 @@ class Run:
         if self._site is None or self._site.path != path:
             self.leave()
             folder = self._root.open(path)
+            if mount_of(folder.fd) != self._mount:
+                folder.close()
+                raise Unwritable(f"{show_path(path)} is mounted there from elsewhere; nothing is written to it.", "Unmount it.")
             self._site = Site(folder, path, self._index, self._blobs, self._keep, self.applied.rescued, durable=self._durable)
         return self._site
 

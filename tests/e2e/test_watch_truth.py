@@ -47,7 +47,7 @@ def logged(machine: Machine, wanted: str) -> int:
 
 
 def test_a_queue_that_overflowed_loses_nothing(pair: Pair) -> None:
-    if STORM * 3 <= int(QUEUE.read_text()):
+    if int(QUEUE.read_text()) >= STORM * 3:
         pytest.skip(f"{QUEUE} is larger than this storm")
     signal_all(pair.a.daemon_processes(), signal.SIGSTOP)
     for at in range(STORM):
@@ -124,7 +124,7 @@ def _text(path: Path) -> str:
 
 
 def test_a_limit_of_watches_is_told_and_all_arrives(lab: Lab) -> None:
-    limit = f"echo {WATCHES} > /proc/sys/user/max_inotify_watches && exec \"$@\""
+    limit = f'echo {WATCHES} > /proc/sys/user/max_inotify_watches && exec "$@"'
     machine = Machine(lab, "a", through=("unshare", "--user", "--map-root-user", "sh", "-c", limit, "sh"))
     if lab.run([*machine.through, "true"], machine.env, cwd=lab.base).code != 0:
         pytest.skip("this test needs a user namespace, and may not have one here")
