@@ -30,7 +30,7 @@ def mount_of(fd: int) -> bytes:
 
 
 def check_room(fd: int, path: bytes, size: int) -> None:
-    """Raises NoSpace when so many bytes cannot fit on an open folder's disk: seen before the disk is filled (a sparse file arrives dense)."""
+    """Before a disk is filled in vain (a sparse file arrives dense). Raises NoSpace when an open folder's has no room for so much."""
     if size < ROOM_ASKED_BYTES:
         return
     disk = os.fstatvfs(fd)
@@ -41,11 +41,11 @@ def check_room(fd: int, path: bytes, size: int) -> None:
 def network_kind(root: bytes, table: Path = MOUNT_TABLE) -> str:
     """The kind of network file system that a folder lies on; empty where it is none, or nobody tells."""
     try:
-        device = os.stat(root).st_dev  # noqa: PTH116 - roots are bytes
+        disk = os.stat(root).st_dev  # noqa: PTH116 - roots are bytes
         lines = table.read_text("utf-8", "replace").splitlines()
     except OSError:
         return ""
-    its = f"{os.major(device)}:{os.minor(device)}"
+    its = f"{os.major(disk)}:{os.minor(disk)}"
     for line in lines:
         # proc_pid_mountinfo(5): id parent major:minor root point options [optional fields] - kind source options
         before, _, after = line.partition(" - ")

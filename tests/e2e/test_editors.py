@@ -23,7 +23,7 @@ from tests.lab.fixtures import open_lab
 from tests.lab.machine import Machine
 from tests.lab.pair import Pair
 
-SAVES = int(os.environ.get("SAVES", "6"))
+SAVES = int(os.environ.get("SAVES", "3"))
 SEED = int(os.environ.get("SEED", "1"))
 MOST_BYTES = 40_000
 

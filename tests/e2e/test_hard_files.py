@@ -182,10 +182,10 @@ def test_a_sparse_file_of_five_gib_is_exact_and_takes_little_memory(pair: Pair) 
     wait_until(arrived, 2400, "5 GiB arrive")
     pair.converge(600)
     assert (pair.b.root / "large.img").stat().st_size == 5 * 2**30
-    with (pair.b.root / "large.img").open("rb") as file:
+    with (pair.b.root / "large.img").open("rb") as arrived_file:
         for at, text in marks.items():
-            file.seek(at)
-            assert file.read(len(text)) == text
+            arrived_file.seek(at)
+            assert arrived_file.read(len(text)) == text
     print(f"peak {peak / 2**20:.0f} MiB")
     assert peak < 400 * 2**20
     large.unlink()
