@@ -306,6 +306,9 @@ class Engine:
         self._share()
         policy = self._policy()
         adopted = adopt.adopt(self.replica, received, self.apart, policy.limits, policy.boot_id)
+        # What a rule ignores since leaves before the next push, which would bring it back to whoever made the rule.
+        if rule_files := self.replica.ignore.take_written():
+            self._look(rule_files)
         self._read_apart()
         return adopted
 

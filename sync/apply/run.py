@@ -18,7 +18,7 @@ from sync.apply.build import GRAIN_NS, Built, build_folder, find_new_folders, re
 from sync.apply.site import Blobs, Held, Keep, Site
 from sync.core.plan import Action
 from sync.progress import Progress
-from sync.rules import IgnoreSource
+from sync.rules import RULE_FILES, IgnoreSource
 from sync.scan.mounts import mount_of
 
 WAITING_FILES: Final = 16
@@ -310,4 +310,7 @@ class Run:
     def _done(self, site: Site, step: Action, record: bytes | None) -> None:
         site.touched = True
         self.applied.done.append(step)
+        if self._ignore is not None and step.path.rpartition(b"/")[2] in RULE_FILES:
+            self._ignore.note_written(step.path, is_gone=step.become is None)
+            record = None if step.become is None else make_record(step.become, None)
         self.applied.seen[step.path] = record
