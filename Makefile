@@ -46,6 +46,7 @@ soak: setup
 		$(BIN)/python -m pytest -n 2 --dist worksteal --timeout 3600 tests/property tests/crash tests/soak tests/e2e/test_damage.py
 	LIES=all $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 600 tests/hostile
 	BIG_TREE=1 KILLS=50 $(BIN)/python -m pytest -s --timeout 3600 tests/e2e/test_two_machines_real.py tests/e2e/test_kill_storm.py
+	SAVES=40 STORM=30000 LONG=1 LARGE=1 $(BIN)/python -m pytest -s --timeout 3600 tests/e2e/test_editors.py tests/e2e/test_watch_truth.py tests/e2e/test_hard_files.py
 
 hooks: setup
 	$(BIN)/pre-commit install

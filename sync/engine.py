@@ -299,12 +299,8 @@ class Engine:
     def _continues(self, event: CatchUp) -> bool:
         """False where the head may be one's own push; and for what waited while its version was caught up with: it is no news."""
         row, head = self.replica.row, event.head
-        return (
-            self._pushed_from != row.agreed_version
-            and head is not None
-            and event.parent_root == row.agreed_root
-            and head.version > row.agreed_version
-        )
+        is_news = head is not None and event.parent_root == row.agreed_root and head.version > row.agreed_version
+        return is_news and self._pushed_from != row.agreed_version
 
     async def _catch_up(self, remote: Remote) -> CatchUp:
         """What leads from agreed to the head. Where a push may have no answer yet, what it made is seen first."""
@@ -333,6 +329,9 @@ class Engine:
         self._share()
         policy = self._policy()
         adopted = adopt.adopt(self.replica, received, self.apart, policy.limits, policy.boot_id)
+        # What a rule ignores since leaves before the next push, which would bring it back to whoever made the rule.
+        if rule_files := self.replica.ignore.take_written():
+            self._look(rule_files)
         self._changed_since_plan = bool(adopted.stale)
         self._read_apart()
         return adopted

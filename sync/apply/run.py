@@ -18,7 +18,8 @@ from sync.apply.build import GRAIN_NS, Built, build_folder, find_new_folders, re
 from sync.apply.site import Blobs, Held, Keep, Site
 from sync.core.plan import Action
 from sync.progress import Progress
-from sync.rules import IgnoreSource
+from sync.rules import RULE_FILES, IgnoreSource
+from sync.scan.mounts import mount_of
 
 WAITING_FILES: Final = 16
 """Displaced files that wait for their last look, at most."""
@@ -68,6 +69,7 @@ class Run:
     ) -> None:  # fmt: skip
         self.applied = Applied.nothing()
         self._root = root
+        self._mount = mount_of(root.fd)
         self._blobs = blobs
         self._index = index
         self._keep = keep
@@ -148,6 +150,9 @@ class Run:
         if self._site is None or self._site.path != path:
             self.leave()
             folder = self._root.open(path)
+            if mount_of(folder.fd) != self._mount:
+                folder.close()
+                raise Unwritable(f"{show_path(path)} is mounted there from elsewhere; nothing is written to it.", "Unmount it.")
             self._site = Site(folder, path, self._index, self._blobs, self._keep, self.applied.rescued, bits=self._bits)
         return self._site
 
@@ -364,4 +369,7 @@ class Run:
 
     def _note(self, step: Action, record: bytes | None) -> None:
         self.applied.done.append(step)
+        if self._ignore is not None and step.path.rpartition(b"/")[2] in RULE_FILES:
+            self._ignore.note_written(step.path, is_gone=step.become is None)
+            record = None if step.become is None else make_record(step.become, None)
         self.applied.seen[step.path] = record

@@ -13,6 +13,7 @@ from store.errors import BlobDamaged, Busy, FastestError, FileMoved, Unwritable
 from store.index import StatIndex, entry_of, make_record, pack_signature
 from store.types import DIR, Digest, Dir, Entry, File, Link, RelPath, show_path
 from sync.scan.contents import Keeper, read_still
+from sync.scan.mounts import check_room
 
 SWAPS: Final = 16
 """Exchanges with somebody who saves faster than we look, at most."""
@@ -232,10 +233,11 @@ class Site:
             os.close(fd)
 
     def make(self, name: bytes, become: Entry, like: os.stat_result | None, *, fsync: bool) -> Written:
-        """A temporary that holds the new entry. Raises BlobMissing, BlobDamaged."""
+        """A temporary that holds the new entry. Raises BlobMissing, BlobDamaged, NoSpace."""
         self.touched = True
         match become:
             case File():
+                check_room(self.folder.fd, name, become.size)
                 like = like if self._bits else None
                 return self.folder.write_temp(name, checked(self._blobs, become), become.executable, fsync=fsync, like=like)
             case Link():

@@ -17,6 +17,7 @@ from store.types import Digest, RelPath, is_ours, show_path
 from sync.core.plan import Problem
 from sync.rules import IgnoreSource
 from sync.scan.contents import Keeper, read_still
+from sync.scan.mounts import mount_of
 
 Keep = Callable[[bytes], Digest]
 
@@ -29,12 +30,13 @@ def sweep_temps(
     """
     kept: list[Digest] = []
     problems: list[Problem] = []
-    waiting = [b""]
+    waiting, mount = [b""], mount_of(root.fd)
     while waiting:
         path = waiting.pop()
         try:
             with root.open(path) as folder:
-                for entry in folder.scan():
+                # What is mounted there from elsewhere may have temporaries of somebody else.
+                for entry in folder.scan() if mount_of(folder.fd) == mount else ():
                     name = os.fsencode(entry.name)
                     if name.startswith(TEMP_PREFIX):
                         _sweep(folder, path, TempName(name), keeper, keep, kept, problems)

@@ -187,9 +187,7 @@ class Taker:
         if self._changed_ns(path, status, now_ns) < self._young_ns and not self._young_ns <= status.st_mtime_ns <= now_ns:
             self._sources.ahead.pop(path, None)
             return False
-        if max(status.st_mtime_ns, status.st_ctime_ns) <= self._sources.now_ns() + self._sources.racy_ns:
-            self._notes.deferred.add(Spot(here.path, name))
-        # A time that is still to come (the clock was set back, or somebody set it) is doubted, but not asked about again and again.
+        self._notes.deferred.add(Spot(here.path, name))
         return True
 
     def _changed_ns(self, path: RelPath, status: os.stat_result, now_ns: int) -> int:

@@ -36,8 +36,8 @@ from tests.simulation.disk import Died, Disk, Node, Status
 FIRST_FD = 1 << 24
 """Above any number that the real system gives."""
 MODULES = (
-    store.atomic, sync.apply.probe, sync.apply.run, sync.apply.site, sync.replica, sync.rules, sync.scan.contents, sync.scan.look, sync.scan.sweep,
-    sync.scan.take,
+    store.atomic, sync.apply.probe, sync.apply.run, sync.apply.site, sync.replica, sync.rules, sync.scan.contents, sync.scan.look,
+    sync.scan.sweep, sync.scan.take,
 )  # fmt: skip
 NO_REPLACE, EXCHANGE = 1, 2
 

@@ -15,6 +15,7 @@ from store.errors import FileMoved, NoSpace, Unwritable
 from store.types import DIR, Digest, Entry, File, Link, RelPath, digest_of
 from sync.apply import FEW_STEPS, Applied, apply_plan
 from sync.core.plan import Action
+from tests.lab.disks import small_disk
 from tests.trees import Replica, at, file, read_tree, write_tree
 
 OLD, NEW, MINE = b"old", b"new", b"mine"
@@ -293,6 +294,23 @@ class Refusing(Folder):
         if b"bad" in name:
             raise Unwritable("refused")
         return super().take_aside(name)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_disk_that_is_too_small_is_not_filled_first(tmp_path: Path, many: bool) -> None:
+    with small_disk(tmp_path / "w", "4m"):
+        replica, large = Replica(tmp_path / "w"), bytes(8 * 1024 * 1024)
+        write_tree(replica.path, {b"old": OLD})
+        replica.settle()
+        replica.blobs.put(NEW)
+        steps = [step(b"d", None, DIR), step(b"d/large", None, file(large)), step(b"old", file(OLD), file(large))]
+        steps += [step(b"d/%d" % at, None, file(NEW)) for at in range(200 if many else 2)]
+        applied = apply_plan(steps, replica.root, replica.blobs, replica.index, keep=replica.blobs.put)
+        # Its bytes are not even there: whoever asked for them would have been told so.
+        assert applied.problems.keys() == {b"d/large", b"old"} and all("no room" in told for told in applied.problems.values())
+        assert (replica.path / "old").read_bytes() == OLD
+        assert len(applied.done) == len(steps) - 2
+        replica.root.close()
 
 
 def test_one_refusal_stops_only_itself_and_what_is_below_it(replica: Replica) -> None:
