@@ -56,10 +56,13 @@ class Ledger:
         """What a person changed between a death in the middle of a pull and the next start: see docs/PROMISES.md."""
         self.blurred: set[bytes] = set()
         """Folders that were moved while the engine was at work in them: what it does there then is done elsewhere."""
+        self.contested: set[bytes] = set()
+        """Folders that one took away while another had something in them: they outlive it, also when that goes later."""
         self.torn: list[str] = []
 
     def note(self, machine: Machine, before: Tree, after: Tree) -> None:
-        for path in before.keys() | after.keys():
+        changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+        for path in changed:
             old, new = before.get(path), after.get(path)
             if old != new:
                 self.chains.setdefault(path, []).append((old, new))
@@ -67,6 +70,15 @@ class Ledger:
                     self.excused.add(path)
                 if new is not None and new[0] == "file":
                     self.learn(new[1])
+        self._note_contested(changed)
+
+    def _note_contested(self, changed: set[bytes]) -> None:
+        there = {path for path, chain in self.chains.items() if chain[-1][1] is not None}
+        for path in changed:
+            if path in there:
+                self.contested.update(above for above in _above(path) if above in self.chains and above not in there)
+            elif any(other.startswith(path + b"/") for other in there):
+                self.contested.add(path)
 
     def learn(self, data: bytes) -> None:
         self.known.add(data)
@@ -100,9 +112,7 @@ class Ledger:
         crooked = self.chains.keys() - straight
         near = {above for path in crooked for above in _above(path)} | crooked
         left = {path: self.chains[path][-1][1] for path in straight - near if crooked.isdisjoint(_above(path))}
-        # What somebody put into a folder outlives that another took the folder away.
-        needed = {above for path, entry in left.items() if entry is not None for above in _above(path)}
-        return {path: entry for path, entry in left.items() if path not in needed or entry == ("folder",)}
+        return {path: entry for path, entry in left.items() if path not in self.contested}
 
     def silenced(self, kept: set[bytes]) -> list[bytes]:
         """Contents that nobody went on from, of which something is in none of the `kept` ones: gone without a word."""
