@@ -64,12 +64,11 @@ class Ledger:
         changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
         for path in changed:
             old, new = before.get(path), after.get(path)
-            if old != new:
-                self.chains.setdefault(path, []).append((old, new))
-                if not machine.exposed.isdisjoint([path, *_above(path)]):
-                    self.excused.add(path)
-                if new is not None and new[0] == "file":
-                    self.learn(new[1])
+            self.chains.setdefault(path, []).append((old, new))
+            if not machine.exposed.isdisjoint([path, *_above(path)]):
+                self.excused.add(path)
+            if new is not None and new[0] == "file":
+                self.learn(new[1])
         self._note_contested(changed)
 
     def _note_contested(self, changed: set[bytes]) -> None:
