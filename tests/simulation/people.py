@@ -57,7 +57,8 @@ class Ledger:
         self.blurred: set[bytes] = set()
         """Folders that were moved while the engine was at work in them: what it does there then is done elsewhere."""
         self.contested: set[bytes] = set()
-        """Folders that one took away while another had something in them: they outlive it, also when that goes later."""
+        """Folders that one took away, or put something else in place of, while another had something in them: they outlive it, also when
+        that goes later."""
         self.torn: list[str] = []
 
     def note(self, machine: Machine, before: Tree, after: Tree) -> None:
@@ -72,11 +73,11 @@ class Ledger:
         self._note_contested(changed)
 
     def _note_contested(self, changed: set[bytes]) -> None:
-        there = {path for path, chain in self.chains.items() if chain[-1][1] is not None}
+        there = {path: chain[-1][1] for path, chain in self.chains.items() if chain[-1][1] is not None}
         for path in changed:
             if path in there:
-                self.contested.update(above for above in _above(path) if above in self.chains and above not in there)
-            elif any(other.startswith(path + b"/") for other in there):
+                self.contested.update(above for above in _above(path) if above in self.chains and there.get(above) != ("folder",))
+            if there.get(path) != ("folder",) and any(other.startswith(path + b"/") for other in there):
                 self.contested.add(path)
 
     def learn(self, data: bytes) -> None:
