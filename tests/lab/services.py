@@ -182,3 +182,8 @@ def _install() -> None:
     env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for words in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", *PACKAGES]):
         subprocess.run(["apt-get", "-o", "DPkg::Lock::Timeout=300", *words], check=False, stdout=subprocess.DEVNULL, env=env)
+
+
+if __name__ == "__main__":
+    for program in ("postgres", "redis-server"):
+        print(_binary(program))
