@@ -37,7 +37,7 @@ from store import snapshots, workspaces
 from store.blobs import BLOBS, BlobStore
 from store.conflicts import CONFLICTS
 from store.database import Database, Tx
-from store.errors import AlreadyRunning, Busy, EpochChanged, NotAWorkspace, NotSignedIn
+from store.errors import AlreadyRunning, Busy, NotAWorkspace, NotSignedIn
 from store.history import HISTORY
 from store.index import INDEX
 from store.journal import JOURNAL
@@ -45,6 +45,7 @@ from store.manifest import EMPTY_ROOT
 from store.snapshots import SNAPSHOTS
 from store.types import File, RelPath, new_ulid, show_path
 from store.workspaces import WORKSPACES
+from sync.adopt import check_head
 from sync.core.brake import Limits
 from sync.core.secrets import CONTENT_BYTES, looks_secret
 from sync.core.settle import Pace
@@ -167,11 +168,8 @@ class Daemon:
             await remote.add_workspace(workspace.project_id, {"id": workspace.id, "name": workspace.name, "machine_id": self.machine_id})
         known = await remote.workspace(row.workspace_id)
         await remote.add_replica(row.workspace_id, row.id, self.machine_id, show_path(row.root))
-        if row.epoch and (known.epoch != row.epoch or known.version < row.agreed_version):
-            raise EpochChanged(
-                "the cloud is not in the state it was: it may have been restored from a backup",
-                "Nothing is pulled or deleted. `fst approve` joins both sides and keeps everything.",
-            )
+        if row.epoch:
+            check_head(row, known)
         if not workspace.registered or not row.epoch:
 
             def work(tx: Tx) -> None:

@@ -17,18 +17,18 @@ import msgspec
 from store import conflicts, history, journal, snapshots, workspaces
 from store.conflicts import Conflict
 from store.database import Tx
-from store.errors import BrakeHeld, InvalidReply
+from store.errors import BrakeHeld, EpochChanged, InvalidReply
 from store.history import Act
 from store.journal import Pending
 from store.manifest import Draft, check_tree_after, edit_manifest, entry_of, find_entry, manifest_totals, record_of
 from store.snapshots import Snapshot
 from store.types import Digest, File, RelPath, digest_of, new_ulid, parse_digest
-from store.workspaces import Apart
+from store.workspaces import Apart, Replica
 from sync.apply import Applied, apply_plan
 from sync.core.brake import Direction, Limits, count_losses, weigh
 from sync.core.merge import MAX_TEXT_BYTES, merge_text
 from sync.core.plan import Action, Clash, Plan, plan
-from sync.core.wire import Head, WireConflict, WireSnapshot
+from sync.core.wire import Head, WireConflict, WireSnapshot, WireWorkspace
 from sync.ports import CatchUp
 from sync.progress import Phase
 from sync.replica import LocalReplica
@@ -58,6 +58,22 @@ class Adopted(msgspec.Struct, frozen=True):
     clashes: int
     stale: tuple[RelPath, ...]
     problems: dict[RelPath, str]
+
+
+def check_head(row: Replica, head: Head | WireWorkspace) -> None:
+    """A cloud answered this: it must go on from what is agreed (R8). Raises EpochChanged when it is not in the state it was."""
+    is_other = bool(row.epoch) and head.epoch != row.epoch
+    went_back = (head.version, head.root) != (row.agreed_version, row.agreed_root.hex()) and head.version <= row.agreed_version
+    if is_other or went_back:
+        raise EpochChanged(
+            "the cloud is not in the state it was: it may have been restored from a backup",
+            "Nothing is pulled or deleted. `fst approve` joins both sides and keeps everything.",
+        )
+
+
+def is_late(row: Replica, head: Head | None) -> bool:
+    """A message about a head before the agreed one: it was held up on its way, and says nothing of the cloud as it is."""
+    return head is not None and head.epoch == row.epoch and head.version < row.agreed_version
 
 
 def receive(replica: LocalReplica, incoming: CatchUp, contents: dict[Digest, bytes]) -> Received | None:

@@ -228,6 +228,8 @@ class Engine:
         replica = self.replica
         if head.root != outgoing.root.hex():
             raise InvalidReply("the cloud took a push and answers another root")
+        if head.version != outgoing.header.expected_version + 1:
+            raise InvalidReply(f"the cloud took a push of version {outgoing.header.expected_version} and answers {head.version}")
         row = replica.row
 
         def work(tx: Tx) -> None:
@@ -265,12 +267,15 @@ class Engine:
     async def _pull(self, remote: Remote, incoming: CatchUp | None, on_apply: Callable[[], None]) -> Adopted | None:
         row = self.replica.row
         self.progress.begin(Phase.ASKING)
+        if incoming is not None and adopt.is_late(row, incoming.head):
+            return None
         if incoming is None or incoming.head is None or incoming.parent_root != row.agreed_root:
             incoming = await self._catch_up(remote)
             row = self.replica.row
         head = incoming.head
         if head is None:
             raise InvalidReply("the cloud's answer names no head")
+        adopt.check_head(row, head)
         if head.version == row.agreed_version and head.root == row.agreed_root.hex():
             await self._learn(remote, incoming)
             return None
