@@ -28,8 +28,8 @@ from daemon.config import Settings, make_places
 from daemon.git import GitFolder
 from daemon.login import Accounts, system_keyring, write_private
 from daemon.logs import start_logging
-from daemon.remote import CloudRemote
 from daemon.remote.link import CloudLink
+from daemon.remote.patience import PatientRemote
 from daemon.supervisor import Supervisor
 from daemon.upkeep import Upkeep, share_heaps
 from daemon.verbs import Author
@@ -159,15 +159,16 @@ class Daemon:
 
     # --- the cloud --------------------------------------------------------------------------------------------------------------
 
-    async def _register(self, engine: Engine, remote: CloudRemote) -> None:
+    async def _register(self, engine: Engine, remote: PatientRemote) -> None:
         """Make project, workspace and replica known; all idempotent by id. Learn the epoch, or see that it changed."""
-        row = engine.replica.row
+        row, cloud = engine.replica.row, remote.cloud
         workspace = workspaces.get_workspace(self.db.read(), row.workspace_id)
         if not workspace.registered:
-            await remote.add_project(workspace.project_id, workspace.project_name)
-            await remote.add_workspace(workspace.project_id, {"id": workspace.id, "name": workspace.name, "machine_id": self.machine_id})
+            body = {"id": workspace.id, "name": workspace.name, "machine_id": self.machine_id}
+            await remote.aside(cloud.add_project(workspace.project_id, workspace.project_name))
+            await remote.aside(cloud.add_workspace(workspace.project_id, body))
         known = await remote.workspace(row.workspace_id)
-        await remote.add_replica(row.workspace_id, row.id, self.machine_id, show_path(row.root))
+        await remote.aside(cloud.add_replica(row.workspace_id, row.id, self.machine_id, show_path(row.root)))
         if row.epoch:
             check_head(row, known)
         if not workspace.registered or not row.epoch:

@@ -16,7 +16,8 @@ from daemon.agenda import OWED_SECONDS, RETRY_MAX_SECONDS, Agenda
 from daemon.lookout import Lookout
 from daemon.remote import CloudRemote
 from daemon.remote.messages import Incoming
-from store.errors import Broken, Busy, Corrupt, FastestError, NoSpace, RootLost, Stale, TimedOut, Transient, VersionMoved
+from daemon.remote.patience import PatientRemote
+from store.errors import Broken, Busy, Corrupt, FastestError, NoSpace, RootLost, Stale, Transient, VersionMoved
 from store.types import RelPath, show_path, spot_of
 from sync.adopt import Adopted
 from sync.core.plan import Problem
@@ -31,7 +32,6 @@ log = logging.getLogger(f"fastest.{__name__}")
 
 STALE_TRIES: Final = 8
 BROKEN_MAX_SECONDS: Final = 60.0
-INCOMING_BOUND: Final = 64
 GLANCE_SECONDS: Final = 2.0
 PASSING: Final = frozenset({NoSpace.code, Busy.code})
 HALTING: Final = frozenset({Signal.REFUSED, Signal.CORRUPT})
@@ -41,7 +41,7 @@ class Supervisor:
     """One replica's task. All methods run on the daemon's loop; blocking work goes through the engine."""
 
     def __init__(
-        self, engine: Engine, clock: Clock, pace: Callable[[], Pace], register: Callable[[CloudRemote], Awaitable[None]],
+        self, engine: Engine, clock: Clock, pace: Callable[[], Pace], register: Callable[[PatientRemote], Awaitable[None]],
         begin: Callable[[Engine], Awaitable[None]], tell: Callable[[Supervisor], None],
     ) -> None:  # fmt: skip
         self.engine = engine
@@ -52,13 +52,14 @@ class Supervisor:
         self._tell_others = tell
         self._standing = Standing()
         self._agenda = Agenda()
-        self._incoming: list[Incoming] = []
-        self._remote: CloudRemote | None = None
+        self._remote: PatientRemote | None = None
         self._registered = False
         self._failures = 0
         self._wake = asyncio.Event()
+        self._cycling = asyncio.Lock()
+        """Held for a whole cycle."""
         self._lock = asyncio.Lock()
-        self._pulse = asyncio.Condition()
+        """Held by whoever is in the engine; free while a cycle waits for the cloud."""
         self.lookout = Lookout(self._agenda, clock, self._wake.set)
         self._task: asyncio.Task[None] | None = None
         self.has_looked = False
@@ -102,19 +103,19 @@ class Supervisor:
         """Nothing seen or known is still to be scanned, pulled or applied here."""
         busy = self._standing.state in (State.SCANNING, State.PLANNING, State.APPLYING)
         behind = self._agenda.behind and not self.is_paused
-        return not (busy or self._agenda.waiting or behind or self._incoming or self._has_owed)
+        return not (busy or self._agenda.waiting or behind or self._agenda.incoming or self._has_owed)
 
     @property
     def is_uploaded(self) -> bool:
         """The cloud's head is this state, as far as is known."""
         row = self.engine.replica.row
         shared = row.shared_full == row.full_root and row.shared_root == row.agreed_root
-        return shared and self._registered and not (self._agenda.unpushed or self._agenda.behind or self._incoming)
+        return shared and self._registered and not (self._agenda.unpushed or self._agenda.behind or self._agenda.incoming)
 
     @property
     def pending(self) -> int:
         """Names and folders still to be looked at, and messages still to be applied."""
-        return self._agenda.waiting + len(self._incoming)
+        return self._agenda.waiting + len(self._agenda.incoming)
 
     @property
     def _has_owed(self) -> bool:
@@ -126,47 +127,30 @@ class Supervisor:
         row = self.engine.replica.row
         return BeatReplica(row.id, row.agreed_version, row.agreed_root.hex(), str(self.state))
 
-    async def until(self, holds: Callable[[], bool], timeout_seconds: float | None) -> None:
-        """Wait until it holds. Raises TimedOut."""
-        async with self._pulse:
-            try:
-                await asyncio.wait_for(self._pulse.wait_for(holds), timeout_seconds)
-            except TimeoutError:
-                raise TimedOut("not there in time", "`fst status` says what is still to be done.") from None
-
     # --- what moves it ----------------------------------------------------------------------------------------------------------
 
     def connected(self, remote: CloudRemote) -> None:
         """The cloud answers: catch up."""
-        self._remote, self._registered = remote, False
-        self._agenda.behind = self._agenda.unpushed = True
-        self._failures, self._agenda.resume_at = 0, 0.0
+        self._remote, self._registered = PatientRemote(remote, self._lock, self._meanwhile), False
+        self._failures = 0
+        self._agenda.begin_transfer()
         self._wake.set()
 
     def disconnected(self) -> None:
         """The cloud is gone: work goes on here."""
         if self._remote is not None:
             self._remote = None
-            self._incoming.clear()
-            self._agenda.behind = False
+            self._agenda.end_transfer()
             self._wake.set()
 
     def hear(self, incoming: Incoming) -> None:
         """A message of the cloud for this workspace."""
-        if len(self._incoming) >= INCOMING_BOUND:
-            self._incoming.clear()
-            self._agenda.behind = True
-        else:
-            self._incoming.append(incoming)
+        self._agenda.hear(incoming)
         self._wake.set()
 
     def poke(self, *, rescan: bool = False) -> None:
         """Go on now: whatever made it wait or halt may be gone."""
-        agenda = self._agenda
-        agenda.rescan = agenda.rescan or rescan
-        agenda.behind = agenda.behind or self._remote is not None
-        agenda.unpushed = agenda.rushed = True
-        agenda.resume_at = agenda.owed_at = 0.0
+        self._agenda.hurry(rescan=rescan, online=self._remote is not None)
         self._wake.set()
 
     # --- its life ---------------------------------------------------------------------------------------------------------------
@@ -197,8 +181,7 @@ class Supervisor:
         self._failures = 0
         for _ in range(STALE_TRIES):
             self.poke(rescan=rescan)
-            async with self._lock:
-                error = await self._cycle()
+            error = await self._cycle()
             if not isinstance(error, Stale):
                 break
             rescan = False
@@ -217,8 +200,7 @@ class Supervisor:
         crashes = 0
         while True:
             try:
-                async with self._lock:
-                    error = await self._cycle()
+                error = await self._cycle()
                 crashes = 0
                 if not isinstance(error, Stale):
                     await self._sleep()
@@ -230,7 +212,12 @@ class Supervisor:
                 await asyncio.sleep(min(BROKEN_MAX_SECONDS, 0.5 * 2 ** min(crashes, 7)))
 
     async def _cycle(self) -> FastestError | None:
-        """scanning -> planning -> applying -> pushing -> idle, as far as it gets. Returns what stopped it."""
+        """One cycle, alone. Returns what stopped it."""
+        async with self._cycling, self._lock:
+            return await self._go_round()
+
+    async def _go_round(self) -> FastestError | None:
+        """scanning -> planning -> applying -> pushing -> idle, as far as it gets."""
         try:
             if self._standing.state in (State.WAITING, State.HALTED):
                 self._agenda.rushed = True
@@ -247,7 +234,7 @@ class Supervisor:
             self._fail(error)
             return error
         finally:
-            await self._tell()
+            self._tell_others(self)
         self._failures, self.last_error = 0, None
         return None
 
@@ -263,7 +250,8 @@ class Supervisor:
         self._agenda.hush()
         signal = Signal.TRANSIENT if isinstance(error, Stale) else signal_of(error)
         if isinstance(error, Transient | Stale):
-            self._agenda.back_off(now, self._failures)
+            asked = error.details.get("retry_after_seconds")
+            self._agenda.back_off(now, self._failures, asked if isinstance(asked, float) else 0.0)
         else:
             self._agenda.resume_at = now + RETRY_MAX_SECONDS
             if before is None or before.code != error.code:
@@ -273,11 +261,6 @@ class Supervisor:
 
     def _signal(self, signal: Signal) -> None:
         self._standing = step(self._standing, signal)
-
-    async def _tell(self) -> None:
-        self._tell_others(self)
-        async with self._pulse:
-            self._pulse.notify_all()
 
     # --- the steps --------------------------------------------------------------------------------------------------------------
 
@@ -304,7 +287,7 @@ class Supervisor:
         if not self.has_looked:
             await self._begin(self.engine)
             self.has_looked = True
-            await self._tell()
+            self._tell_others(self)
         if result.deferred:
             self._agenda.add_deferred(result.deferred, self._clock.steady())
         if troubled := {spot_of(problem.path) for problem in self.problems.values() if problem.code in PASSING}:
@@ -312,21 +295,35 @@ class Supervisor:
         if result.changes:
             self._agenda.unpushed = True
 
+    async def _meanwhile(self) -> None:
+        """A cycle waits for the cloud: what is saved in that time is kept here at once all the same."""
+        if self._agenda.moved_due(self._clock.steady(), self._pace()):
+            async with self._lock:
+                try:
+                    await self._look()
+                except FastestError as error:  # what could not be looked at is still to be done, and the next cycle says so
+                    log.info("no look beside the transfer", extra={"code": error.code, "replica": self.replica_id})
+            self._tell_others(self)
+
+    @property
+    def _reachable(self) -> PatientRemote | None:
+        """The cloud, when it may be asked now."""
+        return None if self.is_paused or self._clock.steady() < self._agenda.transfer_at else self._remote
+
     async def _pull(self) -> None:
-        remote = self._remote
-        if remote is None or self.is_paused:
+        remote = self._reachable
+        if remote is None:
             self._signal(Signal.DONE)
             return
         if not self._registered:
             await self._register(remote)
             self._registered = True
-        while self._incoming or self._agenda.behind:
-            incoming = None if self._agenda.behind else self._incoming.pop(0)
+        while self._agenda.incoming or self._agenda.behind:
+            incoming = None if self._agenda.behind else self._agenda.incoming.pop(0)
             try:
                 adopted = await self.engine.pull(remote, incoming, self._begin_applying)
             except FastestError:
-                self._agenda.behind = True
-                self._incoming.clear()
+                self._agenda.ask_anew()
                 raise
             if incoming is None:
                 self._agenda.behind = False
@@ -355,8 +352,8 @@ class Supervisor:
             await self.engine.retry_owed()
 
     async def _push(self) -> None:
-        remote = self._remote
-        if remote is None or self.is_paused or not self._agenda.unpushed:
+        remote = self._reachable
+        if remote is None or not self._agenda.unpushed:
             return
         self._agenda.unpushed = False
         try:
@@ -389,12 +386,8 @@ class Supervisor:
             self._agenda.rescan = self._agenda.rushed = True
 
     def _should_go(self) -> bool:
-        now, agenda, standing = self._clock.steady(), self._agenda, self._standing
+        standing, has_owed = self._standing, self._has_owed
         if standing.halt is not None and standing.halt.corrupt:
-            return agenda.rushed
-        if standing.state in (State.WAITING, State.HALTED):
-            return agenda.rushed or agenda.moved_due(now, self._pace()) or bool(self._incoming) or now >= agenda.resume_at
-        go = agenda.rushed or agenda.look_due(now, self._pace())
-        online = self._remote is not None and not self.is_paused
-        transfer = online and (agenda.unpushed or agenda.behind or bool(self._incoming))
-        return go or transfer or (online and self._has_owed and now >= agenda.owed_at)
+            return self._agenda.rushed
+        stopped, online = standing.state in (State.WAITING, State.HALTED), self._reachable is not None
+        return self._agenda.should_go(self._clock.steady(), self._pace(), stopped=stopped, online=online, has_owed=has_owed)

@@ -16,7 +16,7 @@ from store.atomic import TEMP_PREFIX
 from store.blobs.frames import decode_frame, is_recipe
 from store.conflicts import Conflict
 from store.database import Tx
-from store.errors import BlobMissing, BlobsMissing, BrakeHeld, Busy, InvalidReply
+from store.errors import BlobsMissing, BrakeHeld, Busy, InvalidReply
 from store.manifest import EMPTY_ROOT, diff_manifests, manifest_totals
 from store.types import Digest, File, RelPath, Spot, parse_digest
 from store.workspaces import Apart
@@ -56,7 +56,10 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class Engine:
-    """The verbs of one replica. Not safe for two callers at once: the supervisor calls them in turn."""
+    """The verbs of one replica. Not safe for two callers at once: the supervisor calls them in turn.
+
+    While a verb waits for the remote another may run: after such a wait nothing is taken for what it was before.
+    """
 
     def __init__(
         self,
@@ -210,7 +213,7 @@ class Engine:
                 absent = listed if isinstance(listed, list) and listed else outgoing.sizes
                 sizes = {digest: outgoing.sizes.get(digest, 0) for digest in absent}
                 await transfer.send_blobs(remote, self.replica.blobs, sizes, self.progress)
-        raise BlobMissing("the cloud keeps asking for blobs that were sent")
+        raise InvalidReply("the cloud keeps asking for blobs that were sent")
 
     def _check_brake(self) -> None:
         row, draft = self.replica.row, self.replica.draft()
@@ -241,7 +244,8 @@ class Engine:
             snapshots.mark_shared(tx, outgoing.snapshot_ids)
 
         replica.db.write_now(work)
-        self._switched = False
+        # What was looked at while the push was under way is weighed with the next one.
+        self._switched = self._switched and row.sequence != outgoing.sequence
         self._unanswered = False
         self.pushed_version = head.version
         replica.row = msgspec.structs.replace(
@@ -251,8 +255,7 @@ class Engine:
     async def _send_conflicts(self, remote: Remote, unsent: list[Conflict]) -> None:
         await transfer.send_blobs(remote, self.replica.blobs, _pinned(unsent), self.progress)
         await remote.send_conflicts(self.replica.row.workspace_id, [adopt.wire_conflict(conflict) for conflict in unsent])
-        sent = [conflict.id for conflict in unsent]
-        await self._run(lambda: self.replica.db.write_now(lambda tx: conflicts.mark_sent(tx, sent)))
+        await self._run(lambda: self.replica.db.write_now(lambda tx: conflicts.mark_sent(tx, unsent)))
 
     # --- pull -------------------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from store.blobs import BlobStore, Bulk, Recipe
 from store.blobs.frames import decode_frame, decode_recipe, is_recipe, parse_head
-from store.errors import BlobMissing, InvalidReply
+from store.errors import FastestError, InvalidReply
 from store.manifest import check_node, parse_node
 from store.manifest.node import digest_in
 from store.types import Digest
@@ -23,7 +23,7 @@ FEW_BYTES: Final = 1024 * 1024
 
 
 async def fetch_blobs(remote: Remote, blobs: BlobStore, sizes: Mapping[Digest, int], progress: Progress) -> None:
-    """Bring every blob of these that is not here; durable on return. Raises BlobMissing when the cloud does not give one.
+    """Bring every blob of these that is not here; durable on return. Raises InvalidReply when the cloud does not give one.
 
     Counted in bytes of content, as far as `sizes` knows them; those of a file's chunks that are here already count as fetched.
     """
@@ -46,7 +46,7 @@ async def fetch_blobs(remote: Remote, blobs: BlobStore, sizes: Mapping[Digest, i
             await asyncio.to_thread(blobs.put_recipe, recipe)
     still = await asyncio.to_thread(blobs.lacking, wanted)
     if still:
-        raise BlobMissing(f"the cloud did not give {len(still)} blobs, the first is {min(still).hex()}")
+        raise InvalidReply(f"the cloud did not give {len(still)} blobs, the first is {min(still).hex()}")
 
 
 async def _fetch_few(remote: Remote, blobs: BlobStore, wanted: Sequence[Digest]) -> bool:
@@ -63,7 +63,7 @@ async def _fetch_few(remote: Remote, blobs: BlobStore, wanted: Sequence[Digest])
 def _put_inline(blobs: BlobStore, frames: list[bytes], asked: set[Digest]) -> None:
     contents = [blob for frame in frames for blob in decode_frame(frame)]
     if {digest for digest, _ in contents} != asked:
-        raise BlobMissing("the cloud did not give what it was asked for")
+        raise InvalidReply("the cloud did not give what it was asked for")
     blobs.db.write_now(lambda tx: blobs.put_inline(tx, contents))
 
 
@@ -95,18 +95,27 @@ def _add_frames(bulk: Bulk, frames: list[bytes], asked: set[Digest]) -> None:
 
 
 async def _batches(frames: AsyncIterator[bytes], progress: Progress) -> AsyncIterator[list[bytes]]:
-    """Frames in lists of about BATCH_BYTES, so that one thread hop serves many; counted as they arrive."""
+    """Frames in lists of about BATCH_BYTES, so that one thread hop serves many; counted as they arrive.
+
+    What came before the stream failed comes, too: on a line that is cut again and again, that is how it goes on.
+    """
     batch: list[bytes] = []
     size = 0
-    async for frame in frames:
-        batch.append(frame)
-        size += len(frame)
-        progress.add(_content_bytes(frame))
-        if size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
+    failure: FastestError | None = None
+    try:
+        async for frame in frames:
+            batch.append(frame)
+            size += len(frame)
+            progress.add(_content_bytes(frame))
+            if size >= BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+    except FastestError as error:
+        failure = error
     if batch:
         yield batch
+    if failure is not None:
+        raise failure
 
 
 async def send_blobs(remote: Remote, blobs: BlobStore, sizes: Mapping[Digest, int], progress: Progress) -> None:
@@ -179,7 +188,7 @@ async def fetch_manifest(remote: Remote, blobs: BlobStore, workspace_id: str, ro
             progress.add(len(data))
         absent = lacking - found.keys()
         if absent:
-            raise BlobMissing(f"the cloud did not give {len(absent)} nodes, the first is {min(absent).hex()}")
+            raise InvalidReply(f"the cloud did not give {len(absent)} nodes, the first is {min(absent).hex()}")
         level = await asyncio.to_thread(_keep_nodes, blobs, found, level)
 
 

@@ -10,7 +10,18 @@ from typing import Any, Final, TypeVar
 import aiohttp
 import msgspec
 
-from daemon.remote.messages import MAX_JSON_BYTES, Incoming, decode, failure_of, parse_incoming, read_bounded, read_frames, translated
+from daemon.remote.messages import (
+    MAX_JSON_BYTES,
+    Incoming,
+    check_type,
+    decode,
+    failure_of,
+    listed_in,
+    parse_incoming,
+    read_bounded,
+    read_frames,
+    translated,
+)
 from store.blobs.frames import decode_frame
 from store.errors import FastestError, Offline
 from store.types import Digest
@@ -72,7 +83,7 @@ class CloudRemote:
     async def find_version(self, workspace_id: str, number: int) -> WireVersion | None:
         """Who made a version, and of which root; None when there is none."""
         path = f"/v1/workspaces/{workspace_id}/versions/list?limit=1&before={number + 1}"
-        listed = (await self._get(path, dict[str, list[WireVersion]]))["versions"]
+        listed = listed_in(await self._get(path, dict[str, list[WireVersion]]), "versions")
         return listed[0] if listed and listed[0].version == number else None
 
     async def catch_up(self, workspace_id: str, version: int, root: Digest) -> Incoming:
@@ -141,7 +152,7 @@ class CloudRemote:
     async def projects(self) -> list[WireProject]:
         """The user's projects."""
         answer = await self._get("/v1/projects", dict[str, list[WireProject]])
-        return answer["projects"]
+        return listed_in(answer, "projects")
 
     async def add_project(self, project_id: str, name: str) -> None:
         """Create, idempotent by id."""
@@ -150,7 +161,7 @@ class CloudRemote:
     async def workspaces(self, project_id: str) -> list[WireWorkspace]:
         """A project's workspaces."""
         answer = await self._get(f"/v1/projects/{project_id}/workspaces", dict[str, list[WireWorkspace]])
-        return answer["workspaces"]
+        return listed_in(answer, "workspaces")
 
     async def add_workspace(self, project_id: str, body: dict[str, Any]) -> None:
         """Create, idempotent by id; `base_workspace_id` forks that one's head."""
@@ -163,7 +174,7 @@ class CloudRemote:
     async def machines(self) -> list[WireMachine]:
         """The account's machines."""
         answer = await self._get("/v1/machines", dict[str, list[WireMachine]])
-        return answer["machines"]
+        return listed_in(answer, "machines")
 
     async def add_replica(self, workspace_id: str, replica_id: str, machine_id: str, local_path: str) -> None:
         """Attach a replica, idempotent by id."""
@@ -172,8 +183,8 @@ class CloudRemote:
 
     async def replicas(self, workspace_id: str) -> list[dict[str, Any]]:
         """A workspace's replicas with what they last agreed on."""
-        answer: dict[str, Any] = await self._get(f"/v1/workspaces/{workspace_id}/replicas", dict)
-        return list(answer["replicas"])
+        answer = await self._get(f"/v1/workspaces/{workspace_id}/replicas", dict[str, list[dict[str, Any]]])
+        return listed_in(answer, "replicas")
 
     async def events(self, machine_id: str, beat_of: Callable[[], Beat], stirred: asyncio.Event) -> AsyncIterator[Incoming]:
         """Messages as they come, until the connection ends. Beats while it lasts, sooner when `stirred` is set."""
@@ -220,13 +231,17 @@ class _Answer:
 
     async def __aenter__(self) -> aiohttp.ClientResponse:
         with translated(self._remote.url):
-            self._context = self._remote._open().request(self._method, self._remote.url + self._path, **self._options)
+            self._context = self._remote._open().request(
+                self._method, self._remote.url + self._path, allow_redirects=False, **self._options
+            )
             answer: aiohttp.ClientResponse = await self._context.__aenter__()
-            if answer.status >= 400:
-                try:
+            try:
+                if answer.status >= 300:
                     raise failure_of(answer.status, await read_bounded(answer, MAX_JSON_BYTES), answer.headers.get("Retry-After"))
-                finally:
-                    await self._context.__aexit__(None, None, None)
+                check_type(self._remote.url, answer.content_type)
+            except FastestError:
+                await self._context.__aexit__(None, None, None)
+                raise
         return answer
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
 
 import aiohttp
 import msgspec
 
-from store.errors import FastestError, InvalidReply, InvalidValue, NotSignedIn, Offline, RateLimited
+from store.errors import FastestError, InvalidReply, InvalidValue, NoSpace, NotSignedIn, Offline, RateLimited, TooLarge
 from store.types import Digest, parse_digest
 from sync.core.wire import (
     Delta,
@@ -24,8 +27,12 @@ from sync.core.wire import (
     parse_delta,
     parse_section_head,
     split_sections,
+    wire_code,
 )
 
+CONTENT_TYPES: Final = frozenset({"application/json", "application/octet-stream"})
+"""Of the cloud's answers. Whatever else comes is somebody else's: a hotel's sign-in page, a proxy's."""
+MAX_WAIT_SECONDS: Final = 3600.0
 MAX_JSON_BYTES: Final = 4 * 1024 * 1024
 T = TypeVar("T")
 
@@ -54,16 +61,39 @@ def translated(url: str) -> Iterator[None]:
         ) from error
 
 
+def wait_seconds(retry_after: str | None) -> float:
+    """A Retry-After in seconds, up to an hour; 0 for none and for what is none."""
+    try:
+        asked = float(retry_after or 0)
+    except ValueError:
+        try:
+            asked = (parsedate_to_datetime(retry_after or "").astimezone(UTC) - datetime.now(UTC)).total_seconds()
+        except ValueError:
+            return 0.0
+    return min(max(0.0, asked), MAX_WAIT_SECONDS) if math.isfinite(asked) else 0.0
+
+
+def check_type(origin: str, content_type: str) -> None:
+    """An answer is of the kinds that the cloud gives. Raises Offline: not the cloud answered, and it may be back soon."""
+    if content_type not in CONTENT_TYPES:
+        raise Offline(f"something else than the cloud answers at {origin}", "Does this network want a sign-in? Open any web page to see.")
+
+
 def failure_of(status: int, body: bytes, retry_after: str | None = None) -> FastestError:
     """A failed answer -> the error it stands for."""
+    wait = wait_seconds(retry_after)
     if status == 429:
-        return RateLimited("the cloud asks to slow down", retry_after_seconds=float(retry_after or 1))
+        return RateLimited("the cloud asks to slow down", retry_after_seconds=max(1.0, wait))
     try:
         said = msgspec.json.decode(body, type=dict[str, ErrorBody])["error"]
     except (msgspec.DecodeError, KeyError):
-        return Offline(f"the cloud answered {status} and nothing that can be read")
+        if status == 413:
+            return TooLarge("a server on the way to the cloud refuses requests of this size", "Its limit must be raised.")
+        return Offline(f"the cloud answered {status} and nothing that can be read", retry_after_seconds=wait)
+    if said.code == wire_code(NoSpace.code):
+        return NoSpace("the cloud has no room left; what is new is kept here", "It is sent once there is room.", retry_after_seconds=wait)
     if status >= 500:
-        return Offline(f"the cloud answered {status}: {said.message}")
+        return Offline(f"the cloud answered {status}: {said.message}", retry_after_seconds=wait)
     if status == 401:
         return NotSignedIn("the cloud does not accept this sign-in", "Sign in again: `fst login --cloud URL --token-stdin`.")
     return error_of(status, said)
@@ -95,6 +125,13 @@ def decode(body: bytes, shape: type[T]) -> T:
         return msgspec.json.decode(body, type=shape)
     except msgspec.DecodeError as error:
         raise InvalidReply(f"the cloud answered something unexpected: {error}") from None
+
+
+def listed_in(answer: dict[str, list[T]], name: str) -> list[T]:
+    """The list an answer was asked for. Raises InvalidReply: one that is not there is not an empty one."""
+    if name not in answer:
+        raise InvalidReply(f"the cloud answered without {name}")
+    return answer[name]
 
 
 async def read_bounded(answer: aiohttp.ClientResponse, limit_bytes: int) -> bytes:

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from store.errors import Corrupt, FastestError, Refused, Stale, Transient
+from store.errors import Corrupt, FastestError, InvalidReply, Refused, Stale, Transient
 
 
 class State(StrEnum):
@@ -65,8 +65,9 @@ TRANSITIONS: Final[dict[tuple[State, Signal], State]] = {
 class Halt(msgspec.Struct, frozen=True):
     """Why a replica stands still: a stable code, a sentence, the next step.
 
-    After a refusal (`corrupt` False) looking again is harmless, so a nudge may be answered with `resume`: edits then stay in
-    the history, and a cause that has gone lets the replica come home. After damage nothing is touched until a person resumes.
+    After a refusal or a wrong answer (`corrupt` False) looking again is harmless, so a nudge may be answered with `resume`: edits
+    then stay in the history, and a cause that has gone lets the replica come home. After damage nothing is touched until a person
+    resumes.
     """
 
     code: str
@@ -103,8 +104,8 @@ def signal_of(error: FastestError) -> Signal:
 
 
 def halt_of(error: FastestError) -> Halt:
-    """The reason that an error gives for halting."""
-    return Halt(error.code, error.message, error.hint, isinstance(error, Corrupt))
+    """The reason that an error gives for halting. What another said wrong damaged nothing here, and may be put right there."""
+    return Halt(error.code, error.message, error.hint, isinstance(error, Corrupt) and not isinstance(error, InvalidReply))
 
 
 _SIGNALS: Final = ((Stale, Signal.STALE), (Transient, Signal.TRANSIENT), (Refused, Signal.REFUSED), (Corrupt, Signal.CORRUPT))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from daemon.agenda import RETRY_MAX_SECONDS, Agenda
+from daemon.agenda import INCOMING_BOUND, RETRY_MAX_SECONDS, Agenda
+from daemon.remote.messages import Incoming
 from store.types import Spot, spot_of
 from sync.core.settle import Pace
 
@@ -99,3 +100,26 @@ def test_what_found_no_room_is_still_to_be_done_and_tried_again() -> None:
     assert agenda.take_dirty(102.0, PACE) is None
     taken = agenda.take_dirty(110.0, PACE)
     assert taken is not None and taken.spots == {LARGE} and agenda.waiting == 0
+
+
+def test_a_cloud_that_asked_for_time_is_left_alone_while_saves_are_kept() -> None:
+    agenda = fresh()
+    agenda.unpushed = True
+    agenda.back_off(200.0, 1, 60.0)
+    assert 260.0 <= agenda.transfer_at <= 272.0 and agenda.resume_at < 203.0
+    agenda.add_dirty({LOGS}, 201.0)
+    assert agenda.should_go(203.0, PACE, stopped=True, online=False, has_owed=False), "a save is looked at"
+    assert agenda.take_dirty(203.0, PACE) is not None
+    assert not agenda.should_go(204.0, PACE, stopped=False, online=False, has_owed=False), "and then nothing is asked"
+    agenda.hurry(rescan=False, online=True)
+    assert agenda.transfer_at == 0.0, "a person need not wait"
+
+
+def test_too_many_messages_become_one_question() -> None:
+    agenda = fresh()
+    message = Incoming("version", None, None, None, (), (), (), "")
+    for _ in range(INCOMING_BOUND):
+        agenda.hear(message)
+    assert len(agenda.incoming) == INCOMING_BOUND and not agenda.behind
+    agenda.hear(message)
+    assert agenda.behind and not agenda.incoming

@@ -103,7 +103,7 @@ def test_a_new_epoch_stops_even_where_the_version_went_on(pair: tuple[Side, Side
     cloud.version = 50
     with pytest.raises(EpochChanged):
         b.pull()
-    late = CatchUpAnswer(cloud.head(), b.replica.row.agreed_root, [(path, None) for path in ()])
+    late = CatchUpAnswer(cloud.head(), b.replica.row.agreed_root, [])
     with pytest.raises(EpochChanged):
         run(b.engine.pull(cloud, late, lambda: None))
     assert b.tree() == before == a.tree()
