@@ -55,6 +55,7 @@ class Agenda:
         """The cloud asked not to be asked before; 0: it did not."""
         self.incoming: list[Incoming] = []
         """Messages of the cloud that are still to be followed."""
+        self._echo = 0
         self._last_seen: tuple[int, float] | None = None
 
     @property
@@ -140,6 +141,17 @@ class Agenda:
             self.ask_anew()
         else:
             self.incoming.append(incoming)
+
+    def is_echo(self, version: int, agreed_version: int, *, pushing: bool) -> bool:
+        """Whether a message of a push under our own name tells of what we did; while a push is under way that is seen once it ended."""
+        self._echo = max(self._echo, version) if pushing else 0
+        return pushing or version <= agreed_version
+
+    def settle_echo(self, agreed_version: int) -> None:
+        """A push ended: what was heard meanwhile beyond it was not ours."""
+        if self._echo > agreed_version:
+            self.ask_anew()
+        self._echo = 0
 
     def ask_anew(self) -> None:
         """Messages do not lead to the head: ask for it."""

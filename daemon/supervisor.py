@@ -144,8 +144,12 @@ class Supervisor:
             self._wake.set()
 
     def hear(self, incoming: Incoming) -> None:
-        """A message of the cloud for this workspace."""
-        self._agenda.hear(incoming)
+        """A message of the cloud for this workspace. Its own name on a push it did not make: a copy of this machine made that (Q5)."""
+        agreed, pushing = self.engine.replica.row.agreed_version, self._standing.state is State.PUSHING
+        if incoming.replica_id != self.replica_id:
+            self._agenda.hear(incoming)
+        elif incoming.head is not None and not self._agenda.is_echo(incoming.head.version, agreed, pushing=pushing):
+            self._agenda.ask_anew()
         self._wake.set()
 
     def poke(self, *, rescan: bool = False) -> None:
@@ -267,6 +271,7 @@ class Supervisor:
     async def _open_eyes(self) -> None:
         """Recover and watch, once; again after the watcher died or the root was lost."""
         if not self.lookout.is_open:
+            self.lookout.claim(self.engine.replica.row.root)
             await self.engine.recover()
             await self.lookout.open(self.engine.replica.row.root)
 
@@ -361,6 +366,8 @@ class Supervisor:
         except FastestError:
             self._agenda.unpushed = True
             raise
+        finally:
+            self._agenda.settle_echo(self.engine.replica.row.agreed_version)
 
     # --- waiting ----------------------------------------------------------------------------------------------------------------
 

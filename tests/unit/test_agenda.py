@@ -123,3 +123,14 @@ def test_too_many_messages_become_one_question() -> None:
     assert len(agenda.incoming) == INCOMING_BOUND and not agenda.behind
     agenda.hear(message)
     assert agenda.behind and not agenda.incoming
+
+
+def test_ones_own_name_on_a_push_one_did_not_make_is_news() -> None:
+    agenda = fresh()
+    assert agenda.is_echo(5, 5, pushing=False) and not agenda.is_echo(6, 5, pushing=False)
+    assert agenda.is_echo(6, 5, pushing=True)
+    agenda.settle_echo(6)
+    assert not agenda.behind, "the push made it"
+    assert agenda.is_echo(8, 6, pushing=True) and agenda.is_echo(7, 6, pushing=True)
+    agenda.settle_echo(7)
+    assert agenda.behind, "a copy of this machine made the eighth"
