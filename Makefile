@@ -40,6 +40,7 @@ bench: setup
 
 soak: setup
 	HYPOTHESIS_PROFILE=soak SOAK_SECONDS=600 SEEDS=1,2,3,4 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 3600 tests/property tests/crash tests/soak
+	SOAK=1 STOP_SECONDS=40 $(BIN)/python -m pytest --timeout 3600 tests/e2e/test_doubt.py tests/e2e/test_bad_network.py tests/e2e/test_two_daemons.py
 	BIG_TREE=1 KILLS=200 $(BIN)/python -m pytest -s --timeout 14400 tests/e2e/test_two_machines_real.py tests/e2e/test_kill_storm.py
 
 hooks: setup

@@ -108,15 +108,17 @@ class Agenda:
 
     def hush(self) -> None:
         """A cycle failed: what was due is still to be done, but only news or the time to resume call for it."""
-        self._burst = None
+        self._burst, self.rushed = None, False
+        if self.incoming:
+            self.ask_anew()
         self._dirty |= self._deferred | self._troubled
         self._deferred, self._troubled = set(), set()
 
-    def back_off(self, now: float, failures: int, asked_seconds: float = 0.0) -> None:
+    def back_off(self, now: float, failures: int, asked_seconds: object = None) -> None:
         """Try again later, each time later, with jitter; transfer not before the cloud asked for, whatever is saved meanwhile."""
         wait_seconds = min(RETRY_MAX_SECONDS, RETRY_SECONDS * 2 ** min(failures, 8))
         self.resume_at = now + wait_seconds * random.uniform(0.8, 1.2)
-        if asked_seconds:
+        if isinstance(asked_seconds, float) and asked_seconds:
             self.transfer_at = now + asked_seconds * random.uniform(1.0, 1.2)
 
     def hurry(self, *, rescan: bool, online: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Final
 
 from daemon.agenda import OWED_SECONDS, RETRY_MAX_SECONDS, Agenda
@@ -85,8 +85,9 @@ class Supervisor:
 
     @property
     def halt(self) -> Halt | None:
-        """Why it stands still, if it does."""
-        return self._standing.halt
+        """Why it stands still, if it does; while it tries again, why it did."""
+        error = self.last_error
+        return self._standing.halt if error is None or signal_of(error) not in HALTING else halt_of(error)
 
     @property
     def is_paused(self) -> bool:
@@ -172,9 +173,9 @@ class Supervisor:
         self.lookout.close()
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Engine]:
-        """The engine for one verb, between cycles; afterwards a cycle follows."""
-        async with self._lock:
+    async def turn(self, *, alone: bool = False) -> AsyncIterator[Engine]:
+        """The engine for one verb, while no cycle is in it (`alone`: nor waits for the cloud); afterwards a cycle follows."""
+        async with self._cycling if alone else nullcontext(), self._lock:
             yield self.engine
         self._agenda.unpushed = True
         self._wake.set()
@@ -254,8 +255,7 @@ class Supervisor:
         self._agenda.hush()
         signal = Signal.TRANSIENT if isinstance(error, Stale) else signal_of(error)
         if isinstance(error, Transient | Stale):
-            asked = error.details.get("retry_after_seconds")
-            self._agenda.back_off(now, self._failures, asked if isinstance(asked, float) else 0.0)
+            self._agenda.back_off(now, self._failures, error.details.get("retry_after_seconds"))
         else:
             self._agenda.resume_at = now + RETRY_MAX_SECONDS
             if before is None or before.code != error.code:

@@ -265,7 +265,7 @@ async def approve(daemon: Daemon, request: web.Request) -> AsyncIterator[dict[st
 
 async def _approve(supervisor: Supervisor, halt: Halt, *, dry_run: bool) -> dict[str, Any]:
     if not dry_run:
-        async with supervisor.turn() as engine:
+        async with supervisor.turn(alone=True) as engine:
             await engine.verb(verbs.approve, halt.code, engine.newest_root)
         try:
             await supervisor.reconcile(rescan=True)

@@ -17,6 +17,7 @@ from tests.lab.machine import Machine
 from tests.lab.network import BadNetwork, Mode
 from tests.lab.pair import Pair
 from tests.lab.process import signal_all
+from tests.lab.slow import slow
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -142,6 +143,7 @@ def test_a_sign_in_page_deletes_nothing_and_is_forgotten(pair: Far) -> None:
     assert len(digests_in(pair.a.root)) == len(before) + 2
 
 
+@slow
 def test_a_line_that_is_cut_again_and_again_goes_on_where_it_was(pair: Far) -> None:
     """Up over one network, down over the other: each dies after 3 MB, and 10 MB come through without being sent twice over."""
     data = os.urandom(10 * MB)
@@ -161,6 +163,7 @@ def test_a_line_that_is_cut_again_and_again_goes_on_where_it_was(pair: Far) -> N
     pair.converge(60)
 
 
+@slow
 def test_a_sign_in_that_is_revoked_in_mid_work_loses_nothing(pair: Far) -> None:
     token = pair.cloud.token()
     pair.a.login(pair.networks[0].url, token)

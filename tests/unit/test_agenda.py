@@ -85,8 +85,12 @@ def test_a_machine_that_slept_looks_at_everything() -> None:
 def test_what_failed_is_waited_for_and_never_spun_on() -> None:
     agenda = Agenda()
     agenda.add_dirty({spot_of(b"a")}, 100.0)
+    agenda.rushed = True
+    agenda.hear(Incoming("version", None, None, None, (), (), (), ""))
     agenda.back_off(200.0, 1)
     agenda.hush()
+    assert agenda.behind, "what was told is asked for later"
+    assert not agenda.should_go(200.0, PACE, stopped=True, online=True, has_owed=True)
     assert not agenda.moved_due(200.0, PACE)
     assert agenda.next_at(PACE, stopped=True, has_owed=True) > 200.0
     agenda.add_dirty({spot_of(b"b")}, 200.1)
