@@ -8,7 +8,7 @@ where it was: the steps that were done then read as agreement (P1) and the plan 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from itertools import pairwise
 from typing import Final
 
@@ -22,7 +22,7 @@ from store.history import Act
 from store.journal import Pending
 from store.manifest import Draft, check_tree_after, edit_manifest, entry_of, find_entry, manifest_totals, record_of
 from store.snapshots import Snapshot
-from store.types import Digest, File, RelPath, digest_of, new_ulid, parse_digest
+from store.types import DIR, Digest, Dir, Entry, File, Link, RelPath, digest_of, new_ulid, parent_of, parse_digest
 from store.workspaces import Apart, Replica
 from sync.apply import Applied, apply_plan
 from sync.core.brake import Direction, Limits, count_losses, weigh
@@ -104,7 +104,7 @@ def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apa
     made: dict[Digest, bytes] = dict(received.contents)
     replica.progress.begin(Phase.PLANNING)
     decided = plan(
-        replica.row.agreed_root, replica.row.shared_root, received.root, received.draft,
+        base_of(replica, received.draft), replica.row.shared_root, received.root, received.draft,
         join=_joiner(replica, made), untracked=carried_rules(received.root, received.draft, _content_reader(replica, made)),
     )  # fmt: skip
     row = replica.row
@@ -117,8 +117,31 @@ def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apa
     steps = [step for step in decided.actions if step.path not in apart]
     records = new_records(replica, decided.clashes)
     _begin(replica, received, made, records, boot_id)
-    applied = _carry_out(replica, steps)
+    joined = made.keys() - received.contents.keys()
+    applied = _carry_out(replica, steps, lambda step: _note_placed(replica, step, joined))
     return _finish(replica, received, decided, records, applied, apart)
+
+
+def base_of(replica: LocalReplica, draft: Draft) -> Digest:
+    """What is agreed, and beyond it what a plan that did not end placed: what differs from that is the person's doing."""
+    edits: dict[RelPath, Entry | None] = {}
+    for path, entry in replica.placed.items():
+        above: list[RelPath] = []
+        while (folder := parent_of(above[-1] if above else path)) and folder not in edits:
+            above.append(folder)
+        found = [find_entry(replica.row.agreed_root, folder, draft) for folder in above]
+        if isinstance(find_entry(replica.row.agreed_root, path, draft), Dir) or any(isinstance(one, File | Link) for one in found):
+            continue  # a folder came or went here, too: agreed alone says what was there
+        edits |= {folder: DIR for folder, one in zip(above, found, strict=True) if one is None}
+        edits[path] = entry
+    return edit_manifest(replica.row.agreed_root, sorted(edits.items()), draft) if edits else replica.row.agreed_root
+
+
+def _note_placed(replica: LocalReplica, step: Action, joined: Set[Digest]) -> None:
+    """Only what is as the cloud has it: a join is of both sides, and is made again."""
+    if isinstance(step.become, Link) or (isinstance(step.become, File) and step.become.digest not in joined):
+        replica.placed[step.path] = step.become
+        replica.trail.note(step.path, step.become)
 
 
 def new_records(replica: LocalReplica, clashes: Sequence[Clash]) -> list[Conflict]:
@@ -141,16 +164,23 @@ def _begin(replica: LocalReplica, received: Received, made: Mapping[Digest, byte
             conflicts.put_conflict(tx, record, sent=False)
 
     replica.db.write_now(work)
+    replica.trail.begin(started, replica.placed)
 
 
-def _carry_out(replica: LocalReplica, steps: Sequence[Action]) -> Applied:
+def forget_placed(replica: LocalReplica) -> None:
+    """Agreed moved."""
+    replica.placed.clear()
+    replica.trail.end()
+
+
+def _carry_out(replica: LocalReplica, steps: Sequence[Action], note: Callable[[Action], None] | None = None) -> Applied:
     if not steps:
         return Applied.nothing()
     replica.progress.begin(Phase.APPLYING, len(steps))
     with replica.open_root() as root:
         applied = apply_plan(
             steps, root, replica.blobs, replica.index, keep=lambda data: keep_bytes(replica, data), ignore=replica.ignore,
-            progress=replica.progress,
+            progress=replica.progress, note=note,
         )  # fmt: skip
     pin_rescued(replica, applied.rescued)
     return applied
@@ -211,6 +241,8 @@ def _finish(
 
     replica.commit(changes=sorted(done.items()), seen=applied.seen, contents=(), actor=SYNC_ACTOR, draft=draft, also=also)
     replica.reload()
+    if not stale:
+        forget_placed(replica)
     return Adopted(len(done), len(records) - len(undecided), tuple(sorted(stale)), refused)
 
 

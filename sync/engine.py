@@ -229,10 +229,8 @@ class Engine:
 
     def _confirm(self, outgoing: Outgoing, head: Head) -> None:
         replica = self.replica
-        if head.root != outgoing.root.hex():
-            raise InvalidReply("the cloud took a push and answers another root")
-        if head.version != outgoing.header.expected_version + 1:
-            raise InvalidReply(f"the cloud took a push of version {outgoing.header.expected_version} and answers {head.version}")
+        if (head.version, head.root) != (outgoing.header.expected_version + 1, outgoing.root.hex()):
+            raise InvalidReply("the cloud took a push and answers another version or root")
         row = replica.row
 
         def work(tx: Tx) -> None:
@@ -242,8 +240,10 @@ class Engine:
             if outgoing.is_whole:
                 history.mark_version(tx, replica.id, outgoing.sequence, head.version)
             snapshots.mark_shared(tx, outgoing.snapshot_ids)
+            journal.finish(tx, replica.id)
 
         replica.db.write_now(work)
+        adopt.forget_placed(replica)
         # What was looked at while the push was under way is weighed with the next one.
         self._switched = self._switched and row.sequence != outgoing.sequence
         self._unanswered = False
@@ -374,10 +374,15 @@ class Engine:
         adopt.pin_rescued(replica, [(RelPath(TEMP_PREFIX), digest) for digest in kept])
         if left is None:
             return
-        if left.boot_id != self._policy().boot_id:
-            torn = [change.path for change in diff_manifests(left.from_root, left.to_root, replica.draft())]
-            self._scanner.doubt(torn)
+        same_boot = left.boot_id == self._policy().boot_id
+        if not same_boot:
+            self._scanner.doubt([change.path for change in diff_manifests(left.from_root, left.to_root, replica.draft())])
+        if same_boot and left.from_root == replica.row.agreed_root:
+            # What was placed was there when we died. The row stays until agreed has moved past it.
+            replica.placed = replica.trail.read(left)
+            return
         replica.db.write_now(lambda tx: journal.finish(tx, replica.id))
+        adopt.forget_placed(replica)
 
 
 def decode_contents(incoming: CatchUp) -> dict[Digest, bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Final, NamedTuple
 
@@ -60,7 +60,7 @@ class Run:
 
     def __init__(
         self, root: Folder, blobs: Blobs, index: StatIndex, keep: Keep, ignore: IgnoreSource | None, progress: Progress,
-        *, durable: bool,
+        note: Callable[[Action], None] | None = None, *, durable: bool,
     ) -> None:  # fmt: skip
         self.applied = Applied.nothing()
         self._root = root
@@ -69,6 +69,7 @@ class Run:
         self._keep = keep
         self._ignore = ignore
         self._progress = progress
+        self._note = note
         self._durable = durable
         self._site: Site | None = None
         self._waiting: list[_Displaced] = []
@@ -305,4 +306,6 @@ class Run:
     def _done(self, site: Site, step: Action, record: bytes | None) -> None:
         site.touched = True
         self.applied.done.append(step)
+        if self._note is not None:
+            self._note(step)
         self.applied.seen[step.path] = record
