@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from daemon.remote.inbox import Inbox
+from daemon.remote.messages import Incoming
 from store.types import Spot
 from sync.core.settle import CALM_SECONDS, Burst, Pace, Warmth, add_event, due_seconds, warm_up
 
@@ -55,6 +57,11 @@ class Agenda:
         self._rescan_at = 0.0
         self.owed_at = 0.0
         self.resume_at = 0.0
+        self.transfer_at = 0.0
+        """The cloud asked not to be asked before; 0: it did not."""
+        self.incoming = Inbox()
+        """Messages of the cloud that are still to be followed."""
+        self._echo = 0
         self._last_seen: tuple[int, float] | None = None
 
     @property
@@ -133,14 +140,62 @@ class Agenda:
 
     def hush(self) -> None:
         """A cycle failed: what was due is still to be done, but only news or the time to resume call for it."""
-        self._burst = None
+        self._burst, self.rushed = None, False
+        if self.incoming:  # left waiting, it would call for the next cycle at once, for ever
+            self.ask_anew()
         self._dirty |= self._deferred | self._troubled | self._resting
         self._deferred, self._troubled, self._resting = set(), set(), set()
 
-    def back_off(self, now: float, failures: int) -> None:
-        """Try again later, each time later, with jitter."""
+    def back_off(self, now: float, failures: int, asked_seconds: object = None) -> None:
+        """Try again later, each time later, with jitter; transfer not before the cloud asked for, whatever is saved meanwhile."""
         wait_seconds = min(RETRY_MAX_SECONDS, RETRY_SECONDS * 2 ** min(failures, 8))
         self.resume_at = now + wait_seconds * random.uniform(0.8, 1.2)
+        if isinstance(asked_seconds, float) and asked_seconds:
+            self.transfer_at = now + asked_seconds * random.uniform(1.0, 1.2)
+
+    def hurry(self, *, rescan: bool, online: bool) -> None:
+        """A person wants it now: no wait counts any more."""
+        self.rescan, self.behind = self.rescan or rescan, self.behind or online
+        self.unpushed = self.rushed = True
+        self.resume_at = self.transfer_at = self.owed_at = 0.0
+
+    def begin_transfer(self) -> None:
+        """The cloud is there: what it has and what it lacks is not known."""
+        self.behind = self.unpushed = True
+        self.resume_at = 0.0
+
+    def end_transfer(self) -> None:
+        """It is gone."""
+        self.behind = False
+        self.incoming.clear()
+
+    def hear(self, incoming: Incoming) -> None:
+        """A message came. Too many to be followed one by one are asked for as one."""
+        if not self.incoming.put(incoming):
+            self.ask_anew()
+
+    def is_echo(self, version: int, agreed_version: int, *, pushing: bool) -> bool:
+        """Whether a message of a push under our own name tells of what we did; while a push is under way that is seen once it ended."""
+        self._echo = max(self._echo, version) if pushing else 0
+        return pushing or version <= agreed_version
+
+    def settle_echo(self, agreed_version: int) -> None:
+        """A push ended: what was heard meanwhile beyond it was not ours."""
+        if self._echo > agreed_version:
+            self.ask_anew()
+        self._echo = 0
+
+    def ask_anew(self) -> None:
+        """Messages do not lead to the head: ask for it."""
+        self.behind = True
+        self.incoming.clear()
+
+    def should_go(self, now: float, pace: Pace, *, stopped: bool, online: bool, has_owed: bool) -> bool:
+        """It is time for a cycle; `stopped`: the last one failed."""
+        if stopped:
+            return self.rushed or self.moved_due(now, pace) or bool(self.incoming) or now >= self.resume_at
+        transfer = self.unpushed or self.behind or bool(self.incoming) or (has_owed and now >= self.owed_at)
+        return self.rushed or self.look_due(now, pace) or (online and transfer)
 
     def next_at(self, pace: Pace, *, stopped: bool, has_owed: bool) -> float:
         """When something is due by itself, on the steady clock."""

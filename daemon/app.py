@@ -29,15 +29,15 @@ from daemon.logs import start_logging
 from daemon.mend.folders import note_folders
 from daemon.mend.rescue import SEGMENTS, STORE_FILE, open_store
 from daemon.mend.starts import FAST_SECONDS, Crashes, hold_lock
-from daemon.remote import CloudRemote
 from daemon.remote.link import CloudLink
+from daemon.remote.patience import PatientRemote
 from daemon.supervisor import Supervisor
 from daemon.upkeep import Upkeep, share_heaps
 from daemon.verbs import Author
 from store import snapshots, workspaces
 from store.blobs import BlobStore
 from store.database import Database, Tx, drop_copy
-from store.errors import Busy, EpochChanged, NotAWorkspace, NotSignedIn
+from store.errors import Busy, NotAWorkspace, NotSignedIn
 from store.manifest import EMPTY_ROOT
 from store.types import File, RelPath, new_ulid, show_path
 from sync.core.brake import Limits
@@ -46,6 +46,7 @@ from sync.core.secrets import CONTENT_BYTES, looks_secret
 from sync.core.settle import Pace
 from sync.core.state import Halt, halt_of
 from sync.engine import Engine, Policy
+from sync.incoming import check_state
 from sync.replica import LocalReplica
 from sync.scan import Scanner
 
@@ -155,20 +156,18 @@ class Daemon:
 
     # --- the cloud --------------------------------------------------------------------------------------------------------------
 
-    async def _register(self, engine: Engine, remote: CloudRemote) -> None:
+    async def _register(self, engine: Engine, remote: PatientRemote) -> None:
         """Make project, workspace and replica known; all idempotent by id. Learn the epoch, or see that it changed."""
-        row = engine.replica.row
+        row, cloud = engine.replica.row, remote.cloud
         workspace = workspaces.get_workspace(self.db.read(), row.workspace_id)
         if not workspace.registered:
-            await remote.add_project(workspace.project_id, workspace.project_name)
-            await remote.add_workspace(workspace.project_id, {"id": workspace.id, "name": workspace.name, "machine_id": self.machine_id})
+            body = {"id": workspace.id, "name": workspace.name, "machine_id": self.machine_id}
+            await remote.aside(cloud.add_project(workspace.project_id, workspace.project_name))
+            await remote.aside(cloud.add_workspace(workspace.project_id, body))
         known = await remote.workspace(row.workspace_id)
-        await remote.add_replica(row.workspace_id, row.id, self.machine_id, show_path(row.root))
-        if row.epoch and (known.epoch != row.epoch or known.version < row.agreed_version):
-            raise EpochChanged(
-                "the cloud is not in the state it was: it may have been restored from a backup",
-                "Nothing is pulled or deleted. `fst approve` joins both sides and keeps everything.",
-            )
+        await remote.aside(cloud.add_replica(row.workspace_id, row.id, self.machine_id, show_path(row.root)))
+        if row.epoch:
+            check_state(row, known)
         if not workspace.registered or not row.epoch:
 
             def work(tx: Tx) -> None:

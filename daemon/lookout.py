@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
+import sys
 from collections.abc import Callable
 from typing import Final
 
 from daemon.agenda import RESCAN_SECONDS, Agenda
+from store.errors import AlreadyRunning
+from store.types import show_path
 from sync.ports import Clock
 from sync.watch import Watcher
 
@@ -25,6 +30,7 @@ class Lookout:
         self._wake = wake
         self._watcher: Watcher | None = None
         self._again_at = 0.0
+        self._claim: socket.socket | None = None
 
     @property
     def is_open(self) -> bool:
@@ -43,6 +49,28 @@ class Lookout:
         """Why it polls, with the remedy where there is one; empty while all of it is watched."""
         return "" if self._watcher is None else self._watcher.limit or self._watcher.network
 
+    def claim(self, root: bytes) -> None:
+        """A folder has one daemon, whatever home that has (K4). Raises AlreadyRunning.
+
+        The claim is a name that the system forgets with the process, and nothing in the folder: that would keep its disk from being
+        unmounted.
+        """
+        if self._claim is not None or sys.platform != "linux":
+            return
+        try:
+            seen = os.stat(root)  # noqa: PTH116 - roots are bytes
+        except OSError:
+            return  # whoever looks at it says so
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(b"\0fastest-root-%d-%d-%d" % (os.getuid(), seen.st_dev, seen.st_ino))
+        except OSError:
+            claim.close()
+            raise AlreadyRunning(
+                f"another daemon looks after {show_path(root)}", "Stop that one, or use its FASTEST_HOME: two would be in each other's way."
+            ) from None
+        self._claim = claim
+
     async def open(self, root: bytes) -> None:
         """Begin to watch, and have everything looked at: what came before was not heard. Raises Unwritable."""
         loop = asyncio.get_running_loop()
@@ -51,7 +79,10 @@ class Lookout:
         self._watcher, self._agenda.rescan, self._again_at = watcher, True, self._clock.steady() + RESCAN_SECONDS
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching, and let go of the folder."""
+        if self._claim is not None:
+            self._claim.close()
+            self._claim = None
         if self._watcher is not None:
             self._watcher.stop()
             self._watcher = None

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Final
 
 from daemon.agenda import OWED_SECONDS, RETRY_MAX_SECONDS, Agenda
 from daemon.lookout import Lookout
 from daemon.remote import CloudRemote
-from daemon.remote.inbox import Inbox
 from daemon.remote.messages import Incoming
-from store.errors import Broken, Busy, Corrupt, FastestError, NoSpace, RootLost, Stale, TimedOut, Transient, VersionMoved
+from daemon.remote.patience import PatientRemote
+from store.errors import Broken, Busy, Corrupt, FastestError, NoSpace, RootLost, Stale, Transient, VersionMoved
 from store.types import RelPath, show_path, spot_of
 from sync.adopt import Adopted
 from sync.core.plan import Problem
@@ -41,7 +41,7 @@ class Supervisor:
     """One replica's task. All methods run on the daemon's loop; blocking work goes through the engine."""
 
     def __init__(
-        self, engine: Engine, clock: Clock, pace: Callable[[], Pace], register: Callable[[CloudRemote], Awaitable[None]],
+        self, engine: Engine, clock: Clock, pace: Callable[[], Pace], register: Callable[[PatientRemote], Awaitable[None]],
         begin: Callable[[Engine], Awaitable[None]], tell: Callable[[Supervisor], None],
     ) -> None:  # fmt: skip
         self.engine = engine
@@ -52,13 +52,14 @@ class Supervisor:
         self._tell_others = tell
         self._standing = Standing()
         self._agenda = Agenda()
-        self._incoming = Inbox()
-        self._remote: CloudRemote | None = None
+        self._remote: PatientRemote | None = None
         self._registered = False
         self._failures = 0
         self._wake = asyncio.Event()
+        self._cycling = asyncio.Lock()
+        """Held for a whole cycle."""
         self._lock = asyncio.Lock()
-        self._pulse = asyncio.Condition()
+        """Held by whoever is in the engine; free while a cycle waits for the cloud."""
         self.lookout = Lookout(self._agenda, clock, self._wake.set)
         self._task: asyncio.Task[None] | None = None
         self.has_looked = False
@@ -84,8 +85,9 @@ class Supervisor:
 
     @property
     def halt(self) -> Halt | None:
-        """Why it stands still, if it does."""
-        return self._standing.halt
+        """Why it stands still, if it does; while it tries again, why it did."""
+        error = self.last_error
+        return self._standing.halt if error is None or signal_of(error) not in HALTING else halt_of(error)
 
     @property
     def is_paused(self) -> bool:
@@ -96,19 +98,20 @@ class Supervisor:
     def is_settled(self) -> bool:
         """Nothing seen or known is still to be scanned, pulled or applied here."""
         busy = self._standing.state in (State.SCANNING, State.PLANNING, State.APPLYING)
-        return not (busy or self._agenda.waiting or (self._agenda.behind and not self.is_paused) or self._incoming or self._has_owed)
+        behind = self._agenda.behind and not self.is_paused
+        return not (busy or self._agenda.waiting or behind or self._agenda.incoming or self._has_owed)
 
     @property
     def is_uploaded(self) -> bool:
         """The cloud's head is this state, as far as is known."""
         row = self.engine.replica.row
         shared = row.shared_full == row.full_root and row.shared_root == row.agreed_root
-        return shared and self._registered and not (self._agenda.unpushed or self._agenda.behind or self._incoming)
+        return shared and self._registered and not (self._agenda.unpushed or self._agenda.behind or self._agenda.incoming)
 
     @property
     def pending(self) -> int:
         """Names and folders still to be looked at, and messages still to be applied."""
-        return self._agenda.waiting + len(self._incoming)
+        return self._agenda.waiting + len(self._agenda.incoming)
 
     @property
     def _has_owed(self) -> bool:
@@ -120,44 +123,34 @@ class Supervisor:
         row = self.engine.replica.row
         return BeatReplica(row.id, row.agreed_version, row.agreed_root.hex(), str(self.state))
 
-    async def until(self, holds: Callable[[], bool], timeout_seconds: float | None) -> None:
-        """Wait until it holds. Raises TimedOut."""
-        async with self._pulse:
-            try:
-                await asyncio.wait_for(self._pulse.wait_for(holds), timeout_seconds)
-            except TimeoutError:
-                raise TimedOut("not there in time", "`fst status` says what is still to be done.") from None
-
     # --- what moves it ----------------------------------------------------------------------------------------------------------
 
     def connected(self, remote: CloudRemote) -> None:
         """The cloud answers: catch up."""
-        self._remote, self._registered = remote, False
-        self._agenda.behind = self._agenda.unpushed = True
-        self._failures, self._agenda.resume_at = 0, 0.0
+        self._remote, self._registered = PatientRemote(remote, self._lock, self._meanwhile), False
+        self._failures = 0
+        self._agenda.begin_transfer()
         self._wake.set()
 
     def disconnected(self) -> None:
         """The cloud is gone: work goes on here."""
         if self._remote is not None:
             self._remote = None
-            self._incoming.clear()
-            self._agenda.behind = False
+            self._agenda.end_transfer()
             self._wake.set()
 
     def hear(self, incoming: Incoming) -> None:
-        """A message of the cloud for this workspace."""
-        if not self._incoming.put(incoming):
-            self._agenda.behind = True
+        """A message of the cloud for this workspace. Its own name on a push it did not make: a copy of this machine made that (Q5)."""
+        agreed, pushing = self.engine.replica.row.agreed_version, self._standing.state is State.PUSHING
+        if incoming.replica_id != self.replica_id:
+            self._agenda.hear(incoming)
+        elif incoming.head is not None and not self._agenda.is_echo(incoming.head.version, agreed, pushing=pushing):
+            self._agenda.ask_anew()
         self._wake.set()
 
     def poke(self, *, rescan: bool = False) -> None:
         """Go on now: whatever made it wait or halt may be gone."""
-        agenda = self._agenda
-        agenda.rescan = agenda.rescan or rescan
-        agenda.behind = agenda.behind or self._remote is not None
-        agenda.unpushed = agenda.rushed = True
-        agenda.resume_at = agenda.owed_at = 0.0
+        self._agenda.hurry(rescan=rescan, online=self._remote is not None)
         self._wake.set()
 
     # --- its life ---------------------------------------------------------------------------------------------------------------
@@ -175,9 +168,9 @@ class Supervisor:
         self.lookout.close()
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Engine]:
-        """The engine for one verb, between cycles; afterwards a cycle follows."""
-        async with self._lock:
+    async def turn(self, *, alone: bool = False) -> AsyncIterator[Engine]:
+        """The engine for one verb, while no cycle is in it (`alone`: nor waits for the cloud); afterwards a cycle follows."""
+        async with self._cycling if alone else nullcontext(), self._lock:
             yield self.engine
         self._agenda.unpushed = True
         self._wake.set()
@@ -188,8 +181,7 @@ class Supervisor:
         self._failures = 0
         for _ in range(STALE_TRIES):
             self.poke(rescan=rescan)
-            async with self._lock:
-                error = await self._cycle()
+            error = await self._cycle()
             if not isinstance(error, Stale):
                 break
             rescan = False
@@ -211,8 +203,7 @@ class Supervisor:
             await self._sleep()
         while True:
             try:
-                async with self._lock:
-                    error = await self._cycle()
+                error = await self._cycle()
                 crashes = 0
                 if not isinstance(error, Stale):
                     await self._sleep()
@@ -224,7 +215,12 @@ class Supervisor:
                 await asyncio.sleep(min(BROKEN_MAX_SECONDS, 0.5 * 2 ** min(crashes, 7)))
 
     async def _cycle(self) -> FastestError | None:
-        """scanning -> planning -> applying -> pushing -> idle, as far as it gets. Returns what stopped it."""
+        """One cycle, alone. Returns what stopped it."""
+        async with self._cycling, self._lock:
+            return await self._go_round()
+
+    async def _go_round(self) -> FastestError | None:
+        """scanning -> planning -> applying -> pushing -> idle, as far as it gets."""
         try:
             if self._standing.state in (State.WAITING, State.HALTED):
                 self._agenda.rushed = True
@@ -241,7 +237,7 @@ class Supervisor:
             self._fail(error)
             return error
         finally:
-            await self._tell()
+            self._tell_others(self)
         self._failures, self.last_error = 0, None
         return None
 
@@ -249,16 +245,15 @@ class Supervisor:
         before, self.last_error = self.last_error, error
         now = self._clock.steady()
         self._failures += 1
-        # What was heard and not taken is asked for later: left waiting, it would call for the next cycle at once, for ever.
-        self._agenda.behind |= bool(self._incoming) or isinstance(error, VersionMoved)
-        self._incoming.clear()
+        if isinstance(error, VersionMoved):
+            self._agenda.ask_anew()
         if isinstance(error, Stale) and self._failures <= STALE_TRIES:
             self._standing = step(self._standing, Signal.STALE)
             return
         self._agenda.hush()
         signal = Signal.TRANSIENT if isinstance(error, Stale) else signal_of(error)
         if isinstance(error, Transient | Stale):
-            self._agenda.back_off(now, self._failures)
+            self._agenda.back_off(now, self._failures, error.details.get("retry_after_seconds"))
         else:
             self._agenda.resume_at = now + RETRY_MAX_SECONDS
             if before is None or before.code != error.code:
@@ -269,16 +264,12 @@ class Supervisor:
     def _signal(self, signal: Signal) -> None:
         self._standing = step(self._standing, signal)
 
-    async def _tell(self) -> None:
-        self._tell_others(self)
-        async with self._pulse:
-            self._pulse.notify_all()
-
     # --- the steps --------------------------------------------------------------------------------------------------------------
 
     async def _open_eyes(self) -> None:
         """Recover and watch, once; again after the watcher died or the root was lost."""
         if not self.lookout.is_open:
+            self.lookout.claim(self.engine.replica.row.root)
             await self.engine.recover()
             await self.lookout.open(self.engine.replica.row.root)
 
@@ -299,26 +290,43 @@ class Supervisor:
         if not self.has_looked:
             await self._begin(self.engine)
             self.has_looked = True
-            await self._tell()
+            self._tell_others(self)
         self._agenda.note_looked(taken, result.deferred, self._clock.steady())
         if troubled := {spot_of(problem.path) for problem in self.problems.values() if problem.code in PASSING}:
             self._agenda.add_troubled(troubled, self._clock.steady())
         self._agenda.unpushed |= bool(result.changes)
 
+    async def _meanwhile(self) -> None:
+        """A cycle waits for the cloud: what is saved in that time is kept here at once all the same."""
+        if self._agenda.moved_due(self._clock.steady(), self._pace()):
+            async with self._lock:
+                try:
+                    await self._look()
+                except FastestError as error:  # what could not be looked at is still to be done, and the next cycle says so
+                    log.info("no look beside the transfer", extra={"code": error.code, "replica": self.replica_id})
+            self._tell_others(self)
+
+    @property
+    def _reachable(self) -> PatientRemote | None:
+        """The cloud, when it may be asked now."""
+        return None if self.is_paused or self._clock.steady() < self._agenda.transfer_at else self._remote
+
     async def _pull(self) -> None:
-        remote = self._remote
-        if remote is None or self.is_paused:
+        remote = self._reachable
+        if remote is None:
+            if self._remote is None:  # it may have gone while a cycle waited for it, which then asked for its head
+                self._agenda.end_transfer()
             self._signal(Signal.DONE)
             return
         if not self._registered:
             await self._register(remote)
             self._registered = True
-        while self._incoming or self._agenda.behind:
-            incoming = None if self._agenda.behind else self._incoming.take()
+        while self._agenda.incoming or self._agenda.behind:
+            incoming = None if self._agenda.behind else self._agenda.incoming.take()
             try:
                 adopted = await self.engine.pull(remote, incoming, self._begin_applying)
             except FastestError:
-                self._agenda.behind = True
+                self._agenda.ask_anew()
                 raise
             if incoming is None:
                 self._agenda.behind = False
@@ -347,7 +355,8 @@ class Supervisor:
             self._after_pull(await self.engine.plan_again())
 
     async def _push(self) -> None:
-        if (remote := self._remote) is None or self.is_paused or not self._agenda.unpushed:
+        remote = self._reachable
+        if remote is None or not self._agenda.unpushed:
             return
         self._agenda.unpushed = False
         try:
@@ -355,6 +364,8 @@ class Supervisor:
         except FastestError:
             self._agenda.unpushed = True
             raise
+        finally:
+            self._agenda.settle_echo(self.engine.replica.row.agreed_version)
 
     # --- waiting ----------------------------------------------------------------------------------------------------------------
 
@@ -380,12 +391,8 @@ class Supervisor:
             self._agenda.rescan = self._agenda.rushed = True
 
     def _should_go(self) -> bool:
-        now, agenda, standing = self._clock.steady(), self._agenda, self._standing
+        standing, has_owed = self._standing, self._has_owed
         if standing.halt is not None and standing.halt.corrupt:
-            return agenda.rushed
-        if standing.state in (State.WAITING, State.HALTED):
-            return agenda.rushed or agenda.moved_due(now, self._pace()) or bool(self._incoming) or now >= agenda.resume_at
-        go = agenda.rushed or agenda.look_due(now, self._pace())
-        online = self._remote is not None and not self.is_paused
-        transfer = online and (agenda.unpushed or agenda.behind or bool(self._incoming))
-        return go or transfer or (online and self._has_owed and now >= agenda.owed_at)
+            return self._agenda.rushed
+        stopped, online = standing.state in (State.WAITING, State.HALTED), self._reachable is not None
+        return self._agenda.should_go(self._clock.steady(), self._pace(), stopped=stopped, online=online, has_owed=has_owed)

@@ -207,6 +207,7 @@ def approve(replica: LocalReplica, code: str, newest_root: Digest | None) -> Non
         replica.db.write_now(lambda tx: workspaces.set_root_identity(tx, row.id, identity))
     elif code == EpochChanged.code:
         replica.db.write_now(lambda tx: _forget_agreed(tx, row.id))
+        adopt.forget_placed(replica)
     else:
         allowed = " ".join(root.hex() for root in (row.shared_root, newest_root) if root is not None)
         replica.db.write_now(lambda tx: workspaces.set_allowed(tx, row.id, allowed))

@@ -72,9 +72,9 @@ def drop_conflicts(tx: Tx, conflict_ids: list[str]) -> None:
     tx.execute_many("DELETE FROM conflicts WHERE id = $1 AND sent = 0", ((conflict_id,) for conflict_id in conflict_ids))
 
 
-def mark_sent(tx: Tx, conflict_ids: list[str]) -> None:
-    """The cloud has these records as they are here."""
-    tx.execute_many("UPDATE conflicts SET sent = 1 WHERE id = $1", ((conflict_id,) for conflict_id in conflict_ids))
+def mark_sent(tx: Tx, sent: list[Conflict]) -> None:
+    """The cloud has these records so; one that was resolved meanwhile is still to be told."""
+    tx.execute_many("UPDATE conflicts SET sent = 1 WHERE id = $1 AND state = $2", ((one.id, one.state) for one in sent))
 
 
 def list_conflicts(reader: Reader, workspace_id: str) -> list[Conflict]:

@@ -2,16 +2,26 @@
 
 J1: it is written before the first user file changes. It names roots, not steps: the plan is always computed again (A1), and the
 paths that may be torn after a power cut are the difference between `from_root` and `to_root`.
+
+Which of its files are in the folder already is in its trail. Without that, a path that is absent after a kill may not have come yet,
+or may have come and been removed by a person: the first has to come, the second must not come back.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from store.database import Component, Migration, Reader, Tx
-from store.types import Digest
+from store.errors import FastestError
+from store.manifest import entry_of, record_of
+from store.manifest.entry import EntryRecord
+from store.types import UNREADABLE, Digest, Entry, File, Link, RelPath
 
 JOURNAL: Final = Component(
     "journal",
@@ -57,3 +67,69 @@ def pending(reader: Reader, replica_id: str) -> Pending | None:
 def finish(tx: Tx, replica_id: str) -> None:
     """Everything is on disk, or nothing is left to do."""
     tx.execute("DELETE FROM journal WHERE replica_id = $1", (replica_id,))
+
+
+class Trail:
+    """A file beside the database: which apply it belongs to, then a line for each file and link that was placed.
+
+    It is not synced: a kill leaves it whole, and after a power cut it is not believed. Nothing depends on its being there. The apply is
+    known by its end and its beginning in time: where it starts from moves on while it is pending.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: io.FileIO | None = None
+
+    def begin(self, started: Pending, placed: Mapping[RelPath, Entry | None]) -> None:
+        """Anew, with what an apply before this one placed and no agreement knows of."""
+        self._close()
+        made = self._path.with_name(f"{self._path.name}.new")
+        with contextlib.suppress(OSError):
+            self._file = io.FileIO(made, "w")
+            self._write(_head_of(started) + b"\n")
+            for path, entry in placed.items():
+                self.note(path, entry)
+            made.replace(self._path)
+
+    def note(self, path: RelPath, entry: Entry | None) -> None:
+        """It is in the folder now; None: it is there no more."""
+        if entry is None or isinstance(entry, File | Link):
+            self._write(msgspec.json.encode(record_of(path, entry)) + b"\n")
+
+    def resume(self, started: Pending) -> dict[RelPath, Entry | None]:
+        """What was placed by this very apply, as far as the file can be read; more is noted behind it."""
+        placed: dict[RelPath, Entry | None] = {}
+        try:
+            head, *lines, _ = self._path.read_bytes().split(b"\n")
+        except (OSError, ValueError):
+            return placed
+        if head != _head_of(started):
+            return placed
+        for line in lines:
+            try:
+                path, entry = entry_of(msgspec.json.decode(line, type=EntryRecord))
+            except (*UNREADABLE, FastestError):
+                break
+            placed[RelPath(path)] = entry
+        self.begin(started, placed)
+        return placed
+
+    def end(self) -> None:
+        """Agreed knows all of it."""
+        self._close()
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _write(self, line: bytes) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # a full disk: then what is removed after a kill comes back, as it would without a trail
+                self._file.write(line)
+
+
+def _head_of(started: Pending) -> bytes:
+    return b"%s %d" % (started.to_root.hex().encode(), started.started_ms)

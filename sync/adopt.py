@@ -22,7 +22,7 @@ from store.history import Act
 from store.journal import Pending
 from store.manifest import Draft, diff_manifests, edit_manifest, entry_of, find_entry, manifest_totals, record_of
 from store.snapshots import Snapshot
-from store.types import Digest, File, RelPath, digest_of, new_ulid
+from store.types import DIR, Digest, Dir, Entry, File, Link, RelPath, digest_of, new_ulid, parent_of
 from store.workspaces import Apart
 from sync.apply import Applied, apply_plan
 from sync.apply.styled import find_marked, in_style
@@ -67,8 +67,8 @@ def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apa
     made: dict[Digest, bytes] = dict(received.contents)
     replica.progress.begin(Phase.PLANNING)
     left = journal.pending(replica.db.read(), replica.id)
-    base = replica.row.agreed_root if left is None else left.from_root
-    row, start = replica.row, ground(replica, base, apart, received.draft)
+    before_it = replica.row.agreed_root if left is None else left.from_root
+    row, start = replica.row, ground(replica, base_of(replica, before_it, received.draft), apart, received.draft)
     decided = plan(
         *start, received.root, received.draft,
         join=_joiner(replica, made), untracked=carried_rules(received.root, received.draft, _content_reader(replica, made)),
@@ -85,8 +85,9 @@ def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apa
     decided = in_style(replica, start.local, received.draft, decided, kept_back, _content_reader(replica, made), made)
     steps = [step for step in decided.actions if step.path not in kept_back]
     records = new_records(replica, decided.clashes)
-    _begin(replica, Pending(base, received.root, boot_id, replica.clock.now_ms()), received.draft, made, records)
-    applied = _carry_out(replica, steps)
+    _agree_placed(replica, start.local, received)
+    _begin(replica, Pending(before_it, received.root, boot_id, replica.clock.now_ms()), received.draft, made, records)
+    applied = _carry_out(replica, steps, lambda step: _note_placed(replica, step, received))
     return _finish(replica, received, Decided(decided, start, records, untaken), applied)
 
 
@@ -102,8 +103,8 @@ def _names_of(replica: LocalReplica) -> _Names:
 
 def plan_again(replica: LocalReplica, apart: Mapping[RelPath, Apart], boot_id: str) -> Adopted:
     """What the folder could not take, once more: the way to what is agreed already. After a pull that did not end the next one does it."""
-    row = replica.row
-    if journal.pending(replica.db.read(), replica.id) is not None:
+    row, left = replica.row, journal.pending(replica.db.read(), replica.id)
+    if left is not None and left.to_root != row.agreed_root:
         return Adopted(0, 0, (), {})
     head = Head(row.workspace_id, row.epoch, row.agreed_version, row.agreed_root.hex(), row.agreed_snapshot or None)
     return adopt(replica, Received(head, row.agreed_root, replica.draft(), {}, (), ()), apart, None, boot_id)
@@ -124,6 +125,49 @@ def note_done(tx: Tx, replica: LocalReplica, root: Digest, draft: Draft) -> None
         from_root = edit_manifest(left.from_root, done, draft)
         replica.blobs.put_nodes(tx, draft.new)
         journal.begin(tx, replica.id, msgspec.structs.replace(left, from_root=from_root))
+        for path, entry in done:
+            _place_again(replica, path, entry)
+
+
+def base_of(replica: LocalReplica, root: Digest, draft: Draft) -> Digest:
+    """`root`, and beyond it what a plan that did not end placed: what differs from that is the person's doing."""
+    edits: dict[RelPath, Entry | None] = {}
+    for path, entry in replica.placed.items():
+        above: list[RelPath] = []
+        while (folder := parent_of(above[-1] if above else path)) and folder not in edits:
+            above.append(folder)
+        found = [find_entry(root, folder, draft) for folder in above]
+        was = find_entry(root, path, draft)
+        if isinstance(was, Dir) or any(isinstance(one, File | Link) for one in found):
+            continue  # a folder came or went here, too: the root alone says what was there
+        if entry is None:
+            edits |= {} if was is None else {path: None}
+            continue
+        edits |= {folder: DIR for folder, one in zip(above, found, strict=True) if one is None}
+        edits[path] = entry
+    return edit_manifest(root, sorted(edits.items()), draft) if edits else root
+
+
+def _note_placed(replica: LocalReplica, step: Action, received: Received) -> None:
+    """Only what is as the cloud has it: a join is of both sides, a copy of what clashed is ours, and both are made again."""
+    if isinstance(step.become, File | Link) and find_entry(received.root, step.path, received.draft) == step.become:
+        replica.placed[step.path] = step.become
+        replica.trail.note(step.path, step.become)
+
+
+def _agree_placed(replica: LocalReplica, local: Digest, received: Received) -> None:
+    """Where both sides have come to something else than what an earlier plan placed, that is what the next one starts from."""
+    for path in list(replica.placed):
+        entry = find_entry(received.root, path, received.draft)
+        if find_entry(local, path, received.draft) == entry:
+            _place_again(replica, path, entry)
+
+
+def _place_again(replica: LocalReplica, path: RelPath, entry: Entry | None) -> None:
+    """Something else is now where a plan that did not end had placed a file or a link; of other paths nothing needs to be known."""
+    if path in replica.placed and replica.placed[path] != entry:
+        replica.placed[path] = entry if isinstance(entry, File | Link) else None
+        replica.trail.note(path, replica.placed[path])
 
 
 def new_records(replica: LocalReplica, clashes: Sequence[Clash]) -> list[Conflict]:
@@ -145,9 +189,16 @@ def _begin(replica: LocalReplica, started: Pending, draft: Draft, made: Mapping[
             conflicts.put_conflict(tx, record, sent=False)
 
     replica.db.write_now(work)
+    replica.trail.begin(started, replica.placed)
 
 
-def _carry_out(replica: LocalReplica, steps: Sequence[Action]) -> Applied:
+def forget_placed(replica: LocalReplica) -> None:
+    """Agreed moved."""
+    replica.placed.clear()
+    replica.trail.end()
+
+
+def _carry_out(replica: LocalReplica, steps: Sequence[Action], placed: Callable[[Action], None] | None = None) -> Applied:
     if not steps:
         return Applied.nothing()
     replica.progress.begin(Phase.APPLYING, len(steps))
@@ -155,7 +206,7 @@ def _carry_out(replica: LocalReplica, steps: Sequence[Action]) -> Applied:
     with replica.open_root() as root:
         applied = apply_plan(
             steps, root, replica.blobs, replica.index, keep=lambda data: keep_bytes(replica, data), ignore=replica.ignore,
-            progress=replica.progress, bits=disk.bits,
+            progress=replica.progress, bits=disk.bits, placed=placed,
         )  # fmt: skip
     pin_rescued(replica, applied.rescued)
     return applied
@@ -217,6 +268,8 @@ def _finish(replica: LocalReplica, received: Received, decided: Decided, applied
 
     replica.commit(changes=sorted(done.items()), seen=applied.seen, contents=(), actor=SYNC_ACTOR, draft=draft, also=also)
     replica.reload()
+    if not stale:
+        forget_placed(replica)
     problems = {path: one.reason for path, one in refused.items()}
     return Adopted(len(done), len(records) - len(undecided), tuple(sorted(stale)), problems)
 

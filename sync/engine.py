@@ -15,16 +15,16 @@ from store import conflicts, history, journal, snapshots, workspaces
 from store.atomic import TEMP_PREFIX, sync_file_system
 from store.conflicts import Conflict
 from store.database import Tx
-from store.errors import BlobMissing, BlobsMissing, BrakeHeld, Busy, InvalidReply, Stale
+from store.errors import BlobsMissing, Busy, InvalidReply, Stale
 from store.manifest import EMPTY_ROOT, diff_manifests, manifest_totals
 from store.types import Digest, RelPath, Spot, show_path
 from store.workspaces import Apart
 from sync import adopt, incoming, transfer
 from sync.adopt import Adopted
-from sync.core.brake import Direction, Limits, count_losses, weigh
+from sync.core.brake import Limits
 from sync.core.wire import Head
-from sync.incoming import Received, check_head, parse_root
-from sync.outgoing import Outgoing, prepare
+from sync.incoming import Received, check_head, is_late, parse_root
+from sync.outgoing import Outgoing, check_brake, prepare
 from sync.outgoing.steps import BOUNDS, Bounds
 from sync.outgoing.unanswered import note_attempt, recall_push
 from sync.ports import CatchUp, Git, Remote
@@ -56,7 +56,10 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class Engine:
-    """The verbs of one replica. Not safe for two callers at once: the supervisor calls them in turn."""
+    """The verbs of one replica. Not safe for two callers at once: the supervisor calls them in turn.
+
+    While a verb waits for the remote another may run: after such a wait nothing is taken for what it was before.
+    """
 
     def __init__(
         self,
@@ -179,26 +182,28 @@ class Engine:
         Raises VersionMoved (pull first), BrakeHeld, EpochChanged.
         """
         with self.progress:
-            ready: Ready = await self._in_thread(self._make_ready)
+            since = self.replica.row.agreed_root
+            ready: Ready = await self._in_thread(self._make_ready, since)
             head = None
             while ready.outgoing is not None:
                 head = await self._send(remote, ready.outgoing, ready.frames)
                 await self._run(self._confirm, ready.outgoing, head)
                 if ready.outgoing.is_whole:
                     break
-                ready = await self._in_thread(self._load)
+                # What was saved while the cloud was waited for goes along.
+                ready = await self._in_thread(self._make_ready, since)
             if ready.unsent:
                 await self._send_conflicts(remote, ready.unsent)
             return head
 
-    def _make_ready(self) -> Ready:
+    def _make_ready(self, since: Digest) -> Ready:
         self._share()
         if self.is_plan_due:
             adopted = self._plan_again()
             if adopted.stale:
                 raise Stale(f"{show_path(adopted.stale[0])} changed while it was being updated", stale=adopted.stale)
         # Of a change that takes several pushes the brake weighs the whole: its last part may only take away.
-        self._check_brake()
+        check_brake(self.replica, since, self._policy().limits, switching=self._switched)
         return self._load()
 
     def _load(self) -> Ready:
@@ -227,19 +232,7 @@ class Engine:
                 if not outgoing.sizes.keys() >= set(absent):
                     raise InvalidReply("the cloud asks for contents that are not of the push") from None
                 await transfer.send_blobs(remote, self.replica.blobs, {digest: outgoing.sizes[digest] for digest in absent}, self.progress)
-        raise BlobMissing("the cloud keeps asking for blobs that were sent")
-
-    def _check_brake(self) -> None:
-        row, draft = self.replica.row, self.replica.draft()
-        if row.agreed_root in (EMPTY_ROOT, row.shared_root) or row.shared_root.hex() in row.allowed:
-            return
-        changes = self.replica.changes_between(row.agreed_root, row.shared_root, draft)
-        losses = count_losses((change.old, change.new) for change in changes)
-        before, after = (manifest_totals(root, draft).files for root in (row.agreed_root, row.shared_root))
-        policy = self._policy()
-        brake = weigh(losses, Direction.OUT, before=before, after=after, limits=policy.limits, switching=self._switched)
-        if brake.holds:
-            raise BrakeHeld(brake.sentence, "`fst approve` sends it; `fst restore --from ID` brings the files back.")
+        raise InvalidReply("the cloud keeps asking for blobs that were sent")
 
     def _confirm(self, outgoing: Outgoing, head: Head) -> None:
         replica, row = self.replica, self.replica.row
@@ -255,7 +248,9 @@ class Engine:
             snapshots.mark_shared(tx, outgoing.snapshot_ids)
 
         replica.db.write_now(work)
-        self._switched = False
+        adopt.forget_placed(replica)
+        # What was looked at while the push was under way is weighed with the next one.
+        self._switched = self._switched and not (outgoing.is_whole and row.sequence == outgoing.sequence)
         self.pushed_version = head.version
         replica.row = msgspec.structs.replace(
             row, agreed_version=head.version, agreed_root=outgoing.root, epoch=head.epoch, agreed_snapshot=head.snapshot_id or ""
@@ -264,8 +259,7 @@ class Engine:
     async def _send_conflicts(self, remote: Remote, unsent: list[Conflict]) -> None:
         await transfer.send_blobs(remote, self.replica.blobs, _pinned(unsent), self.progress)
         await remote.send_conflicts(self.replica.row.workspace_id, [adopt.wire_conflict(conflict) for conflict in unsent])
-        sent = [conflict.id for conflict in unsent]
-        await self._run(lambda: self.replica.db.write_now(lambda tx: conflicts.mark_sent(tx, sent)))
+        await self._run(lambda: self.replica.db.write_now(lambda tx: conflicts.mark_sent(tx, unsent)))
 
     # --- pull -------------------------------------------------------------------------------------------------------------------
 
@@ -279,6 +273,8 @@ class Engine:
 
     async def _pull(self, remote: Remote, event: CatchUp | None, on_apply: Callable[[], None]) -> Adopted | None:
         self.progress.begin(Phase.ASKING)
+        if event is not None and is_late(self.replica, event):
+            return None
         told = event if event is not None and self._continues(event) else await self._catch_up(remote)
         row, head = self.replica.row, check_head(self.replica, told.head)
         if head.version == row.agreed_version and head.root == row.agreed_root.hex():
@@ -387,9 +383,12 @@ class Engine:
         adopt.pin_rescued(replica, [(RelPath(TEMP_PREFIX), digest) for digest in kept])
         if left is None:
             return
-        if left.boot_id != self._policy().boot_id:
-            torn = [change.path for change in diff_manifests(left.from_root, left.to_root, replica.draft())]
-            self._scanner.doubt(torn)
+        if left.boot_id == self._policy().boot_id:
+            replica.placed = replica.placed or replica.trail.resume(left)
+            return
+        # The power may have gone: what was placed may be torn, or not be there without anybody's doing.
+        self._scanner.doubt([change.path for change in diff_manifests(left.from_root, left.to_root, replica.draft())])
+        adopt.forget_placed(replica)
 
 
 def _pinned(records: Iterable[Conflict]) -> dict[Digest, int]:

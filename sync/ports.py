@@ -99,7 +99,7 @@ class Remote(Protocol):
         ...
 
     def fetch(self, digests: Sequence[Digest]) -> AsyncIterator[bytes]:
-        """Frames down that hold every asked blob; a chunked one comes as its recipe frame. Raises BlobMissing."""
+        """Frames down that hold every asked blob; a chunked one comes as its recipe frame. Raises NotFound."""
         ...
 
     def nodes(self, workspace_id: str, digests: Sequence[Digest]) -> AsyncIterator[tuple[Digest, bytes]]:

@@ -17,6 +17,7 @@ from store.database import Database, Tx
 from store.errors import Busy, NoSpace, RootLost
 from store.history import LogEntry
 from store.index import StatIndex
+from store.journal import Trail
 from store.manifest import EMPTY_ROOT, Draft, diff_manifests, edit_manifest
 from store.types import Change, Digest, Entry, RelPath, show_path
 from store.workspaces import Replica
@@ -49,6 +50,9 @@ class LocalReplica:
         self._known: tuple[tuple[Digest, Digest], list[Change]] = (EMPTY_ROOT, EMPTY_ROOT), []
         self.row: Replica = workspaces.get_replica(db.read(), replica_id)
         self.index = StatIndex.load(db.read(), replica_id)
+        self.trail = Trail(db.path.with_name(f"applying-{replica_id}"))
+        self.placed: dict[RelPath, Entry | None] = {}
+        """What an apply that did not end put into the folder, and `agreed` does not know of; None: it took it out again."""
 
     @property
     def id(self) -> str:

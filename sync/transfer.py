@@ -9,7 +9,7 @@ from typing import Final
 
 from store.blobs import BlobStore, Bulk, Recipe
 from store.blobs.frames import decode_frame, decode_recipe, frame_digests, is_recipe, parse_head
-from store.errors import InvalidReply
+from store.errors import FastestError, InvalidReply
 from store.manifest import check_node
 from store.manifest.node import digest_in
 from store.types import Digest
@@ -117,19 +117,28 @@ def _add_frames(bulk: Bulk, frames: list[bytes]) -> None:
 
 
 async def _batches(frames: AsyncIterator[bytes], expected: _Expected, progress: Progress) -> AsyncIterator[list[bytes]]:
-    """Frames in lists of about BATCH_BYTES, so that one thread hop serves many; counted as they arrive."""
+    """Frames in lists of about BATCH_BYTES, so that one thread hop serves many; counted as they arrive.
+
+    What came before the stream failed comes, too: on a line that is cut again and again, that is how it goes on.
+    """
     batch: list[bytes] = []
     size = 0
-    async for frame in frames:
-        expected.admit(frame)
-        batch.append(frame)
-        size += len(frame)
-        progress.add(_content_bytes(frame))
-        if size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
+    failure: FastestError | None = None
+    try:
+        async for frame in frames:
+            expected.admit(frame)
+            batch.append(frame)
+            size += len(frame)
+            progress.add(_content_bytes(frame))
+            if size >= BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+    except FastestError as error:
+        failure = error
     if batch:
         yield batch
+    if failure is not None:
+        raise failure
 
 
 async def send_blobs(remote: Remote, blobs: BlobStore, sizes: Mapping[Digest, int], progress: Progress) -> None:

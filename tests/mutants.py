@@ -507,7 +507,40 @@ DISKS = Suite(
 
 SIMULATION = Suite(("tests/simulation/test_simulation.py",), tuple(Mutant(*row) for row in MISTAKES))
 
-SUITES = (PLANNER, JUDGEMENTS, JOINING, STYLES, DISKS, SIMULATION)
+ADOPT = "sync/adopt.py"
+
+DOUBT = Suite(
+    ("tests/unit/test_agenda.py", "tests/unit/test_engine_killed.py", "tests/unit/test_engine_doubt.py"),
+    (
+        Mutant(
+            "S1",
+            "what was heard while halted calls for a cycle for ever",
+            "daemon/agenda.py",
+            "        if self.incoming:  # left",
+            "        if False:  # left",
+        ),
+        Mutant("K1", "what a killed pull placed is not known", ADOPT, "base_of(replica, before_it, received.draft)", "before_it"),
+        Mutant(
+            "K2",
+            "a copy of what clashed is taken for the cloud's",
+            ADOPT,
+            " and find_entry(received.root, step.path, received.draft) == step.become:\n",
+            ":\n",
+        ),
+        Mutant(
+            "K3", "what both sides let go of is still known as placed", ADOPT, "    _agree_placed(replica, start.local, received)\n", ""
+        ),
+        Mutant(
+            "K4",
+            "a late message with a record is not asked about",
+            "sync/incoming/__init__.py",
+            "return is_before and not (event.snapshots or event.conflicts)",
+            "return is_before",
+        ),
+    ),
+)
+
+SUITES = (PLANNER, JUDGEMENTS, JOINING, STYLES, DISKS, SIMULATION, DOUBT)
 
 
 def main(names: list[str]) -> int:

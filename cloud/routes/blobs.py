@@ -54,11 +54,13 @@ async def take_batch(request: web.Request) -> web.Response:
                 ahead = _take(cloud, account.user_id, group)
                 group, group_bytes = [], 0
         kept += await ahead if ahead else 0
-        ahead = _take(cloud, account.user_id, group) if group else None
+        ahead, group = _take(cloud, account.user_id, group) if group else None, []
         kept += await ahead if ahead else 0
     finally:
         if ahead and not ahead.done():
             await asyncio.wait([ahead])
+        if group:  # the line was cut: what came whole is kept, so that who comes again goes on from there
+            await asyncio.gather(_take(cloud, account.user_id, group), return_exceptions=True)
     return answer({"kept": kept})
 
 

@@ -36,7 +36,7 @@ from store.manifest import EMPTY_ROOT, manifest_totals
 from store.types import Digest, File, new_ulid, show_path
 from store.workspaces import Workspace
 from sync.core.secrets import name_reason
-from sync.core.state import State
+from sync.core.state import Halt, State
 from sync.progress import Phase, Progress
 from sync.replica import LocalReplica
 from sync.rules import IgnoreSource
@@ -252,15 +252,20 @@ async def _set_paused(daemon: Daemon, body: PathBody, until_ms: int) -> Any:
     }
 
 
-async def approve(daemon: Daemon, request: web.Request) -> Any:
+async def approve(daemon: Daemon, request: web.Request) -> AsyncIterator[dict[str, Any]]:
     """Let past what a person looked at: a mass change, a replaced root, a cloud that was restored."""
     body = await read_body(request, PathBody)
     supervisor = daemon.find(path_bytes(body.path, body.path_b64))
     halt = supervisor.halt
     if halt is None:
         raise NotFound("nothing waits for your approval", "`fst status` says how things stand.")
-    if not body.dry_run:
-        async with supervisor.turn() as engine:
+    work = daemon.start_work(_approve(supervisor, halt, dry_run=body.dry_run))
+    return follow_work(work, supervisor.engine.progress, daemon.clock.steady)
+
+
+async def _approve(supervisor: Supervisor, halt: Halt, *, dry_run: bool) -> dict[str, Any]:
+    if not dry_run:
+        async with supervisor.turn(alone=True) as engine:
             await engine.verb(verbs.approve, halt.code, engine.newest_root)
         try:
             await supervisor.reconcile(rescan=True)

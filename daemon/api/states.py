@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aiohttp import web
 
-from daemon.api.progress import progress_document
+from daemon.api.progress import TELL_SECONDS, Teller, progress_document
 from daemon.api.shapes import Seconds, asked_path, path_bytes, path_document, read_body
 from store import conflicts, snapshots, workspaces
 from store.errors import Busy, InvalidValue, Offline, Stale, TimedOut, Unwritable
@@ -99,21 +100,28 @@ class WaitBody(msgspec.Struct):
     timeout_s: Seconds | None = None
 
 
-async def wait_for_state(daemon: Daemon, request: web.Request) -> Any:
+async def wait_for_state(daemon: Daemon, request: web.Request) -> AsyncIterator[dict[str, Any]]:
     """Block until it is settled, uploaded, or on another machine. Raises TimedOut."""
     body = await read_body(request, WaitBody)
     supervisor = daemon.find(path_bytes(body.path, body.path_b64))
-    deadline = None if body.timeout_s is None else asyncio.get_running_loop().time() + body.timeout_s
-    await supervisor.lookout.catch_up()
-    if body.for_ == "settled":
-        await supervisor.until(lambda: supervisor.is_settled, _left(deadline))
-    elif body.for_ in ("uploaded", "on"):
-        await supervisor.until(lambda: supervisor.is_settled and supervisor.is_uploaded, _left(deadline))
-        if body.for_ == "on":
-            await _wait_on_machine(daemon, supervisor, body.machine or "", deadline)
-    else:
+    if body.for_ not in ("settled", "uploaded", "on"):
         raise InvalidValue(f"cannot wait for {body.for_!r}", "One of settled, uploaded, on.")
-    return {"schema": 1, "waited_for": body.for_}
+    await supervisor.lookout.catch_up()
+    return _wait(daemon, supervisor, body)
+
+
+async def _wait(daemon: Daemon, supervisor: Supervisor, body: WaitBody) -> AsyncIterator[dict[str, Any]]:
+    deadline = None if body.timeout_s is None else asyncio.get_running_loop().time() + body.timeout_s
+    teller = Teller(supervisor.engine.progress, daemon.clock.steady)
+    while not (supervisor.is_settled and (body.for_ == "settled" or supervisor.is_uploaded)):
+        if _left(deadline) == 0.0:
+            raise TimedOut("not there in time", "`fst status` says what is still to be done.")
+        for line in teller.lines():
+            yield line
+        await daemon.upkeep.changed(TELL_SECONDS)
+    if body.for_ == "on":
+        await _wait_on_machine(daemon, supervisor, body.machine or "", deadline)
+    yield {"result": {"schema": 1, "waited_for": body.for_}}
 
 
 async def _wait_on_machine(daemon: Daemon, supervisor: Supervisor, name: str, deadline: float | None) -> None:

@@ -45,7 +45,7 @@ def run_tryout(session: Session, given: str | None, *, kept_in: str, once: bool)
             client = ensure_daemon(ours)
             _sign_in(ours, client, cloud)
             result = follow(client.up(str(folder), project=None, name=None, dry_run=False), reporter_for(ours))
-            client.wait(str(folder), "uploaded", machine=None, timeout_s=UPLOAD_SECONDS)
+            follow(client.wait(str(folder), "uploaded", machine=None, timeout_s=UPLOAD_SECONDS), reporter_for(ours))
             session.show({**result, "cloud_url": cloud.url, "home": str(top)}, _said(result, folder, top, cloud, session.ink))
             if not once:
                 _follow(ours, client, folder)

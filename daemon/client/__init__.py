@@ -98,10 +98,9 @@ class Client:
         """The document of interfaces.md, for all workspaces or for the one of `path` (NotAWorkspace)."""
         return self.get("status", None if path is None else path_field(path))
 
-    def wait(self, path: str, until: str, *, machine: str | None, timeout_s: float | None) -> Document:
-        """Block until `settled`, `uploaded`, or `on` that machine: {waited_for}. Raises TimedOut."""
-        body = {**path_field(path), "for": until, "machine": machine, "timeout_s": timeout_s}
-        return self.post("wait", body, seconds=None if timeout_s is None else timeout_s + 30)
+    def wait(self, path: str, until: str, *, machine: str | None, timeout_s: float | None) -> Iterator[Document]:
+        """Block until `settled`, `uploaded`, or `on` that machine; result {waited_for}. Raises TimedOut."""
+        return self.stream("wait", {**path_field(path), "for": until, "machine": machine, "timeout_s": timeout_s})
 
     def workspaces(self) -> Document:
         """Local ones and the cloud's: {workspaces: [{id, name, project, project_id, path, version}]}; `path` is null when not here."""
@@ -178,9 +177,9 @@ class Client:
         edited = None if text is None else binascii.b2a_base64(text, newline=False).decode("ascii")
         return self.post("resolve", {**path_field(path), **path_fields(paths), "how": how, "text": edited, "dry_run": dry_run})
 
-    def approve(self, path: str, *, dry_run: bool) -> Document:
-        """Let through what the brake holds: {approved: code, message, undo}."""
-        return self.post("approve", {**path_field(path), "dry_run": dry_run})
+    def approve(self, path: str, *, dry_run: bool) -> Iterator[Document]:
+        """Let through what the brake holds; result {approved: code, message, undo}."""
+        return self.stream("approve", {**path_field(path), "dry_run": dry_run})
 
     # -- transfer
 

@@ -18,6 +18,7 @@ from store.errors import BlobDamaged, BlobMissing, FastestError, HashMismatch, I
 from store.index import entry_of, make_record
 from store.manifest import build_manifest, find_entry, walk_manifest
 from store.types import Digest, File, RelPath
+from sync.adopt import forget_placed
 from sync.replica import LocalReplica
 from sync.scan.contents import read_still
 from sync.share import SECRET
@@ -78,7 +79,7 @@ async def renew_bases(daemon: Daemon, broken: Iterable[Digest]) -> list[bytes]:
     for supervisor in list(daemon.supervisors.values()):
         row = supervisor.engine.replica.row
         if lost & {row.full_root, row.shared_root, row.shared_full, row.agreed_root}:
-            async with supervisor.turn() as engine:
+            async with supervisor.turn(alone=True) as engine:
                 await engine.verb(forget_base)
             renewed.append(row.root)
     return renewed
@@ -94,6 +95,7 @@ def forget_base(replica: LocalReplica) -> None:
         replica.index.forget(tx, replica.id)
 
     replica.db.write_now(work)
+    forget_placed(replica)
     replica.index.remember(dict(sorted(gone.items(), reverse=True)))
     replica.reload()
 

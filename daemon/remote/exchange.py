@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import aiohttp
 
-from daemon.remote.failures import failure_of, translated
+from daemon.remote.failures import check_type, failure_of, translated
 from store.errors import FastestError, InvalidReply, Offline, TooLarge
 from sync.core.wire import Section, parse_section_head
 
@@ -42,7 +42,7 @@ async def _stay_here(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
     answer = await handler(request)
     if 300 <= answer.status < 400:
         answer.close()
-        raise InvalidReply("the cloud sends us to another address", "Sign in with the address that it is to be reached at.")
+        raise failure_of(answer.status, b"", answer.headers.get("Retry-After"))
     return answer
 
 
@@ -85,7 +85,7 @@ class Answer:
     def __init__(self, response: aiohttp.ClientResponse, patience: Patience) -> None:
         self._response = response
         self._patience = patience
-        self._origin = str(response.url.origin())
+        self.origin = str(response.url.origin())
 
     async def read(self, limit_bytes: int) -> bytes:
         """All of it. Raises InvalidReply when it is longer."""
@@ -125,7 +125,7 @@ class Answer:
         return bytes(taken)
 
     async def _wait(self, network: Coroutine[Any, Any, bytes]) -> bytes:
-        with translated(self._origin):
+        with translated(self.origin):
             part = await self._patience.wait(network)
         self._patience.move(len(part))
         return part
@@ -143,11 +143,13 @@ class Exchange:
         with translated(self._url):
             response: aiohttp.ClientResponse = await self._patience.wait(self._context.__aenter__())
         answer = Answer(response, self._patience)
-        if not 200 <= response.status < 300:
-            try:
+        try:
+            if not 200 <= response.status < 300:
                 raise failure_of(response.status, await answer.read(MAX_JSON_BYTES), response.headers.get("Retry-After"))
-            finally:
-                response.close()
+            check_type(answer.origin, response.content_type)
+        except BaseException:
+            response.close()
+            raise
         return answer
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

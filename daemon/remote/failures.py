@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 import aiohttp
@@ -32,7 +35,12 @@ from sync.core.wire import Head, wire_code
 
 MAX_TEXT: Final = 500
 """Characters of what the cloud says that are shown to a person."""
-MAX_RETRY_SECONDS: Final = 3600
+MAX_WAIT_SECONDS: Final = 3600.0
+CONTENT_TYPES: Final = frozenset({"application/json", "application/octet-stream"})
+"""Of the cloud's answers. Whatever else comes is somebody else's: a hotel's sign-in page, a proxy's."""
+PORTAL_HINT: Final = (
+    "Does this network want a sign-in? Open any web page to see. Else sign in with the address that the cloud is reached at."
+)
 _SPOKEN: Final[tuple[type[FastestError], ...]] = (
     BlobsMissing, Conflicting, EpochChanged, HashMismatch, InvalidJson, InvalidValue, NotFound, TooLarge, VersionMoved,
 )  # fmt: skip
@@ -72,18 +80,24 @@ def translated(url: str) -> Iterator[None]:
 
 def failure_of(status: int, body: bytes, retry_after: str | None = None) -> FastestError:
     """A failed answer -> the error it stands for. Raises InvalidReply."""
+    wait = wait_seconds(retry_after)
     if status == 429:
-        return RateLimited("the cloud asks to slow down", retry_after_seconds=_seconds(retry_after))
+        return RateLimited("the cloud asks to slow down", retry_after_seconds=max(1.0, wait))
+    if 300 <= status < 400:
+        return Offline(f"something at the cloud's address answers {status} and leads elsewhere", PORTAL_HINT, retry_after_seconds=wait)
     if status < 400:
         return InvalidReply(f"the cloud answered {status}, which says neither yes nor no")
     try:
         said = msgspec.json.decode(body, type=_Failed).error
     except UNREADABLE:
-        return Offline(f"the cloud answered {status} and nothing that can be read")
-    if status == NoSpace.http_status:
-        return NoSpace("no room on the cloud's disk", "Whoever runs the cloud must make some; the work goes on by itself.")
+        if status == TooLarge.http_status:
+            return TooLarge("a server on the way to the cloud refuses requests of this size", "Its limit must be raised.")
+        return Offline(f"the cloud answered {status} and nothing that can be read", retry_after_seconds=wait)
+    if status == NoSpace.http_status or said.code == wire_code(NoSpace.code):
+        hint = "Whoever runs the cloud must make some; what is new is kept here, and the work goes on by itself."
+        return NoSpace("no room on the cloud's disk", hint, retry_after_seconds=wait)
     if status >= 500:
-        return Offline(f"the cloud answered {status}: {said.message[:MAX_TEXT]}")
+        return Offline(f"the cloud answered {status}: {said.message[:MAX_TEXT]}", retry_after_seconds=wait)
     if status == 401:
         return NotSignedIn("the cloud does not accept this sign-in", "Sign in again: `fst login --cloud URL --token-stdin`.")
     return error_of(said)
@@ -108,6 +122,19 @@ def error_of(said: Said) -> FastestError:
     return known[said.code](said.message[:MAX_TEXT], said.hint[:MAX_TEXT], **details)
 
 
-def _seconds(text: str | None) -> float:
-    """A `Retry-After` as far as it is one."""
-    return float(min(int(text), MAX_RETRY_SECONDS)) if text and text.isascii() and text.isdigit() and len(text) < 10 else 1.0
+def wait_seconds(retry_after: str | None) -> float:
+    """A Retry-After in seconds, up to an hour; 0 for none and for what is none."""
+    try:
+        asked = float(retry_after or 0)
+    except ValueError:
+        try:
+            asked = (parsedate_to_datetime(retry_after or "").astimezone(UTC) - datetime.now(UTC)).total_seconds()
+        except (ValueError, OverflowError, OSError):
+            return 0.0
+    return min(max(0.0, asked), MAX_WAIT_SECONDS) if math.isfinite(asked) else 0.0
+
+
+def check_type(origin: str, content_type: str) -> None:
+    """An answer is of the kinds that the cloud gives. Raises Offline: not the cloud answered, and it may be back soon."""
+    if content_type not in CONTENT_TYPES:
+        raise Offline(f"something else than the cloud answers at {origin}", PORTAL_HINT)

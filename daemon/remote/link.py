@@ -30,11 +30,6 @@ class Listener(Protocol):
         ...
 
     @property
-    def replica_id(self) -> str:
-        """Its own pushes come back under this name and are not news."""
-        ...
-
-    @property
     def standing(self) -> BeatReplica:
         """How far it has come."""
         ...
@@ -172,5 +167,5 @@ class CloudLink:
     def _tell(self, incoming: Incoming) -> None:
         about = {incoming.head.workspace_id} if incoming.head is not None else {record.workspace_id for record in incoming.conflicts}
         for listener in self._listeners():
-            if listener.workspace_id in about and listener.replica_id != incoming.replica_id:
+            if listener.workspace_id in about:
                 listener.hear(incoming)

@@ -65,7 +65,7 @@ class Database:
     """A SQLite file with one writer and any number of reading threads. Works must not write through the database again."""
 
     def __init__(self, path: Path, connection: apsw.Connection, threaded: bool) -> None:
-        self._path = path
+        self.path = path
         self._connection = connection
         self._tx = Tx(connection)
         self._local = threading.local()
@@ -146,7 +146,7 @@ class Database:
             with self._gate:
                 self._refuse_closed()
                 try:
-                    reader = Reader(connect(self._path, apsw.SQLITE_OPEN_READONLY, READER_CACHE_KIB))
+                    reader = Reader(connect(self.path, apsw.SQLITE_OPEN_READONLY, READER_CACHE_KIB))
                 except apsw.Error as error:
                     raise translated(error) from error
                 self._local.reader = reader
@@ -177,7 +177,7 @@ class Database:
 
     def _refuse_closed(self) -> None:
         if self._closed:
-            raise Unwritable(f"the store {self._path.name} is closed")
+            raise Unwritable(f"the store {self.path.name} is closed")
 
     def _write_inline(self, job: _Job) -> None:
         self._room.release()

@@ -14,7 +14,7 @@ A crash at any point leaves temporaries, which `sync.scan.sweep` keeps and remov
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from store.atomic import Folder, sync_file_system
@@ -33,14 +33,15 @@ FEW_STEPS: Final = 100
 
 def apply_plan(
     steps: Sequence[Action], root: Folder, blobs: Blobs, index: StatIndex, *, keep: Keep, ignore: IgnoreSource | None = None,
-    progress: Progress | None = None, bits: bool = True,
+    progress: Progress | None = None, bits: bool = True, placed: Callable[[Action], None] | None = None,
 ) -> Applied:  # fmt: skip
     """Carry out steps in their order. What was done is durable on return. `bits`: this disk keeps executable bits.
 
     `ignore` tells ignored leftovers in a folder that is to go from new files: the first are a problem, the second make it stale.
+    `placed` is told of each step once it is in the folder, durable or not.
     """
     few = len(steps) <= FEW_STEPS
-    run = Run(root, blobs, index, keep, ignore, progress or Progress(), durable=few, bits=bits)
+    run = Run(root, blobs, index, keep, ignore, progress or Progress(), placed, durable=few, bits=bits)
     try:
         if few:
             for step in steps:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import Final, NamedTuple
 
@@ -65,7 +65,7 @@ class Run:
 
     def __init__(
         self, root: Folder, blobs: Blobs, index: StatIndex, keep: Keep, ignore: IgnoreSource | None, progress: Progress,
-        *, durable: bool, bits: bool = True,
+        placed: Callable[[Action], None] | None = None, *, durable: bool, bits: bool = True,
     ) -> None:  # fmt: skip
         self.applied = Applied.nothing()
         self._root = root
@@ -75,6 +75,7 @@ class Run:
         self._keep = keep
         self._ignore = ignore
         self._progress = progress
+        self._placed = placed
         self._durable = durable
         self._bits = bits
         self._site: Site | None = None
@@ -369,6 +370,8 @@ class Run:
 
     def _note(self, step: Action, record: bytes | None) -> None:
         self.applied.done.append(step)
+        if self._placed is not None:
+            self._placed(step)
         if self._ignore is not None and step.path.rpartition(b"/")[2] in RULE_FILES:
             self._ignore.note_written(step.path, is_gone=step.become is None)
             record = None if step.become is None else make_record(step.become, None)

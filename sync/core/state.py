@@ -65,8 +65,9 @@ TRANSITIONS: Final[dict[tuple[State, Signal], State]] = {
 class Halt(msgspec.Struct, frozen=True):
     """Why a replica stands still: a stable code, a sentence, the next step.
 
-    After a refusal (`corrupt` False) looking again is harmless, so a nudge may be answered with `resume`: edits then stay in
-    the history, and a cause that has gone lets the replica come home. After damage nothing is touched until a person resumes.
+    After a refusal or a wrong answer (`corrupt` False) looking again is harmless, so a nudge may be answered with `resume`: edits
+    then stay in the history, and a cause that has gone lets the replica come home. After damage nothing is touched until a person
+    resumes.
     """
 
     code: str

@@ -20,7 +20,8 @@ from store.errors import BlobDamaged, EpochChanged, InvalidManifest, InvalidRepl
 from store.manifest import Draft, check_manifest, check_tree_after, diff_manifests, edit_manifest
 from store.snapshots import Snapshot
 from store.types import Digest, Entry, File, parse_digest
-from sync.core.wire import Head, WireConflict, WireSnapshot, check_conflict
+from store.workspaces import Replica
+from sync.core.wire import Head, WireConflict, WireSnapshot, WireWorkspace, check_conflict
 from sync.ports import CatchUp
 from sync.replica import LocalReplica
 
@@ -46,19 +47,34 @@ def said_by_the_cloud() -> Iterator[None]:
 
 
 def check_head(replica: LocalReplica, head: Head | None) -> Head:
-    """This workspace's head, not behind what is agreed. Raises InvalidReply, EpochChanged."""
+    """This workspace's head, which goes on from what is agreed (R8). Raises InvalidReply, EpochChanged."""
     row = replica.row
     if head is None:
         raise InvalidReply("the cloud's answer names no head")
     if head.workspace_id != row.workspace_id:
         raise InvalidReply("the cloud answered with the head of another workspace")
+    check_state(row, head)
+    return head
+
+
+def check_state(row: Replica, head: Head | WireWorkspace) -> None:
+    """A cloud answered this, and is not behind what is agreed. Raises EpochChanged when it is not in the state it was."""
     is_split = head.version == row.agreed_version > 0 and head.root != row.agreed_root.hex()
     if head.version < row.agreed_version or is_split or (row.epoch and head.epoch != row.epoch):
         raise EpochChanged(
             "the cloud is not in the state it was: it may have been restored from a backup",
             "Nothing is pulled or deleted. `fst approve` joins both sides and keeps everything.",
         )
-    return head
+
+
+def is_late(replica: LocalReplica, event: CatchUp) -> bool:
+    """A message about a head before the agreed one: it was held up on its way, and says nothing of the cloud as it is.
+
+    One with records or snapshots is none: what else it tells has to be asked for.
+    """
+    row, head = replica.row, event.head
+    is_before = head is not None and head.epoch == row.epoch and head.version < row.agreed_version
+    return is_before and not (event.snapshots or event.conflicts)
 
 
 def check_pushed(head: Head, workspace_id: str, epoch: str, version: int, root: Digest) -> None:

@@ -10,8 +10,11 @@ from typing import Final
 import msgspec
 
 from store import snapshots
+from store.errors import BrakeHeld
+from store.manifest import EMPTY_ROOT, manifest_totals
 from store.types import Digest
 from sync import adopt
+from sync.core.brake import Direction, Limits, count_losses, weigh
 from sync.core.wire import PUSH_INLINE_BYTES, PushHeader
 from sync.outgoing.steps import Bounds, Steps
 from sync.replica import LocalReplica
@@ -53,3 +56,15 @@ def prepare(replica: LocalReplica, bounds: Bounds) -> Outgoing | None:
     inline = len(steps.sizes) <= INLINE_BLOBS and sum(steps.sizes.values()) <= PUSH_INLINE_BYTES
     nodes = {} if is_whole else draft.new
     return Outgoing(header, steps.deltas, steps.sizes, inline, steps.root, nodes, is_whole, row.sequence, sent)
+
+
+def check_brake(replica: LocalReplica, since: Digest, limits: Limits, *, switching: bool) -> None:
+    """Weigh what is to be sent, from the head that the first of its pushes starts from. Raises BrakeHeld."""
+    row, draft = replica.row, replica.draft()
+    if since in (EMPTY_ROOT, row.shared_root) or row.shared_root.hex() in row.allowed:
+        return
+    losses = count_losses((change.old, change.new) for change in replica.changes_between(since, row.shared_root, draft))
+    before, after = (manifest_totals(root, draft).files for root in (since, row.shared_root))
+    brake = weigh(losses, Direction.OUT, before=before, after=after, limits=limits, switching=switching)
+    if brake.holds:
+        raise BrakeHeld(brake.sentence, "`fst approve` sends it; `fst restore --from ID` brings the files back.")

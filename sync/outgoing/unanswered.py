@@ -14,6 +14,7 @@ import msgspec
 from store import history, journal, workspaces
 from store.database import Tx
 from store.types import Digest, parse_digest
+from sync.adopt import forget_placed
 from sync.core.wire import WireVersion
 from sync.replica import LocalReplica
 
@@ -40,5 +41,6 @@ def recall_push(replica: LocalReplica, made: WireVersion | None) -> bool:
         journal.finish(tx, row.id)
 
     replica.db.write_now(work)
+    forget_placed(replica)
     replica.row = msgspec.structs.replace(row, agreed_version=made.version, agreed_root=root, agreed_snapshot=made.snapshot_id or "")
     return True

@@ -32,10 +32,10 @@ daemon may connect: the folder is 0700, and the peer's uid is checked. Bodies an
 not UTF-8 come as `path_b64`. A failed request is answered with `{{"error": {{"code", "message", "hint", "details"}}}}`
 ([ERRORS.md](ERRORS.md)).
 
-The long works (`up`, `clone`, `sync`, `fsck`, `gc`) answer with a JSON document a line: `{{"progress": {{"phase", "done", "total",
-"unit"}}}}` when it moved and once a second, as a sign of life, when not; last `{{"result": ...}}` or `{{"error": ...}}`. Within a phase
-`done` only grows and `total` (null: nobody knows) stays, or becomes null when more was found than was known of. They go on to their
-end when the asker hangs up.
+The long works (`up`, `clone`, `sync`, `wait`, `approve`, `fsck`, `gc`) answer with a JSON document a line: `{{"progress": {{"phase",
+"done", "total", "unit"}}}}` when it moved and once a second, as a sign of life, when not; last `{{"result": ...}}` or `{{"error": ...}}`.
+Within a phase `done` only grows and `total` (null: nobody knows) stays, or becomes null when more was found than was known of. They
+go on to their end when the asker hangs up.
 
 | route | |
 |---|---|

@@ -1,4 +1,8 @@
-"""SIGKILLs in the middle of work: the phase is read from status or seen on disk, then the victim dies at once."""
+"""SIGKILL and SIGSTOP in the middle of work: the phase is read from status or seen on disk, then the victim dies or stands still at once.
+
+One that stands still keeps its locks, its connections and its plans, while the other machine and both people go on; then it continues as
+if nothing had been.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +35,22 @@ HUNT_SECONDS = 10.0
 REST_EVERY = 3
 """Only every third kill is followed by a rest: the others fall on a recovery that is still under way."""
 PAUSE_SECONDS = 0.004
+STOP_EVERY = 3
+"""Every third trouble is a SIGSTOP."""
+STOPS_SECONDS = (0.3, 1.0, 4.0)
+LONG_STOP_SECONDS = 40.0
+"""Longer than every heartbeat and connection lasts."""
+LONG_STOP_EVERY = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One kill: who died, what it was to be in the middle of, what it was seen to be in the middle of."""
+    """One trouble: who died (or stood still for `stopped_s`), what it was to be and was seen to be in the middle of."""
 
     victim: str
     wanted: str
     seen: str
+    stopped_s: float = 0.0
 
     @property
     def in_work(self) -> bool:
@@ -57,7 +68,7 @@ class Storm:
         self._random = random.Random(seed)
 
     def run(self, kills: int) -> None:
-        """That many kills, then everything up and at rest."""
+        """That many kills and stops, then everything up and at rest."""
         self._note()
         for number in range(kills):
             victim, phase = ROUNDS[number % len(ROUNDS)]
@@ -80,8 +91,8 @@ class Storm:
 
     def told(self) -> str:
         """How many kills fell on which phase."""
-        counted = Counter((hit.victim, hit.seen) for hit in self.hits)
-        return ", ".join(f"{victim} in {phase}: {count}" for (victim, phase), count in sorted(counted.items()))
+        counted = Counter((hit.victim, "stopped" if hit.stopped_s else "killed", hit.seen) for hit in self.hits)
+        return ", ".join(f"{victim} {how} in {phase}: {count}" for (victim, how, phase), count in sorted(counted.items()))
 
     def _note(self) -> None:
         for ledger in self.ledgers:
@@ -101,10 +112,28 @@ class Storm:
         writing = threading.Thread(target=author.play_burst, args=(number,), kwargs={"pause_s": PAUSE_SECONDS})
         writing.start()
         seen = _hunt_apply(arriving) if phase == "apply" else _hunt_phase(writer, phase)
-        signal_all(doomed, signal.SIGKILL)
+        stop_s = self._stop_seconds(number)
+        signal_all(doomed, signal.SIGSTOP if stop_s else signal.SIGKILL)
         writing.join()
-        self._restart(victim)
-        return Hit(victim, phase, seen)
+        if stop_s:
+            self._go_on_without(number, stop_s)
+            signal_all(doomed, signal.SIGCONT)
+        else:
+            self._restart(victim)
+        return Hit(victim, phase, seen, stop_s)
+
+    def _stop_seconds(self, number: int) -> float:
+        """How long the victim stands still; 0: it dies."""
+        if number % STOP_EVERY != STOP_EVERY - 1:
+            return 0.0
+        return LONG_STOP_SECONDS if number % LONG_STOP_EVERY == LONG_STOP_EVERY - 1 else self._random.choice(STOPS_SECONDS)
+
+    def _go_on_without(self, number: int, seconds: float) -> None:
+        """Both people work on, for that long at least."""
+        pace, until = threading.Event(), time.monotonic() + seconds
+        for machine in self.pair.machines:
+            self.authors[machine.name].play_burst(number + 10_000, files=40, changes=6, removals=0, pause_s=PAUSE_SECONDS)
+        pace.wait(max(0.0, until - time.monotonic()))
 
     def _restart(self, victim: str) -> None:
         for role in (self.pair.a, self.pair.b, self.pair.cloud):

@@ -98,7 +98,7 @@ class World:
             self.blame("broken", repr(task.exception()))
 
     def near_commit(self, db: Database, is_over: bool) -> None:
-        folder = str(db._path.parent)
+        folder = str(db.path.parent)
         for machine in self.machines.values():
             if str(machine.folder) == folder:
                 machine.disk.change()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from daemon.agenda import RETRY_MAX_SECONDS, Agenda, Looked
+from daemon.remote.inbox import MAX_MESSAGES
+from daemon.remote.messages import Incoming
 from store.types import Spot, spot_of
 from sync.core.settle import Pace
 
@@ -85,8 +87,12 @@ def test_a_machine_that_slept_looks_at_everything() -> None:
 def test_what_failed_is_waited_for_and_never_spun_on() -> None:
     agenda = Agenda()
     agenda.add_dirty({spot_of(b"a")}, 100.0)
+    agenda.rushed = True
+    agenda.hear(Incoming("version", None, None, None, (), (), (), ""))
     agenda.back_off(200.0, 1)
     agenda.hush()
+    assert agenda.behind, "what was told is asked for later"
+    assert not agenda.should_go(200.0, PACE, stopped=True, online=True, has_owed=True)
     assert not agenda.moved_due(200.0, PACE)
     assert agenda.next_at(PACE, stopped=True, has_owed=True) > 200.0
     agenda.add_dirty({spot_of(b"b")}, 200.1)
@@ -192,3 +198,37 @@ def test_who_rests_is_looked_at_all_the_same_when_somebody_asks() -> None:
     play.agenda.rushed = True
     taken = play.agenda.take_dirty(play.now, PACE)
     assert taken is not None and taken.spots == {LOGS}
+
+
+def test_a_cloud_that_asked_for_time_is_left_alone_while_saves_are_kept() -> None:
+    agenda = fresh()
+    agenda.unpushed = True
+    agenda.back_off(200.0, 1, 60.0)
+    assert 260.0 <= agenda.transfer_at <= 272.0 and agenda.resume_at < 203.0
+    agenda.add_dirty({LOGS}, 201.0)
+    assert agenda.should_go(203.0, PACE, stopped=True, online=False, has_owed=False), "a save is looked at"
+    assert agenda.take_dirty(203.0, PACE) is not None
+    assert not agenda.should_go(204.0, PACE, stopped=False, online=False, has_owed=False), "and then nothing is asked"
+    agenda.hurry(rescan=False, online=True)
+    assert agenda.transfer_at == 0.0, "a person need not wait"
+
+
+def test_too_many_messages_become_one_question() -> None:
+    agenda = fresh()
+    message = Incoming("version", None, None, None, (), (), (), "")
+    for _ in range(MAX_MESSAGES):
+        agenda.hear(message)
+    assert len(agenda.incoming) == MAX_MESSAGES and not agenda.behind
+    agenda.hear(message)
+    assert agenda.behind and not agenda.incoming
+
+
+def test_ones_own_name_on_a_push_one_did_not_make_is_news() -> None:
+    agenda = fresh()
+    assert agenda.is_echo(5, 5, pushing=False) and not agenda.is_echo(6, 5, pushing=False)
+    assert agenda.is_echo(6, 5, pushing=True)
+    agenda.settle_echo(6)
+    assert not agenda.behind, "the push made it"
+    assert agenda.is_echo(8, 6, pushing=True) and agenda.is_echo(7, 6, pushing=True)
+    agenda.settle_echo(7)
+    assert agenda.behind, "a copy of this machine made the eighth"

@@ -36,8 +36,8 @@ def test_a_document_is_asked_for_and_read(daemon: FakeDaemon, client: Client) ->
 
 
 def test_a_body_arrives_as_it_was_given(daemon: FakeDaemon, client: Client) -> None:
-    daemon.on("POST", "wait", {"waited_for": "on"})
-    client.wait("/w", "on", machine="ben", timeout_s=2.5)
+    daemon.on("POST", "wait", lines=[{"result": {"waited_for": "on"}}], kind="application/x-ndjson")
+    assert list(client.wait("/w", "on", machine="ben", timeout_s=2.5)) == [{"result": {"waited_for": "on"}}]
     assert daemon.last.body == {"path": "/w", "for": "on", "machine": "ben", "timeout_s": 2.5}
 
 

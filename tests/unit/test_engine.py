@@ -216,6 +216,33 @@ def test_a_mass_deletion_waits_in_either_direction(make: Make) -> None:
     assert len(b.tree()) == 10
 
 
+def test_one_text_over_many_files_waits_in_either_direction(make: Make) -> None:
+    """A script gone wild; a formatter that touches as many is no reason to wait."""
+    a, b = pair(make, limits=Limits(files=3, share=0.1))
+    for number in range(8):
+        a.write(f"file-{number}", f"{number}\n")
+    a.sync()
+    b.sync()
+    for number in range(8):
+        a.write(f"file-{number}", f"{number}, formatted\n")
+    a.sync()
+    b.sync()
+    for number in range(8):
+        a.write(f"file-{number}", "oops\n")
+    a.look()
+    with pytest.raises(BrakeHeld, match="make alike 7 of 8"):
+        a.push()
+    run(a.engine.verb(verbs.approve, "brake-held", None))
+    a.push()
+    before = b.tree()
+    with pytest.raises(BrakeHeld):
+        b.pull()
+    assert b.tree() == before
+    run(b.engine.verb(verbs.approve, "brake-held", b.engine.newest_root))
+    b.pull()
+    assert b.tree() == a.tree()
+
+
 def test_an_edit_the_look_has_not_seen_is_never_overwritten(make: Make) -> None:
     a, b = pair(make)
     a.write("f", "base\n")

@@ -15,6 +15,7 @@ from store.atomic import Folder, Written
 from store.errors import InvalidReply, Unwritable
 from store.manifest import Draft, edit_manifest, walk_manifest
 from store.types import DIR, Digest, File, RelPath, digest_of
+from sync import adopt
 from sync.core.plan import NAME_COLLISION, NAME_REFUSED
 from sync.share import OWED
 from tests.alphabet import is_tree
@@ -321,6 +322,31 @@ def test_an_edit_beside_what_the_folder_still_cannot_take_is_recorded_once(
     b.sync()
     run(b.engine.plan_again())
     assert b.tree() == head(cloud) == {"stuck": "theirs\n"}
+
+
+def test_a_try_that_was_killed_is_made_again_without_news(
+    make: Make, cloud: MemoryCloud, stubborn: type[Stubborn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was begun then leads to what is agreed already: no pull would ever end it."""
+
+    class Killed(BaseException):
+        """The process is gone."""
+
+    def die(*args: object) -> None:
+        raise Killed
+
+    a, b = make("a"), make("b", stubborn)
+    a.write("stuck", "theirs\n")
+    a.sync()
+    b.sync()
+    stubborn.on = False
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(adopt, "_carry_out", die)
+        run(b.engine.plan_again())
+    run(b.engine.recover())
+    b.sync()
+    run(b.engine.plan_again())
+    assert b.tree() == head(cloud) == {"stuck": "theirs\n"} and not held(b)
 
 
 def test_a_new_file_in_a_folder_that_could_not_go_brings_it_back(make: Make, cloud: MemoryCloud) -> None:

@@ -26,7 +26,7 @@ def workspace_code(workspace: Document) -> int:
     halt = workspace.get("halt") or {}
     if halt.get("code") == "brake-held" or workspace.get("brake"):
         return BRAKE_HOLDS
-    if workspace.get("state") == "halted" or length_of(workspace.get("conflicts")):
+    if halt or length_of(workspace.get("conflicts")):
         return NEEDS_PERSON
     problems = workspace.get("problems")
     stuck = isinstance(problems, list) and any(isinstance(item, dict) and item.get("code") in WANTS_PERSON for item in problems)

@@ -86,7 +86,7 @@ def _redraw(session: Session, document: Document) -> None:
 def wait(session: Session, path: str | None, until: str, machine: str | None, timeout_s: float | None) -> int:
     """Block until this state is kept, uploaded, or elsewhere."""
     until = "on" if machine else until
-    answer = session.client.wait(session.place(path), until, machine=machine, timeout_s=timeout_s)
+    answer = follow(session.client.wait(session.place(path), until, machine=machine, timeout_s=timeout_s), reporter_for(session))
     session.show({"waited_for": until, **answer}, wait_lines(until, machine, session.ink))
     return 0
 
@@ -154,6 +154,6 @@ def approve(session: Session, path: str | None, dry_run: bool) -> int:
 
     A change that removes or empties very many files waits until a person says that it is meant.
     """
-    answer = session.client.approve(session.place(path), dry_run=dry_run)
+    answer = follow(session.client.approve(session.place(path), dry_run=dry_run), reporter_for(session))
     session.show(answer, approve_lines(answer, dry_run=dry_run))
     return 0
