@@ -70,10 +70,10 @@ class _Baseline(NamedTuple):
     called: dict[str, set[str]]
     at_import: set[str]
 
-    @property
-    def cpu_seconds(self) -> int:
-        """A child's limit."""
-        return CPU_SECONDS + 3 * int(sum(self.seconds.values()))
+    def cpu_seconds(self, items: Sequence[pytest.Item] | None = None) -> int:
+        """The limit of a child that runs these tests, or all."""
+        names = self.seconds if items is None else [item.nodeid for item in items]
+        return CPU_SECONDS + 3 * int(sum(self.seconds[name] for name in names))
 
     def is_loaded_once(self, mutant: Mutant) -> bool:
         """Whether it changes what is done while the module is imported."""
@@ -141,12 +141,11 @@ class _InPlace:
         _tell(self.told, baseline)
         for mutant in self._target.mutants:
             if not baseline.is_loaded_once(mutant):
-                child = _fork(baseline)
+                items = baseline.in_order([item for item in session.items if mutant.place in baseline.called[item.nodeid]])
+                child = _fork(baseline.cpu_seconds(items))
                 if not child:
                     _replace_code(sys.modules[self._target.name], mutant.code)
-                    os._exit(
-                        _run_items(baseline.in_order([item for item in session.items if mutant.place in baseline.called[item.nodeid]]))
-                    )
+                    os._exit(_run_items(items))
                 _tell(self.told, _await(child))
         os._exit(0)
 
@@ -208,7 +207,7 @@ class _Anew:
     def pytest_collection(self) -> None:
         for mutant in self._target.mutants:
             if self._baseline.is_loaded_once(mutant):
-                child = _fork(self._baseline)
+                child = _fork(self._baseline.cpu_seconds())
                 if not child:
                     sys.meta_path.insert(0, _Importer(self._target, mutant.code))
                     return
@@ -239,11 +238,11 @@ def _tell(told: IO[bytes], what: object) -> None:
     told.flush()
 
 
-def _fork(baseline: _Baseline) -> int:
+def _fork(cpu_seconds: int) -> int:
     """The child's number; in the child, whose time and memory are bounded, 0."""
     child = os.fork()
     if not child:
-        resource.setrlimit(resource.RLIMIT_CPU, (baseline.cpu_seconds, baseline.cpu_seconds))
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     return child
 

@@ -6,12 +6,14 @@ import random
 
 import pytest
 
+from store.types import Link, RelPath
 from sync.core.autosnapshot import count_changed_bytes
 from sync.core.glob import parse_glob
 from sync.core.history import merge_bases
 from sync.core.ignore import PathRules, Rules
 from sync.core.merge import diff_lines, merge_marked, merge_text, split_lines
 from sync.core.merge.lines import Budget
+from sync.core.merge.style import copy_names, cut_name, named_after
 from sync.core.wire import Section, bitmap, pack_section, split_sections
 from tests.planning import plan_trees
 from tests.steps import few_steps
@@ -85,6 +87,14 @@ def test_a_merge_ends_in_few_steps(seed: int) -> None:
     with few_steps(30_000):
         merge_text(base, ours, theirs)
         merge_marked(base, ours, theirs, ours_label="o", theirs_label="t")
+
+
+def test_naming_a_copy_ends_in_few_steps() -> None:
+    name = RelPath("\u00e9".encode() * 127)
+    with few_steps(100):
+        assert named_after(next(copy_names(name, Link(b"x")))) != name
+        assert cut_name(name, 5) == name[:4]
+        assert cut_name(b"\x80\x80", 1) == b""
 
 
 @pytest.mark.parametrize("body", [b"", pack_section(Section.HEADER, b"{}") * 3, pack_section(Section.FRAME, b"")])

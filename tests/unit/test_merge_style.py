@@ -38,6 +38,8 @@ def test_the_setting_knows_the_styles() -> None:
         (".bashrc", f".bashrc.conflict-{TAG}"),
         ("a.tar.gz", f"a.tar.conflict-{TAG}.gz"),
         ("ends.", f"ends.conflict-{TAG}."),
+        ("a.sixteen-letters0", f"a.conflict-{TAG}.sixteen-letters0"),
+        ("a.seventeen-letters", f"a.seventeen-letters.conflict-{TAG}"),
         ("v1.this is no kind of a file", f"v1.this is no kind of a file.conflict-{TAG}"),
         (f"notes.conflict-{TAG}.txt", f"notes.conflict-{TAG}.conflict-{TAG}.txt"),
     ],
@@ -60,6 +62,7 @@ def test_a_long_name_is_cut_between_letters() -> None:
     for start in ("", "x", "xy"):
         name = name_of(start + "€" * 80 + ".text")
         assert 252 < len(name.encode()) <= 255 and name.endswith(".text")
+    assert [cut_name("aéé".encode(), size) for size in range(6)] == [b"", b"a", b"a", b"a\xc3\xa9", b"a\xc3\xa9", b"a\xc3\xa9\xc3\xa9"]
     raw = next(copy_names(RelPath(b"\xff" * 255), TEXT))
     assert len(raw) == 255
     assert cut_name(b"\x80\x80\x80", 2) == b"", "what has no beginning of a letter has none to keep"
