@@ -7,7 +7,7 @@ import pytest
 
 from store.errors import InvalidValue
 from sync.core.merge import MAX_TEXT_BYTES, Hunk, Merged, Region, diff_lines, marked, merge_marked, merge_text, split_lines
-from sync.core.merge.join import MAX_LINES
+from sync.core.merge.join import MAX_LINES, is_text
 from sync.core.merge.lines import Budget
 
 SLOW_SECONDS = 15
@@ -37,6 +37,9 @@ def text(letters: str) -> bytes:
         # One line between two edits keeps them apart, none does not.
         ("abc", "Abc", "abC", "AbC"),
         ("ab", "xab", "Ab", None),
+        # Of two replacements by one side, neither may have moved a line.
+        ("abc", "Aba", "aBc", None),
+        ("abc", "cbC", "aBc", None),
         ("ab", "axb", "ab", "axb"),
         ("ab", "axb", "ayb", None),
         ("ab", "b", "a", None),
@@ -128,6 +131,12 @@ def test_what_is_not_text_does_not_join(bad: bytes, at: int) -> None:
     assert merge_text(*texts) == Merged(None)
     with pytest.raises(InvalidValue):
         merge_marked(*texts, ours_label="ours", theirs_label="theirs")
+
+
+def test_what_is_as_large_as_may_be_is_text() -> None:
+    assert (MAX_TEXT_BYTES, MAX_LINES) == (4 * 1024 * 1024, 150_000)
+    assert is_text(b"x" * MAX_TEXT_BYTES)
+    assert is_text(b"\n" * MAX_LINES)
 
 
 def test_what_only_one_side_changed_needs_no_lines() -> None:
