@@ -40,6 +40,8 @@ def text(letters: str) -> bytes:
         # Of two replacements by one side, neither may have moved a line.
         ("abc", "Aba", "aBc", None),
         ("abc", "cbC", "aBc", None),
+        # Nor may any two of three overlap.
+        ("abcd", "AbCD", "aXYd", None),
         ("ab", "axb", "ab", "axb"),
         ("ab", "axb", "ayb", None),
         ("ab", "b", "a", None),
