@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from store.errors import InvalidValue
@@ -32,7 +32,7 @@ def merge_marked(base: bytes, ours: bytes, theirs: bytes, *, ours_label: str, th
     texts = split_lines(base), split_lines(ours), split_lines(theirs)
     out: list[bytes] = []
     at = 0
-    for part in _close_up(list(_parts(texts)), texts[1]):
+    for part in _close_up(_parts(texts), texts[1]):
         out += texts[1][at : part.ours_start]
         if part.in_conflict:
             out += _mark(part, texts, ours_label.encode(), theirs_label.encode())
@@ -65,7 +65,7 @@ def _narrow(region: Region, texts: Texts, budget: Budget) -> Iterator[_Part]:
         yield _Part(left + hunk.old_start, left + hunk.old_end, right + hunk.new_start, right + hunk.new_end)
 
 
-def _close_up(parts: list[_Part], ours: list[bytes]) -> list[_Part]:
+def _close_up(parts: Iterable[_Part], ours: list[bytes]) -> list[_Part]:
     """Conflicts with hardly anything between them become one, which is easier to read."""
     done: list[_Part] = []
     for part in parts:
