@@ -163,6 +163,19 @@ def test_a_nul_far_from_the_start_is_not_joined_over() -> None:
         (b"", b"X\n", b"Y\n", b"<<<<<<< me\nX\n=======\nY\n>>>>>>> them\n"),
         (b"a\nb\nc\n", b"A\nb\nc\n", b"a\nb\nC\n", b"A\nb\nC\n"),
         (b"a\nb\n", b"a\n", b"a\nB\n", b"a\n<<<<<<< me\n=======\nB\n>>>>>>> them\n"),
+        # Four lines keep two conflicts apart, unless they are nothing but punctuation.
+        (
+            b"a\n1\n2\n3\n4\nb\n",
+            b"A\n1\n2\n3\n4\nB\n",
+            b"X\n1\n2\n3\n4\nY\n",
+            b"<<<<<<< me\nA\n=======\nX\n>>>>>>> them\n1\n2\n3\n4\n<<<<<<< me\nB\n=======\nY\n>>>>>>> them\n",
+        ),
+        (
+            b"a\n}\n\n)\n}\nb\n",
+            b"A\n}\n\n)\n}\nB\n",
+            b"X\n}\n\n)\n}\nY\n",
+            b"<<<<<<< me\nA\n}\n\n)\n}\nB\n=======\nX\n}\n\n)\n}\nY\n>>>>>>> them\n",
+        ),
     ],
 )
 def test_markers(base: bytes, ours: bytes, theirs: bytes, result: bytes) -> None:

@@ -57,9 +57,6 @@ def _parts(texts: Texts) -> Iterator[_Part]:
 def _narrow(region: Region, texts: Texts, budget: Budget) -> Iterator[_Part]:
     """A conflict's parts that really differ: what both sides have in common needs no marker."""
     ours, theirs = texts[1][region.ours_start : region.ours_end], texts[2][region.theirs_start : region.theirs_end]
-    if not ours or not theirs:
-        yield _Part(region.ours_start, region.ours_end, region.theirs_start, region.theirs_end)
-        return
     left, right = region.ours_start, region.theirs_start
     for hunk in diff_lines(ours, theirs, budget):
         yield _Part(left + hunk.old_start, left + hunk.old_end, right + hunk.new_start, right + hunk.new_end)
