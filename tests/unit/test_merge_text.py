@@ -163,6 +163,14 @@ def test_a_nul_far_from_the_start_is_not_joined_over() -> None:
         (b"", b"X\n", b"Y\n", b"<<<<<<< me\nX\n=======\nY\n>>>>>>> them\n"),
         (b"a\nb\nc\n", b"A\nb\nc\n", b"a\nb\nC\n", b"A\nb\nC\n"),
         (b"a\nb\n", b"a\n", b"a\nB\n", b"a\n<<<<<<< me\n=======\nB\n>>>>>>> them\n"),
+        # The marker ends as the line before it does on both sides, and the base's first.
+        (b"h\r\nk\r\nc\n", b"h\nk\r\nX\n", b"h\r\nk\r\nY\n", b"h\nk\r\n<<<<<<< me\r\nX\n=======\r\nY\n>>>>>>> them\r\n"),
+        (b"h\r\nk\r\nc\n", b"h\r\nk\r\nX\n", b"h\nk\r\nY\n", b"h\nk\r\n<<<<<<< me\r\nX\n=======\r\nY\n>>>>>>> them\r\n"),
+        (b"c\r\nk\r\n", b"X\r\nk\r\nz\n", b"Y\r\nk\r\n", b"<<<<<<< me\r\nX\r\n=======\r\nY\r\n>>>>>>> them\r\nk\r\nz\n"),
+        (b"c\r\nk\r\n", b"X\r\nk\r\n", b"Y\r\nk\r\nz\n", b"<<<<<<< me\r\nX\r\n=======\r\nY\r\n>>>>>>> them\r\nk\r\nz\n"),
+        (b"c\nk\r\n", b"X\r\nk\r\n", b"Y\r\nk\r\n", b"<<<<<<< me\nX\r\n=======\nY\r\n>>>>>>> them\nk\r\n"),
+        (b"a\r\n", b"X", b"Y\r\n", b"<<<<<<< me\r\nX\r\n=======\r\nY\r\n>>>>>>> them\r\n"),
+        (b"a", b"X\r\n", b"Y\r\n", b"<<<<<<< me\nX\r\n=======\nY\r\n>>>>>>> them\n"),
         # Four lines keep two conflicts apart, unless they are nothing but punctuation.
         (
             b"a\n1\n2\n3\n4\nb\n",

@@ -98,9 +98,7 @@ def _is_crlf(part: _Part, texts: Texts) -> bool:
 
 
 def _end_at(lines: list[bytes], at: int) -> bool | None:
-    """True when this line (or, has it no end, the one before) ends in CRLF, False for LF, None when there is nothing to tell by."""
-    if not lines:
+    """True when this line ends in CRLF, False for LF, None when there is nothing to tell by: no line, or one without an end."""
+    if not lines or not lines[at].endswith(b"\n"):
         return None
-    if not lines[at].endswith(b"\n"):
-        at -= 1
-    return lines[at].endswith(b"\r\n") if at >= 0 else None
+    return lines[at].endswith(b"\r\n")
