@@ -225,7 +225,7 @@ class _Table:
 
     def newcomers(self) -> list[RelPath]:
         """What is to be written where nothing is, folders first."""
-        return [path for path in sorted(self.wanted) if self.wanted[path] is not None and self.local_entry(path) is None]
+        return [path for path in sorted(self.wanted) if self.local_entry(path) is None]
 
     def hold_below(self, path: RelPath) -> bool:
         """Hold what lies in a folder that is held."""

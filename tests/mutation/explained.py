@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+SPARES = "only spares a look: what it skips would find nothing"
 EXPLAINED: dict[str, dict[str, str]] = {
     "autosnapshot": {
         "snapshot_due_ms: 0 <= now_ms - newest_ms < COOLDOWN_MS -> 0 <= now_ms - newest_ms <= COOLDOWN_MS": "at the bound, both are now",

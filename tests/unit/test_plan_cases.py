@@ -208,6 +208,7 @@ TREES = [
     ("a/x=F1 a/y=F1", "a=F2", "a/x=F1 a/y=F1 a/b/n=F3", "a/b/n=F3", "a:file-folder", ""),
     ("a/x=F1 a/y=F1", "a/x=F1 a/y=F1 a/b/n=F3", "a=F2", "a/b/n=F3", "a:file-folder", ""),
     ("a/x=F1", "a=L1", "a/x=F3", "a/x=F3", "a:file-folder", ""),
+    ("a/x=F1 b=F1", "a=F2 b=F2", "a/x=F3 b=F3", "a/x=F3 b=F3", "a:file-folder b:edit-edit", ""),
     ("a/x=F1", "a/x=F3", "a=L1", "a/x=F3", "a:file-folder", "a/x"),
     ("a/x=F1", "a/n=F1", "a=F1", "a/n=F1", "a:file-folder", ""),
     ("a/b/x=F1", "a/b=F2", "a=F3", "a/b=F2", "a:file-folder", "a/b"),
@@ -403,6 +404,16 @@ def test_a_refused_name_is_told_with_its_reason() -> None:
 def test_a_refused_name_takes_nobodys_place() -> None:
     made = plan_trees("-", "-", "A=F1 a=F2", fold=bytes.lower, refuse=no_capitals)
     assert (wanted(made, "-"), [problem.path for problem in made.held]) == (tree("a=F2"), [b"A"])
+
+
+def test_what_is_here_already_is_not_refused() -> None:
+    made = plan_trees("A/b=F1 C=F1", "A/b=F1 C=F1", "A/b=F2", refuse=no_capitals)
+    assert (wanted(made, "A/b=F1 C=F1"), made.held) == (tree("A/b=F2"), ())
+
+
+def test_what_is_held_is_told_in_order() -> None:
+    made = plan_trees("-", "-", "A=F1 a=F2 z!=F1", fold=bytes.lower, refuse=lambda name: "no" if b"!" in name else None)
+    assert [problem.path for problem in made.held] == [b"a", b"z!"]
 
 
 def test_where_names_are_kept_apart_nothing_is_held() -> None:
