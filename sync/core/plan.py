@@ -173,7 +173,8 @@ class _Table:
         Something wanted exists on one side at least, and on that side all folders above it exist: a tree came in. So a folder
         above it that is not wanted was there in the base and on that side, and the *other* side lost it.
         """
-        lost = {path for path, change in chain(self.here.items(), self.there.items()) if _loses_folder(change)}
+        # A folder has nothing but its being one that could change.
+        lost = {path for path, change in chain(self.here.items(), self.there.items()) if isinstance(change.old, Dir)}
         if not lost:
             return
         seen: set[bytes] = {b""}
@@ -305,10 +306,6 @@ def _join_executable(base: File | None, ours: File, theirs: File) -> bool:
     if base is None:
         return ours.executable or theirs.executable
     return theirs.executable if ours.executable == base.executable else ours.executable
-
-
-def _loses_folder(change: Change) -> bool:
-    return isinstance(change.old, Dir) and not isinstance(change.new, Dir)
 
 
 def _name_of(path: RelPath) -> bytes:

@@ -274,7 +274,8 @@ def test_a_tree(base: str, local: str, remote: str, result: str, clashes: str, k
 
 
 def test_the_words_that_records_keep() -> None:
-    assert (EDIT_EDIT, ADD_ADD, FILE_FOLDER, NAME_COLLISION) == ("edit-edit", "add-add", "file-folder", "name-collision")
+    assert (EDIT_EDIT, ADD_ADD, FILE_FOLDER) == ("edit-edit", "add-add", "file-folder")
+    assert (NAME_COLLISION, NAME_REFUSED) == ("name-collision", "name-refused")
 
 
 def test_a_clash_over_a_lost_folder_records_what_took_its_name() -> None:
