@@ -121,11 +121,14 @@ def test_an_aws_key_counts_with_its_secret_only() -> None:
         (b".env", Reason.ENVIRONMENT),
         (b"app/.env.local", Reason.ENVIRONMENT),
         (b".env.production", Reason.ENVIRONMENT),
+        (b".env-staging", Reason.ENVIRONMENT),
+        (b".env_staging", Reason.ENVIRONMENT),
         (b".ENV", Reason.ENVIRONMENT),
         (b"deploy/prod.env", Reason.ENVIRONMENT),
         (b".ssh/id_rsa", Reason.KEY_FILE),
         (b"id_ed25519", Reason.KEY_FILE),
         (b"cert.p12", Reason.KEY_FILE),
+        (b"cert.2026.p12", Reason.KEY_FILE),
         (b"a/Release.Keystore", Reason.KEY_FILE),
         (b"cert.pfx", Reason.KEY_FILE),
         (b"passwords.kdbx", Reason.KEY_FILE),
@@ -243,6 +246,10 @@ def test_a_binary_file_is_asked_by_its_name_only() -> None:
     data = b"\x7fELF\0" + TOKENS[0][1]
     assert looks_secret(b"a.out", data) is None
     assert looks_secret(b"a.p12", data) == Reason.KEY_FILE
+    assert looks_secret(b"a.out", b"\0" + TOKENS[0][1]) is None
+    # Its first 8,000 bytes tell, as for git.
+    assert looks_secret(b"a.out", (TOKENS[0][1] + b"\n").ljust(7999) + b"\0") is None
+    assert looks_secret(b"a.txt", (TOKENS[0][1] + b"\n").ljust(8000) + b"\0") == Reason.GITHUB
 
 
 def test_the_standard_library_holds_nothing_but_its_own_test_keys() -> None:
