@@ -35,13 +35,15 @@ TOKENS = [
     (Reason.GITHUB, b"ghp" + b"_" + body(36)),
     (Reason.GITHUB, b"gho" + b"_" + body(36)),
     (Reason.GITHUB, b"ghs" + b"_" + body(40)),
+    (Reason.GITHUB, b"ghu" + b"_" + body(36)),
+    (Reason.GITHUB, b"ghr" + b"_" + body(76)),
     (Reason.GITHUB, b"github" + b"_pat_" + body(22) + b"_" + body(59)),
     (Reason.GITLAB, b"glpat" + b"-" + body(20)),
     (Reason.GITLAB, b"glpat" + b"-" + body(27) + b".01.0" + b"a1b2c3d4"),
     (Reason.SLACK, b"xoxb" + b"-123456789012-123456789012-" + body(24)),
     (Reason.SLACK, b"xoxp" + b"-123456789012-" + body(24)),
     (Reason.MODEL_API, b"sk" + b"-ant-api03-" + body(93)),
-    (Reason.MODEL_API, b"sk" + b"-proj-" + body(48)),
+    *[(Reason.MODEL_API, b"sk" + kind + body(48)) for kind in (b"-proj-", b"-svcacct-", b"-admin-", b"-or-v1-")],
     (Reason.MODEL_API, b"sk" + b"-" + body(48)),
     (Reason.MODEL_API, b"hf" + b"_" + body(34)),
     (Reason.GOOGLE, b"AI" + b"za" + body(35)),
@@ -51,7 +53,9 @@ TOKENS = [
     (Reason.STRIPE, b"sk" + b"_live_" + body(24)),
     (Reason.STRIPE, b"rk" + b"_live_" + body(24)),
     (Reason.PROVIDER_API, b"dop" + b"_v1_" + body(64, b"0123456789abcdef")),
-    (Reason.PROVIDER_API, b"shpat" + b"_" + body(32, b"0123456789abcdef")),
+    *[(Reason.PROVIDER_API, kind + b"_v1_" + body(64, b"0123456789abcdef")) for kind in (b"doo", b"dor")],
+    *[(Reason.PROVIDER_API, kind + b"_" + body(32, b"0123456789abcdef")) for kind in (b"shpat", b"shpca", b"shppa", b"shpss")],
+    (Reason.PROVIDER_API, b"glsa" + b"_" + body(32) + b"_" + body(8, b"0123456789abcdef")),
     (Reason.PRIVATE_KEY, b"AGE-SECRET" + b"-KEY-" + body(59, UPPER + DIGITS)),
 ]
 
@@ -236,7 +240,33 @@ def test_a_login_in_a_file_made_for_it(path: bytes, text: bytes, reason: Reason)
     assert looks_secret(b"notes.txt", text % body(30)) is None
 
 
+def test_what_stands_beside_a_login_blanks_nothing_out() -> None:
+    assert looks_secret(b".npmrc", b"//xxxxxxxx.example/:_authToken=" + body(30)) == Reason.REGISTRY
+
+
+FIXED = [
+    token for _, token in TOKENS if token.startswith((b"AIza", b"npm_", b"GOCSPX-", b"hf_", b"github_pat_", b"dop_", b"shpat_", b"AGE-"))
+]
+
+
+@pytest.mark.parametrize("token", FIXED)
+def test_a_token_of_fixed_length_is_no_longer(token: bytes) -> None:
+    assert content_reason(b"a", token + b"\n") is not None
+    assert content_reason(b"a", token + b"A\n") is None
+    assert content_reason(b"a", token[:-1] + b"\n") is None
+
+
+def test_a_token_may_be_blanked_out_in_groups() -> None:
+    assert looks_secret(b"a", b"glpat" + b"-" + b"-".join([b"xxxx"] * 6)) is None
+    assert looks_secret(b"a", b"github" + b"_pat_" + b"X" * 4 + b"1" * 18 + b"_" + b"X" * 59) is None
+    assert looks_secret(b"a", b"glpat" + b"-" + b"-".join([b"xxxx", b"abcd"] * 3)) == Reason.GITLAB
+
+
 def test_only_the_beginning_of_a_file_is_looked_at() -> None:
+    assert CONTENT_BYTES == 1024 * 1024
+    key, secret = b"AKIA" + body(16, UPPER).replace(b"1", b"Q"), body(40, LETTERS)
+    assert content_reason(b"a", secret + b"\n" + key) == Reason.AWS
+    assert content_reason(b"a", key + b" " * CONTENT_BYTES + secret) is None
     token = TOKENS[0][1]
     assert content_reason(b"a", b" " * (CONTENT_BYTES - len(token)) + token) == Reason.GITHUB
     assert content_reason(b"a", b" " * CONTENT_BYTES + token) is None
