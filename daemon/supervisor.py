@@ -249,8 +249,9 @@ class Supervisor:
         before, self.last_error = self.last_error, error
         now = self._clock.steady()
         self._failures += 1
-        if isinstance(error, VersionMoved):
-            self._agenda.behind = True
+        # What was heard and not taken is asked for later: left waiting, it would call for the next cycle at once, for ever.
+        self._agenda.behind |= bool(self._incoming) or isinstance(error, VersionMoved)
+        self._incoming.clear()
         if isinstance(error, Stale) and self._failures <= STALE_TRIES:
             self._standing = step(self._standing, Signal.STALE)
             return
@@ -318,7 +319,6 @@ class Supervisor:
                 adopted = await self.engine.pull(remote, incoming, self._begin_applying)
             except FastestError:
                 self._agenda.behind = True
-                self._incoming.clear()
                 raise
             if incoming is None:
                 self._agenda.behind = False

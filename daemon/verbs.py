@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from store import conflicts, history, snapshots, workspaces
+from store import conflicts, history, journal, snapshots, workspaces
 from store.atomic import Folder
 from store.conflicts import Conflict
 from store.database import Tx
@@ -206,13 +206,18 @@ def approve(replica: LocalReplica, code: str, newest_root: Digest | None) -> Non
             identity = folder.identity()
         replica.db.write_now(lambda tx: workspaces.set_root_identity(tx, row.id, identity))
     elif code == EpochChanged.code:
-        replica.db.write_now(lambda tx: workspaces.set_agreed(tx, row.id, 0, EMPTY_ROOT, ""))
+        replica.db.write_now(lambda tx: _forget_agreed(tx, row.id))
     else:
         allowed = " ".join(root.hex() for root in (row.shared_root, newest_root) if root is not None)
         replica.db.write_now(lambda tx: workspaces.set_allowed(tx, row.id, allowed))
     shared_root, shared_full = row.shared_root, row.shared_full
     replica.reload()
     replica.row = msgspec.structs.replace(replica.row, shared_root=shared_root, shared_full=shared_full)
+
+
+def _forget_agreed(tx: Tx, replica_id: str) -> None:
+    workspaces.set_agreed(tx, replica_id, 0, EMPTY_ROOT, "")
+    journal.finish(tx, replica_id)
 
 
 def explain(replica: LocalReplica, path: RelPath, excludes: tuple[bytes, bytes]) -> dict[str, object]:

@@ -278,17 +278,15 @@ class Folder:
         """Set or clear the executable bits of an open file, set only where reading is allowed; `name` is for the error's sentence."""
         _ask(name, os.fchmod, fd, _with_executable(os.fstat(fd).st_mode, executable))
 
-    def sync(self) -> None:
-        """Make the names in this folder durable."""
-        _ask(b".", os.fsync, self.fd)
+    def sync(self, fd: int = -1) -> None:
+        """Make the names in this folder durable; with `fd`, an open file of it."""
+        _ask(b".", os.fsync, self.fd if fd < 0 else fd)
 
     # --- the two renames ----------------------------------------------------------------------------------------------------------
 
     def _rename(self, source: bytes, target: bytes, flag: int) -> None:
-        if _RENAME is None:
-            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-        if _RENAME(self.fd, source, self.fd, target, flag) != 0:
-            number = ctypes.get_errno()
+        if _RENAME is None or _RENAME(self.fd, source, self.fd, target, flag) != 0:
+            number = errno.ENOSYS if _RENAME is None else ctypes.get_errno()
             raise OSError(number, os.strerror(number))
 
     def _rename_free(self, source: bytes, target: bytes, name: bytes) -> None:
@@ -305,6 +303,8 @@ class Folder:
     def _rename_by_link(self, source: bytes, target: bytes) -> None:
         """For a file system without flags: a second name refuses a taken one too. Where there cannot be two, it is looked at first."""
         try:
+            if target.startswith(TEMP_PREFIX):  # free, for it is ours; and a save to the old name must not be what is unlinked
+                raise PermissionError
             os.link(source, target, src_dir_fd=self.fd, dst_dir_fd=self.fd, follow_symlinks=False)
         except PermissionError:
             if self.stat(target) is not None:

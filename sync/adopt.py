@@ -20,7 +20,7 @@ from store.database import Tx
 from store.errors import BrakeHeld
 from store.history import Act
 from store.journal import Pending
-from store.manifest import Draft, edit_manifest, entry_of, find_entry, manifest_totals, record_of
+from store.manifest import Draft, diff_manifests, edit_manifest, entry_of, find_entry, manifest_totals, record_of
 from store.snapshots import Snapshot
 from store.types import Digest, File, RelPath, digest_of, new_ulid
 from store.workspaces import Apart
@@ -66,7 +66,9 @@ def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apa
     """
     made: dict[Digest, bytes] = dict(received.contents)
     replica.progress.begin(Phase.PLANNING)
-    row, start = replica.row, ground(replica, apart, received.draft)
+    left = journal.pending(replica.db.read(), replica.id)
+    base = replica.row.agreed_root if left is None else left.from_root
+    row, start = replica.row, ground(replica, base, apart, received.draft)
     decided = plan(
         *start, received.root, received.draft,
         join=_joiner(replica, made), untracked=carried_rules(received.root, received.draft, _content_reader(replica, made)),
@@ -83,7 +85,7 @@ def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apa
     decided = in_style(replica, start.local, received.draft, decided, kept_back, _content_reader(replica, made), made)
     steps = [step for step in decided.actions if step.path not in kept_back]
     records = new_records(replica, decided.clashes)
-    _begin(replica, received, made, records, boot_id)
+    _begin(replica, Pending(base, received.root, boot_id, replica.clock.now_ms()), received.draft, made, records)
     applied = _carry_out(replica, steps)
     return _finish(replica, received, Decided(decided, start, records, untaken), applied)
 
@@ -99,10 +101,29 @@ def _names_of(replica: LocalReplica) -> _Names:
 
 
 def plan_again(replica: LocalReplica, apart: Mapping[RelPath, Apart], boot_id: str) -> Adopted:
-    """What the folder could not take, once more: the way to what is agreed already."""
+    """What the folder could not take, once more: the way to what is agreed already. After a pull that did not end the next one does it."""
     row = replica.row
+    if journal.pending(replica.db.read(), replica.id) is not None:
+        return Adopted(0, 0, (), {})
     head = Head(row.workspace_id, row.epoch, row.agreed_version, row.agreed_root.hex(), row.agreed_snapshot or None)
     return adopt(replica, Received(head, row.agreed_root, replica.draft(), {}, (), ()), apart, None, boot_id)
+
+
+def note_done(tx: Tx, replica: LocalReplica, root: Digest, draft: Draft) -> None:
+    """Of a pull that did not end, what this state has of it already is what the next plan starts from.
+
+    Planned from `agreed` alone, that would be somebody's work here: it would come back, or be a clash, once a person changed it or the
+    cloud's head has moved on without it.
+    """
+    left = journal.pending(tx, replica.id)
+    if left is None:
+        return
+    changes = diff_manifests(left.from_root, left.to_root, draft)
+    done = [(one.path, one.new) for one in changes if find_entry(root, one.path, draft) == one.new]
+    if done:
+        from_root = edit_manifest(left.from_root, done, draft)
+        replica.blobs.put_nodes(tx, draft.new)
+        journal.begin(tx, replica.id, msgspec.structs.replace(left, from_root=from_root))
 
 
 def new_records(replica: LocalReplica, clashes: Sequence[Clash]) -> list[Conflict]:
@@ -113,13 +134,12 @@ def new_records(replica: LocalReplica, clashes: Sequence[Clash]) -> list[Conflic
     return [record for record in made if (record.path, record.ours, record.theirs) not in known]
 
 
-def _begin(replica: LocalReplica, received: Received, made: Mapping[Digest, bytes], records: Sequence[Conflict], boot_id: str) -> None:
+def _begin(replica: LocalReplica, started: Pending, draft: Draft, made: Mapping[Digest, bytes], records: Sequence[Conflict]) -> None:
     """J1, and with it the records: once the path has the head's bytes, no plan would find the clash again."""
-    started = Pending(replica.row.agreed_root, received.root, boot_id, replica.clock.now_ms())
 
     def work(tx: Tx) -> None:
         replica.blobs.put_inline(tx, made.items())
-        replica.blobs.put_nodes(tx, received.draft.new)
+        replica.blobs.put_nodes(tx, draft.new)
         journal.begin(tx, replica.id, started)
         for record in records:
             conflicts.put_conflict(tx, record, sent=False)
@@ -190,7 +210,9 @@ def _finish(replica: LocalReplica, received: Received, decided: Decided, applied
             journal.finish(tx, replica.id)
         conflicts.drop_conflicts(tx, undecided)
         keep_learned(tx, received.snapshots, received.conflicts)
-        if not stale:
+        if stale:
+            note_done(tx, replica, shared_root, draft)
+        else:
             merge_lines(tx, replica, received.head.snapshot_id, shared_root, full_root)
 
     replica.commit(changes=sorted(done.items()), seen=applied.seen, contents=(), actor=SYNC_ACTOR, draft=draft, also=also)

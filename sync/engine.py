@@ -12,7 +12,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 import msgspec
 
 from store import conflicts, history, journal, snapshots, workspaces
-from store.atomic import TEMP_PREFIX
+from store.atomic import TEMP_PREFIX, sync_file_system
 from store.conflicts import Conflict
 from store.database import Tx
 from store.errors import BlobMissing, BlobsMissing, BrakeHeld, Busy, InvalidReply, Stale
@@ -76,8 +76,8 @@ class Engine:
         self._switched = False
         self._changed_since_plan = True
         self.newest_root: Digest | None = None
-        self._unanswered = True
-        """A push may have taken effect without being confirmed here: always after a start."""
+        self._pushed_from = replica.row.agreed_version
+        """A push onto this version may have no answer yet, or may still arrive: always after a start."""
         self.pushed_version = 0
         """The last version that was this replica's own push: the cloud knows of it without being told."""
         self.ignored_files = 0
@@ -125,7 +125,11 @@ class Engine:
         self.ignored_files = result.ignored if dirty is None else self.ignored_files
         if result.changes or result.seen or result.contents:
             changes = [(change.path, change.new) for change in result.changes]
-            self.replica.commit(changes=changes, seen=result.seen, contents=result.contents, actor=ACTOR)
+            draft = self.replica.draft()
+            self.replica.commit(
+                changes=changes, seen=result.seen, contents=result.contents, actor=ACTOR, draft=draft,
+                also=lambda tx, full_root: adopt.note_done(tx, self.replica, full_root, draft),
+            )  # fmt: skip
         return result
 
     def _note_git(self, head: str) -> None:
@@ -214,7 +218,7 @@ class Engine:
             await transfer.send_blobs(remote, self.replica.blobs, outgoing.sizes, self.progress)
         for _ in range(PUSH_TRIES):
             self.progress.begin(Phase.ASKING)
-            self._unanswered = True
+            self._pushed_from = outgoing.header.expected_version
             try:
                 return await remote.push(self.replica.row.workspace_id, outgoing.header, outgoing.deltas, frames)
             except BlobsMissing as error:
@@ -245,13 +249,13 @@ class Engine:
             workspaces.set_shared(tx, replica.id, row.shared_root, row.shared_full)
             workspaces.set_agreed(tx, replica.id, head.version, outgoing.root, head.epoch)
             workspaces.set_agreed_snapshot(tx, replica.id, head.snapshot_id)
+            journal.finish(tx, replica.id)
             if outgoing.is_whole:
                 history.mark_version(tx, replica.id, outgoing.sequence, head.version)
             snapshots.mark_shared(tx, outgoing.snapshot_ids)
 
         replica.db.write_now(work)
         self._switched = False
-        self._unanswered = False
         self.pushed_version = head.version
         replica.row = msgspec.structs.replace(
             row, agreed_version=head.version, agreed_root=outgoing.root, epoch=head.epoch, agreed_snapshot=head.snapshot_id or ""
@@ -293,17 +297,17 @@ class Engine:
         return await self._in_thread(self._adopt, received)
 
     def _continues(self, event: CatchUp) -> bool:
-        """False also for one that has waited while its version was caught up with: that is no news, and nothing that went back."""
+        """False where the head may be one's own push; and for what waited while its version was caught up with: it is no news."""
         row, head = self.replica.row, event.head
-        return head is not None and event.parent_root == row.agreed_root and head.version > row.agreed_version
+        is_news = head is not None and event.parent_root == row.agreed_root and head.version > row.agreed_version
+        return is_news and self._pushed_from != row.agreed_version
 
     async def _catch_up(self, remote: Remote) -> CatchUp:
-        """What leads from agreed to the head. Where a push may have no answer yet, that it made is seen first."""
+        """What leads from agreed to the head. Where a push may have no answer yet, what it made is seen first."""
         since = self.replica.row.agreed_version
-        if self._unanswered:
+        if self._pushed_from == since:
             made = await remote.find_version(self.replica.row.workspace_id, since + 1)
             await self._in_thread(recall_push, self.replica, made)
-            self._unanswered = False
         return await remote.catch_up(self.replica.row.workspace_id, since, self.replica.row.agreed_root)
 
     def _receive(self, told: CatchUp) -> tuple[Received, dict[Digest, int]] | None:
@@ -325,6 +329,9 @@ class Engine:
         self._share()
         policy = self._policy()
         adopted = adopt.adopt(self.replica, received, self.apart, policy.limits, policy.boot_id)
+        # What a rule ignores since leaves before the next push, which would bring it back to whoever made the rule.
+        if rule_files := self.replica.ignore.take_written():
+            self._look(rule_files)
         self._changed_since_plan = bool(adopted.stale)
         self._read_apart()
         return adopted
@@ -371,17 +378,18 @@ class Engine:
         replica = self.replica
         self._read_apart()
         left = journal.pending(replica.db.read(), replica.id)
-        if replica.row.sequence == 0 and left is None:
-            return  # nothing was ever done in this folder
         with replica.open_root() as root:
-            kept, _ = self._scanner.sweep_temps(root, lambda data: adopt.keep_bytes(replica, data))
+            if left is not None:
+                sync_file_system(root.fd)  # what was done was perhaps not synced; it is taken for done from here on
+            # Where nothing was done yet but the disk asked what it holds, that was in the root.
+            below = replica.row.sequence > 0 or left is not None
+            kept, _ = self._scanner.sweep_temps(root, lambda data: adopt.keep_bytes(replica, data), below=below)
         adopt.pin_rescued(replica, [(RelPath(TEMP_PREFIX), digest) for digest in kept])
         if left is None:
             return
         if left.boot_id != self._policy().boot_id:
             torn = [change.path for change in diff_manifests(left.from_root, left.to_root, replica.draft())]
             self._scanner.doubt(torn)
-        replica.db.write_now(lambda tx: journal.finish(tx, replica.id))
 
 
 def _pinned(records: Iterable[Conflict]) -> dict[Digest, int]:

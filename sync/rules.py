@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from store.atomic import Folder
 from store.errors import FastestError
 from store.manifest import NodeSource, find_entry
-from store.types import Digest, Dir, Entry, File, RelPath
+from store.types import Digest, Dir, Entry, File, RelPath, Spot, spot_of
 from sync.core.ignore import PathRules, Rules
 
 RULE_FILES: Final = (b".gitignore", b".fstignore")
@@ -45,6 +45,19 @@ class IgnoreSource:
         self._start = Rules.start(global_excludes=global_excludes, info_exclude=info_exclude)
         self._folders: dict[bytes, FolderRules] = {}
         self._notes: dict[bytes, dict[bytes, tuple[int, int, int, int]]] = {}
+        self._written: set[Spot] = set()
+
+    def note_written(self, path: RelPath, *, is_gone: bool) -> None:
+        """We made, changed or removed this rule file: the next look at it decides anew."""
+        folder, name = spot_of(path)
+        self._written.add(Spot(folder, name))
+        if is_gone:  # nothing else remembers that there was one
+            self._notes.setdefault(folder, {})[name] = (0, 0, 0, 0)
+
+    def take_written(self) -> set[Spot]:
+        """Rule files that we wrote since this was last asked."""
+        written, self._written = self._written, set()
+        return written
 
     def set_outside(self, global_excludes: bytes, info_exclude: bytes) -> bool:
         """Take over git's files that do not travel. True when they changed: then look at everything again.

@@ -97,15 +97,15 @@ def list_untaken(apart: Mapping[RelPath, Apart]) -> dict[RelPath, Apart]:
     return {path: row for path, row in apart.items() if row.kind != SECRET}
 
 
-def ground(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: Draft) -> Ground:
-    """Where a plan starts: agreed and shared, but at what was not taken what the folder had, and what is there now."""
+def ground(replica: LocalReplica, base: Digest, apart: Mapping[RelPath, Apart], draft: Draft) -> Ground:
+    """Where a plan starts: `base` and shared, but at what was not taken what the folder had, and what is there now."""
     row, untaken = replica.row, list_untaken(apart)
     had = {path: find_entry(row.full_root, path, draft) if one.had is None else entry_of(one.had)[1] for path, one in untaken.items()}
     here: dict[RelPath, Entry | None] = {}
     for top in _tops(untaken):
         here.update((path, None) for path, _ in walk_manifest(row.shared_root, draft, top) if path in untaken or path not in apart)
         here.update((path, entry) for path, entry in walk_manifest(row.full_root, draft, top) if path in untaken or path not in apart)
-    return Ground(edit_manifest(row.agreed_root, sorted(had.items()), draft), edit_manifest(row.shared_root, sorted(here.items()), draft))
+    return Ground(edit_manifest(base, sorted(had.items()), draft), edit_manifest(row.shared_root, sorted(here.items()), draft))
 
 
 def _tops(paths: Mapping[RelPath, Apart]) -> Iterator[RelPath]:

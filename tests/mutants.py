@@ -14,6 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.simulation.mistakes import MISTAKES
+
 HOUSE = Path(__file__).parents[1]
 PARTS = ("daemon", "store", "sync", "cloud", "tests", "pyproject.toml")
 NO_SHRINKING = """
@@ -428,8 +430,8 @@ DISKS = Suite(
             "D9",
             "a plan begins at agreed",
             SHARE,
-            "return Ground(edit_manifest(row.agreed_root, sorted(had.items()), draft)",
-            "return Ground(row.agreed_root",
+            "return Ground(edit_manifest(base, sorted(had.items()), draft)",
+            "return Ground(base",
         ),
         Mutant("D10", "a plan begins at shared", SHARE, "edit_manifest(row.shared_root, sorted(here.items()), draft))", "row.shared_root)"),
         Mutant(
@@ -503,7 +505,9 @@ DISKS = Suite(
     ),
 )
 
-SUITES = (PLANNER, JUDGEMENTS, JOINING, STYLES, DISKS)
+SIMULATION = Suite(("tests/simulation/test_simulation.py",), tuple(Mutant(*row) for row in MISTAKES))
+
+SUITES = (PLANNER, JUDGEMENTS, JOINING, STYLES, DISKS, SIMULATION)
 
 
 def main(names: list[str]) -> int:

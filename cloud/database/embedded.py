@@ -63,10 +63,10 @@ class EmbeddedDatabase:
         self._pool = ThreadPoolExecutor(THREADS, "read")
 
     @classmethod
-    def open(cls, data: Path) -> EmbeddedDatabase:
+    def open(cls, data: Path, *, threaded: bool = True) -> EmbeddedDatabase:
         """The file in a data folder, created and migrated if need be. Raises NewerStore, StoreDamaged, Unwritable, Busy."""
         path = data / FILE
-        database = cls(engine.Database.open(path, (BLOBS, tables())))
+        database = cls(engine.Database.open(path, (BLOBS, tables()), threaded=threaded))
         database.write_now(lambda tx: _note_file(tx, str(path.stat().st_ino)))
         return database
 

@@ -18,6 +18,7 @@ from store.types import DIR, Dir, Entry, File, Link, RelPath, parent_of
 from sync.apply.site import Blobs, checked
 from sync.core.plan import Action
 from sync.progress import Progress
+from sync.scan.mounts import check_room
 
 GRAIN_NS: Final = 20_000_000
 """A file this much older than the moment its folder was shown has a time that no later write can give it again."""
@@ -86,6 +87,7 @@ def remove_built(outer: Folder, top: RelPath, built: Built) -> None:
 def _make(folder: Folder, name: bytes, become: Entry | None, blobs: Blobs) -> tuple[bytes, int]:
     match become:
         case File():
+            check_room(folder.fd, name, become.size)
             status = folder.write_hidden(name, checked(blobs, become), become.executable)
             return make_record(become, status), status.st_mtime_ns
         case Link():

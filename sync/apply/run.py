@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Final, NamedTuple
 
 import msgspec
 
-from store.atomic import Folder, TempName, Written
+from store.atomic import Folder, TempName, Written, sync_file_system
 from store.errors import FastestError, FileMoved, InvalidValue, Unwritable
 from store.index import StatIndex, doubt_record, make_record
 from store.types import DIR, Digest, Dir, Entry, File, Link, RelPath, is_ours, parent_of, show_path
@@ -18,10 +18,13 @@ from sync.apply.build import GRAIN_NS, Built, build_folder, find_new_folders, re
 from sync.apply.site import Blobs, Held, Keep, Site
 from sync.core.plan import Action
 from sync.progress import Progress
-from sync.rules import IgnoreSource
+from sync.rules import RULE_FILES, IgnoreSource
+from sync.scan.mounts import mount_of
 
 WAITING_FILES: Final = 16
 """Displaced files that wait for their last look, at most."""
+BATCH_STEPS: Final = 1_000
+"""Of a large plan, steps whose files are written ahead and synced together."""
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -66,6 +69,7 @@ class Run:
     ) -> None:  # fmt: skip
         self.applied = Applied.nothing()
         self._root = root
+        self._mount = mount_of(root.fd)
         self._blobs = blobs
         self._index = index
         self._keep = keep
@@ -75,6 +79,7 @@ class Run:
         self._bits = bits
         self._site: Site | None = None
         self._waiting: list[_Displaced] = []
+        self._prepared: dict[RelPath, Written] = {}
 
     # --- folders ------------------------------------------------------------------------------------------------------------------
 
@@ -88,7 +93,14 @@ class Run:
         if step.become is not None and self._refuse_below(step.path):
             return
         try:
-            site = self._enter(RelPath(folder))
+            try:
+                site = self._enter(RelPath(folder))
+            except FileMoved:
+                if step.become is not None:
+                    raise
+                # Its folder is gone, and it with it. Left undone, a folder's removal would be kept without that of what was in it.
+                self._note(step, None)
+                return
             try:
                 self._act(site, name, step)
             except FileMoved:
@@ -106,12 +118,17 @@ class Run:
         folders = find_new_folders(steps)
         built = {top: its for top in folders if folders[top] and (its := self._build(top, folders[top])) is not None}
         inside = {step.path for top in built for step in folders[top]}
-        for step in steps:
-            if step.path in built:
-                self._show(step, folders[step.path], built[step.path])
-                self._progress.add()
-            elif step.path not in inside:
-                self.carry_out(step)
+        rest = [step for step in steps if step.path not in inside]
+        for at in range(0, len(rest), BATCH_STEPS):
+            batch = rest[at : at + BATCH_STEPS]
+            self._prepare(batch)
+            for step in batch:
+                if step.path in built:
+                    self._show(step, folders[step.path], built[step.path])
+                    self._progress.add()
+                else:
+                    self.carry_out(step)
+            self._discard_prepared()
 
     def leave(self) -> None:
         """Make what was done in the open folder durable, take a last look at what came out, and close it."""
@@ -133,9 +150,10 @@ class Run:
         if self._site is None or self._site.path != path:
             self.leave()
             folder = self._root.open(path)
-            self._site = Site(
-                folder, path, self._index, self._blobs, self._keep, self.applied.rescued, durable=self._durable, bits=self._bits
-            )  # fmt: skip
+            if mount_of(folder.fd) != self._mount:
+                folder.close()
+                raise Unwritable(f"{show_path(path)} is mounted there from elsewhere; nothing is written to it.", "Unmount it.")
+            self._site = Site(folder, path, self._index, self._blobs, self._keep, self.applied.rescued, bits=self._bits)
         return self._site
 
     def _refuse_below(self, path: RelPath) -> bool:
@@ -148,6 +166,31 @@ class Run:
                     self.applied.misnamed.add(path)
                 return True
         return False
+
+    # --- ahead of a large plan ----------------------------------------------------------------------------------------------------
+
+    def _prepare(self, steps: Sequence[Action]) -> None:
+        """Write these files beside their names, and sync all of it at once: no name may be given to bytes that are not on disk (R2)."""
+        for step in steps:
+            if isinstance(step.become, File) and not (isinstance(step.expect, File) and step.expect.digest == step.become.digest):
+                folder, _, name = step.path.rpartition(b"/")
+                # Whatever is in the way now is met, and told, when the step's turn comes.
+                with suppress(FastestError):
+                    site = self._enter(RelPath(folder))
+                    like = site.folder.stat(name) if isinstance(step.expect, File) else None
+                    self._prepared[step.path] = site.make(name, step.become, like, fsync=False)
+        self.leave()
+        sync_file_system(self._root.fd)
+
+    def _discard_prepared(self) -> None:
+        """What was written for steps that were not taken."""
+        while self._prepared:
+            path, ours = self._prepared.popitem()
+            with suppress(FastestError), self._root.open(parent_of(path)) as folder:
+                folder.discard(ours.name)
+
+    def _make(self, site: Site, name: bytes, step: Action, become: Entry, like: os.stat_result | None) -> Written:
+        return self._prepared.pop(step.path, None) or site.make(name, become, like, fsync=True)
 
     # --- new folders --------------------------------------------------------------------------------------------------------------
 
@@ -205,7 +248,7 @@ class Run:
                 self._accept(site, name, step)
 
     def _place(self, site: Site, name: bytes, step: Action, become: File | Link) -> None:
-        ours = site.make(name, become, None)
+        ours = self._make(site, name, step, become, None)
         try:
             site.folder.place(ours.name, name)
         except FastestError:
@@ -217,7 +260,7 @@ class Run:
         held = site.look(name, step.path, expect)
         with ExitStack() as stack:
             stack.callback(held.close)
-            ours = site.make(name, become, held.status if isinstance(expect, File) else None)
+            ours = self._make(site, name, step, become, held.status if isinstance(expect, File) else None)
             site.swap_in(ours, name, step.path, become)
             if not site.is_still(ours.name, held):
                 site.put_back(ours.name, name, step.path, ours, become)
@@ -243,6 +286,8 @@ class Run:
         try:
             if self._bits:
                 site.folder.set_executable(name, held.fd, become.executable)
+                if self._durable:
+                    site.folder.sync(held.fd)
             status = site.folder.stat(name)
             if status is None or status.st_ino != held.status.st_ino:
                 raise FileMoved(f"{show_path(step.path)} was saved meanwhile")
@@ -280,7 +325,8 @@ class Run:
             case None if status is None:
                 self._done(site, step, None)
             case Dir() if status is not None and stat.S_ISDIR(status.st_mode):
-                self._done(site, step, make_record(DIR, status))
+                # Somebody else may have made it, and what they put in it was never looked at: the next look lists it.
+                self._done(site, step, make_record(DIR, None))
             case (File() | Link()) as become:
                 held = site.look(name, step.path, become)
                 held.close()
@@ -319,5 +365,11 @@ class Run:
 
     def _done(self, site: Site, step: Action, record: bytes | None) -> None:
         site.touched = True
+        self._note(step, record)
+
+    def _note(self, step: Action, record: bytes | None) -> None:
         self.applied.done.append(step)
+        if self._ignore is not None and step.path.rpartition(b"/")[2] in RULE_FILES:
+            self._ignore.note_written(step.path, is_gone=step.become is None)
+            record = None if step.become is None else make_record(step.become, None)
         self.applied.seen[step.path] = record

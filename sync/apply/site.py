@@ -13,6 +13,7 @@ from store.errors import BlobDamaged, Busy, FastestError, FileMoved, Unwritable
 from store.index import StatIndex, entry_of, make_record, pack_signature
 from store.types import DIR, Digest, Dir, Entry, File, Link, RelPath, show_path
 from sync.scan.contents import Keeper, read_still
+from sync.scan.mounts import check_room
 
 SWAPS: Final = 16
 """Exchanges with somebody who saves faster than we look, at most."""
@@ -65,7 +66,6 @@ class Site:
         keep: Keep,
         rescued: list[tuple[RelPath, Digest]],
         *,
-        durable: bool,
         bits: bool = True,
     ) -> None:
         self.folder = folder
@@ -77,7 +77,6 @@ class Site:
         self._index = index
         self._blobs = blobs
         self._keep = keep
-        self._durable = durable
         self._bits = bits
 
     def look(self, name: bytes, path: RelPath, expect: File | Link) -> Held:
@@ -233,14 +232,14 @@ class Site:
         finally:
             os.close(fd)
 
-    def make(self, name: bytes, become: Entry, like: os.stat_result | None) -> Written:
-        """A temporary that holds the new entry. Raises BlobMissing, BlobDamaged."""
+    def make(self, name: bytes, become: Entry, like: os.stat_result | None, *, fsync: bool) -> Written:
+        """A temporary that holds the new entry. Raises BlobMissing, BlobDamaged, NoSpace."""
         self.touched = True
         match become:
             case File():
-                return self.folder.write_temp(
-                    name, checked(self._blobs, become), become.executable, fsync=self._durable, like=like if self._bits else None
-                )
+                check_room(self.folder.fd, name, become.size)
+                like = like if self._bits else None
+                return self.folder.write_temp(name, checked(self._blobs, become), become.executable, fsync=fsync, like=like)
             case Link():
                 return self.folder.make_temp_link(name, become.target)
             case Dir():

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import msgspec
 
-from store import history, workspaces
+from store import history, journal, workspaces
 from store.database import Tx
 from store.types import Digest, parse_digest
 from sync.core.wire import WireVersion
@@ -37,6 +37,7 @@ def recall_push(replica: LocalReplica, made: WireVersion | None) -> bool:
         workspaces.set_agreed(tx, row.id, made.version, root, row.epoch)
         workspaces.set_agreed_snapshot(tx, row.id, made.snapshot_id)
         history.mark_version(tx, row.id, sequence, made.version)
+        journal.finish(tx, row.id)
 
     replica.db.write_now(work)
     replica.row = msgspec.structs.replace(row, agreed_version=made.version, agreed_root=root, agreed_snapshot=made.snapshot_id or "")

@@ -71,9 +71,9 @@ class Scanner:
                 look.defer_other_names()
         return look.result(everything=dirty is None)
 
-    def sweep_temps(self, root: Folder, keep: Keep) -> tuple[list[Digest], list[Problem]]:
+    def sweep_temps(self, root: Folder, keep: Keep, *, below: bool = True) -> tuple[list[Digest], list[Problem]]:
         """Remove what a crash left, keeping unknown bytes first; before the first look. Returns what was kept, and what resists."""
-        return sweep_temps(root, self._sources.index, self._sources.ignore, self._sources.keeper, keep)
+        return sweep_temps(root, self._sources.index, self._sources.ignore, self._sources.keeper, keep, below=below)
 
     def doubt(self, paths: Collection[bytes]) -> None:
         """Have these paths, and what is below them, read at the next look whatever their status says."""

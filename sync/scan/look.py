@@ -11,8 +11,10 @@ from typing import Final, NamedTuple
 from store.atomic import Folder, translate_os_error
 from store.errors import FastestError, FileMoved
 from store.index import is_folder, is_only_doubted, is_same_folder, make_record, pack_signature
-from store.types import DIR, RelPath, Spot, spot_of
+from store.types import DIR, RelPath, Spot, show_path, spot_of
+from sync.core.plan import Problem
 from sync.rules import RULE_FILES
+from sync.scan.mounts import mount_of
 from sync.scan.notes import Notes, ScanResult
 from sync.scan.take import Here, Sources, Taker
 
@@ -38,6 +40,7 @@ class Look:
         self._sources = sources
         self._root = root
         self._bits = bits
+        self._mount = mount_of(root.fd)
         self._index = sources.index
         self._rules = sources.ignore
         self._notes = Notes(sources.index)
@@ -97,10 +100,10 @@ class Look:
             raise
         except FastestError as error:
             self._notes.looked.add(Spot(path, b""))
-            self._refuse(path, error)
+            self._refuse(Problem(RelPath(path), error.code, error.message))
             return
         with folder:
-            if not (names and self._glance(Here(folder, path), names)):
+            if not self._is_elsewhere(folder, path) and not (names and self._glance(Here(folder, path), names)):
                 self._list(folder, path, deep, decide, 0)
 
     def _enter(self, outer: Here, name: bytes, deep: bool, decide: bool, depth: int) -> None:
@@ -113,18 +116,27 @@ class Look:
         except FileMoved:
             self._notes.deferred.add(Spot(outer.path, name))
         except FastestError as error:
-            self._refuse(path, error)
+            self._refuse(Problem(RelPath(path), error.code, error.message))
         else:
             try:
-                self._list(folder, path, deep, decide, depth + 1)
+                if not self._is_elsewhere(folder, path):
+                    self._list(folder, path, deep, decide, depth + 1)
             finally:
                 folder.close()
 
-    def _refuse(self, path: bytes, error: FastestError) -> None:
+    def _refuse(self, why: Problem) -> None:
         """A folder that cannot be looked into. What happens in it until it can is told to nobody: then all below is looked at."""
-        self._notes.report(path, error)
-        if self._is_known_folder(path):
-            self._notes.seen[RelPath(path)] = make_record(DIR, None)
+        self._notes.problems.append(why)
+        if self._is_known_folder(why.path):
+            self._notes.seen[why.path] = make_record(DIR, None)
+
+    def _is_elsewhere(self, folder: Folder, path: bytes) -> bool:
+        """True for what is mounted there: another disk, or a folder from outside bound into ours."""
+        if mount_of(folder.fd) == self._mount:
+            return False
+        self._notes.looked.add(Spot(path, b""))
+        self._refuse(Problem(RelPath(path), "mount-point", f"{show_path(path)} is mounted there from elsewhere; it is not looked into."))
+        return True
 
     def _is_known_folder(self, path: bytes) -> bool:
         record = self._index.get(path)
@@ -165,7 +177,7 @@ class Look:
         try:
             names = folder.names()
         except FastestError as error:
-            self._refuse(path, error)
+            self._refuse(Problem(RelPath(path), error.code, error.message))
             return
         self._visit(Here(folder, path), names, self._index.folder(path), deep=deep, decide=decide, depth=depth)
 

@@ -17,24 +17,30 @@ from store.types import Digest, RelPath, is_ours, show_path
 from sync.core.plan import Problem
 from sync.rules import IgnoreSource
 from sync.scan.contents import Keeper, read_still
+from sync.scan.mounts import mount_of
 
 Keep = Callable[[bytes], Digest]
 
 
-def sweep_temps(root: Folder, index: StatIndex, ignore: IgnoreSource, keeper: Keeper, keep: Keep) -> tuple[list[Digest], list[Problem]]:
-    """Sweep all folders that are carried, or would be. Returns what was kept, and what could not be removed."""
+def sweep_temps(
+    root: Folder, index: StatIndex, ignore: IgnoreSource, keeper: Keeper, keep: Keep, *, below: bool = True
+) -> tuple[list[Digest], list[Problem]]:  # fmt: skip
+    """Sweep all folders that are carried, or would be; without `below` the root alone. Returns what was kept, and what could not be
+    removed.
+    """
     kept: list[Digest] = []
     problems: list[Problem] = []
-    waiting = [b""]
+    waiting, mount = [b""], mount_of(root.fd)
     while waiting:
         path = waiting.pop()
         try:
             with root.open(path) as folder:
-                for entry in folder.scan():
+                # What is mounted there from elsewhere may have temporaries of somebody else.
+                for entry in folder.scan() if mount_of(folder.fd) == mount else ():
                     name = os.fsencode(entry.name)
                     if name.startswith(TEMP_PREFIX):
                         _sweep(folder, path, TempName(name), keeper, keep, kept, problems)
-                    elif entry.is_dir(follow_symlinks=False) and _is_carried(root, folder, path, name, index, ignore):
+                    elif below and entry.is_dir(follow_symlinks=False) and _is_carried(root, folder, path, name, index, ignore):
                         waiting.append(path + b"/" + name if path else name)
         except FastestError as error:
             problems.append(Problem(RelPath(path), error.code, error.message))

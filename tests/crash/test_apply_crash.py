@@ -31,6 +31,7 @@ def no_fsync(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """The process dies here, not the power: what was written is written. Both ways to carry out a plan."""
     monkeypatch.setattr(os, "fsync", lambda fd: None)
     monkeypatch.setattr("sync.apply.sync_file_system", lambda fd: None)
+    monkeypatch.setattr("sync.apply.run.sync_file_system", lambda fd: None)
     if request.param == "many steps":
         monkeypatch.setattr("sync.apply.FEW_STEPS", 0)
 

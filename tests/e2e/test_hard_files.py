@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.compare import digests_in, tree_differences
+from tests.lab.compare import digests_in, look, tree_differences
 from tests.lab.disks import bound, immutable, resize_disk, small_disk
 from tests.lab.fixtures import open_lab
 from tests.lab.machine import Machine
@@ -125,7 +125,7 @@ def test_a_bound_folder_is_told_and_neither_read_nor_written(pair: Pair) -> None
         (pair.b.root / "bound/new.txt").write_text("new on b\n")
         pair.b.wait_uploaded()
         wait_until(lambda: "unwritable" in problems(pair.a).values(), 30, "a tells what it does not write")
-        assert set(os.listdir(outside)) == {"private.txt", "another.txt"}, "nothing is written outside"
+        assert look(outside).keys() == {"private.txt", "another.txt"}, "nothing is written outside"
         assert not (pair.b.root / "bound/private.txt").exists(), "nothing outside is read"
     pair.a.must("sync", "--rescan", codes=(0, 1))
     pair.converge(60)
@@ -159,6 +159,37 @@ def test_modes_but_for_the_executable_bit_stay_here(pair: Pair) -> None:
     tool.chmod(0o750)
     pair.converge()
     assert (pair.b.root / "tool.sh").stat().st_mode & 0o7777 == 0o700
+
+
+@pytest.mark.skipif("LARGE" not in os.environ, reason="LARGE=1: 5 GiB on each side, for minutes")
+@pytest.mark.timeout(3000)
+def test_a_sparse_file_of_five_gib_is_exact_and_takes_little_memory(pair: Pair) -> None:
+    free = shutil.disk_usage(pair.lab.base).free
+    assert free > 12 * 1024**3, "5 GiB on b, and room to spare"
+    large, marks = pair.a.root / "large.img", {0: b"begin", 2**32 - 3: b"across 4 GiB", 5 * 2**30 - 3: b"end"}
+    with large.open("wb") as file:
+        for at, text in marks.items():
+            file.seek(at)
+            file.write(text)
+    peak = 0
+
+    def arrived() -> bool:
+        nonlocal peak
+        for machine in pair.machines:
+            peak = max([peak, *(process.memory_info().rss for process in machine.daemon_processes())])
+        return (pair.b.root / "large.img").exists()
+
+    wait_until(arrived, 2400, "5 GiB arrive")
+    pair.converge(600)
+    assert (pair.b.root / "large.img").stat().st_size == 5 * 2**30
+    with (pair.b.root / "large.img").open("rb") as arrived_file:
+        for at, text in marks.items():
+            arrived_file.seek(at)
+            assert arrived_file.read(len(text)) == text
+    print(f"peak {peak / 2**20:.0f} MiB")
+    assert peak < 400 * 2**20
+    large.unlink()
+    pair.converge(60)
 
 
 def test_a_full_disk_under_the_cloud_is_told_and_heals(lab: Lab) -> None:

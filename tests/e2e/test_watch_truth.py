@@ -175,6 +175,25 @@ def test_a_checkout_of_another_branch_arrives_as_the_last_of_its_states(pair: Pa
     assert not (pair.b.root / "repo/.git").exists(), "a repository is never mirrored file by file"
 
 
+def test_a_rule_that_comes_and_goes_deletes_nothing_on_any_side(pair: Pair) -> None:
+    (pair.a.root / "made").mkdir()
+    (pair.a.root / "made/out.bin").write_text("made\n")
+    pair.converge()
+    (pair.a.root / ".gitignore").write_text("made/\n")
+    pair.converge()
+    assert (pair.a.root / "made/out.bin").exists() and (pair.b.root / "made/out.bin").exists()
+    # Each side's own from now on.
+    (pair.b.root / "made/out.bin").write_text("made on b\n")
+    shutil.rmtree(pair.a.root / "made")
+    (pair.a.root / "beside").write_text("beside\n")
+    wait_until((pair.b.root / "beside").exists, 20, "an edit beside it arrives")
+    pair.b.wait_settled()
+    assert (pair.b.root / "made/out.bin").read_text() == "made on b\n" and not (pair.a.root / "made").exists()
+    (pair.a.root / ".gitignore").unlink()
+    pair.converge()
+    assert (pair.a.root / "made/out.bin").read_text() == "made on b\n"
+
+
 IDENTITY = {f"GIT_{who}_{what}": "ann@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 

@@ -18,7 +18,7 @@ from tests.house.draw_reference import PAGES, every_error, family_of
 from tests.house.sources import TOP, modules
 
 DOCUMENTS = sorted([*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md")])
-NUMBER = re.compile(r"\b([BWJAHLP][1-9]|R10|R[1-9])\b(?!\d)")
+NUMBER = re.compile(r"\b([BWJAHLP][1-9]|P1[0-3]|R10|R[1-9])\b(?!\d)")
 INVARIANTS = (TOP / "docs" / "INVARIANTS.md").read_text("utf-8")
 
 

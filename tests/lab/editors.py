@@ -59,14 +59,6 @@ def by_mapping(path: Path, data: bytes) -> None:
         pages.flush()
 
 
-def appended(path: Path, data: bytes) -> None:
-    """Removed and written anew by many short openings, as a log is."""
-    path.unlink(missing_ok=True)
-    for at in range(0, len(data), PIECE_BYTES):
-        with path.open("ab") as file:
-            file.write(data[at : at + PIECE_BYTES])
-
-
 def vim(path: Path, data: bytes) -> None:
     """`backupcopy=no`: a swap file, a probe of the folder, the old file renamed, a new one written, the old one removed."""
     swap, probe, backup = path.with_name(f".{path.name}.swp"), path.with_name("4913"), path.with_name(path.name + "~")

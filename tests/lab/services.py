@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import itertools
 import os
@@ -19,6 +20,7 @@ from moto.server import ThreadedMotoServer
 
 from tests.waiting import wait_until
 
+PACKAGES = ("postgresql", "redis-server")
 _numbers = itertools.count()
 
 
@@ -158,9 +160,30 @@ class S3Server:
 
 
 def _binary(name: str) -> str:
-    """Debian keeps PostgreSQL's off the PATH, by version."""
-    found = shutil.which(name) or next(iter(sorted(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), reverse=True)), None)
-    if found is None:
-        subprocess.run(["apt-get", "install", "-y", "-q", "postgresql", "redis-server"], check=True, stdout=subprocess.DEVNULL)
-        return _binary(name)
+    """Where it is, installed if need be: once, however many test processes want it."""
+    if (found := _find(name)) is None:
+        with (Path(tempfile.gettempdir()) / "fst-apt.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _find(name) is None:
+                _install()
+        found = _find(name)
+    assert found is not None, f"{name} is not here and could not be installed. Next: apt-get install {' '.join(PACKAGES)}"
     return found
+
+
+def _find(name: str) -> str | None:
+    """Debian keeps PostgreSQL's off the PATH, by version."""
+    by_version = sorted(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), reverse=True)
+    return shutil.which(name) or next(iter(by_version), None)
+
+
+def _install() -> None:
+    """A machine that is new has no lists of packages yet."""
+    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for words in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", *PACKAGES]):
+        subprocess.run(["apt-get", "-o", "DPkg::Lock::Timeout=300", *words], check=False, stdout=subprocess.DEVNULL, env=env)
+
+
+if __name__ == "__main__":
+    for program in ("postgres", "redis-server"):
+        print(_binary(program))

@@ -15,6 +15,7 @@ from store.errors import FileMoved, NoSpace, Unwritable
 from store.types import DIR, Digest, Entry, File, Link, RelPath, digest_of
 from sync.apply import FEW_STEPS, Applied, apply_plan
 from sync.core.plan import Action
+from tests.lab.disks import small_disk
 from tests.trees import Replica, at, file, read_tree, write_tree
 
 OLD, NEW, MINE = b"old", b"new", b"mine"
@@ -295,6 +296,23 @@ class Refusing(Folder):
         return super().take_aside(name)
 
 
+@pytest.mark.parametrize("many", [False, True])
+def test_a_disk_that_is_too_small_is_not_filled_first(tmp_path: Path, many: bool) -> None:
+    with small_disk(tmp_path / "w", "4m"):
+        replica, large = Replica(tmp_path / "w"), bytes(8 * 1024 * 1024)
+        write_tree(replica.path, {b"old": OLD})
+        replica.settle()
+        replica.blobs.put(NEW)
+        steps = [step(b"d", None, DIR), step(b"d/large", None, file(large)), step(b"old", file(OLD), file(large))]
+        steps += [step(b"d/%d" % at, None, file(NEW)) for at in range(200 if many else 2)]
+        applied = apply_plan(steps, replica.root, replica.blobs, replica.index, keep=replica.blobs.put)
+        # Its bytes are not even there: whoever asked for them would have been told so.
+        assert applied.problems.keys() == {b"d/large", b"old"} and all("no room" in told for told in applied.problems.values())
+        assert (replica.path / "old").read_bytes() == OLD
+        assert len(applied.done) == len(steps) - 2
+        replica.root.close()
+
+
 def test_one_refusal_stops_only_itself_and_what_is_below_it(replica: Replica) -> None:
     write_tree(replica.path, {b"bad old": OLD, b"holds/bad": OLD})
     replica.settle()
@@ -335,8 +353,9 @@ def test_nothing_is_written_through_a_link(replica: Replica, tmp_path: Path) -> 
     (replica.path / "d").rename(tmp_path / "moved")
     (replica.path / "d").symlink_to(outside)
     steps = [step(b"d/victim", file(OLD), file(NEW)), step(b"d/new", None, file(NEW)), step(b"d/sub/x", None, file(NEW))]
-    applied = apply(replica, *steps, step(b"d/victim", file(OLD), None), step(b"d/dir", None, DIR))
-    assert (applied.done, len(applied.stale)) == ([], 5)
+    gone = step(b"d/victim", file(OLD), None)  # of that folder, which went elsewhere
+    applied = apply(replica, *steps, gone, step(b"d/dir", None, DIR))
+    assert (applied.done, len(applied.stale)) == ([gone], 4)
     assert read_tree(outside) == {b"victim": file(OLD)}
 
 
@@ -371,8 +390,8 @@ class Meddling(Folder):
         self._around("take_aside", lambda: temps.append(super(Meddling, self).take_aside(name)))
         return temps[0]
 
-    def sync(self) -> None:
-        self._around("sync", super().sync)
+    def sync(self, fd: int = -1) -> None:
+        self._around("sync", lambda: super(Meddling, self).sync(fd))
 
 
 Moments = dict[str, Callable[[], None]]
@@ -608,4 +627,5 @@ def test_a_name_that_the_system_does_not_take_is_a_problem_and_not_stale(replica
     with Denying.open_root(replica.path) as root:
         applied = apply(replica, step(b"a:b", None, file(NEW)), step(b"ok", None, file(NEW)), root=root)
     assert (list(applied.problems), applied.stale) == ([b"a:b"], [])
+    assert not applied.misnamed, "it may have been taken and be free again: it is tried once more by itself"
     assert read_tree(replica.path) == {b"ok": file(NEW)}

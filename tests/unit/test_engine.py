@@ -14,7 +14,7 @@ from daemon.verbs import Author
 from store import conflicts, history, journal, workspaces
 from store.errors import BrakeHeld, RootLost, VersionMoved
 from store.journal import Pending
-from store.manifest import diff_manifests
+from store.manifest import diff_manifests, find_entry
 from store.snapshots import get_snapshot
 from store.types import File, RelPath
 from sync import adopt, replica
@@ -128,6 +128,38 @@ def test_an_overlap_becomes_one_record_that_both_see_and_one_settles(make: Make,
     a.sync()
     assert a.tree() == b.tree() == wanted
     assert conflicts.list_conflicts(a.db.read(), WORKSPACE.id) == []
+
+
+def test_a_rule_that_came_from_elsewhere_is_obeyed_at_once_and_nothing_comes_back(make: Make, cloud: MemoryCloud) -> None:
+    a, b = pair(make)
+    a.write("made/out.bin", "made")
+    a.write("d/.gitignore", "old\n")
+    a.write("d/old", "old")
+    a.sync()
+    b.sync()
+    a.write(".gitignore", "made/\n")
+    (a.root / "d/.gitignore").unlink()
+    a.sync()
+    version = cloud.version
+    b.sync()
+    a.sync()
+    assert b.tree()["made/out.bin"] == a.tree()["made/out.bin"] == "made", "it stays on both disks"
+    assert cloud.version == version, "nobody pushes back what is ignored now"
+    for side in (a, b):
+        assert find_entry(side.replica.row.full_root, rel("made/out.bin"), side.replica.draft()) is None
+    # Each has its own from now on.
+    (a.root / "made/out.bin").unlink()
+    b.write("made/out.bin", "of b")
+    b.write("made/new.bin", "of b")
+    for side in (a, b, a):
+        side.sync()
+    assert "made/out.bin" not in a.tree() and cloud.version == version
+    # A rule that went lets in what it kept out, on all sides.
+    b.write("d/old", "of b")
+    (a.root / ".gitignore").unlink()
+    for side in (a, b, a):
+        side.sync()
+    assert a.tree() == b.tree() and a.tree()["made/new.bin"] == a.tree()["d/old"] == "of b"
 
 
 def test_a_secret_stays_in_the_history_and_never_reaches_the_cloud(make: Make) -> None:
@@ -258,9 +290,12 @@ def test_after_an_unclean_boot_what_a_plan_touched_is_read_again(make: Make) -> 
     left = Pending(before, b.replica.row.agreed_root, "another boot", 1)
     b.db.write_now(lambda tx: journal.begin(tx, b.replica.id, left))
     run(b.engine.recover())
-    assert journal.pending(b.db.read(), b.replica.id) is None
+    assert journal.pending(b.db.read(), b.replica.id) is not None
     b.look()
     assert b.tree() == {"f": "new\n"}
+    b.write("g", "next\n")
+    b.sync()
+    assert journal.pending(b.db.read(), b.replica.id) is None
 
 
 def test_temporaries_of_a_crash_are_swept_and_what_they_held_is_kept(make: Make) -> None:

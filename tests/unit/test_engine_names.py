@@ -17,6 +17,7 @@ from store.manifest import Draft, edit_manifest, walk_manifest
 from store.types import DIR, Digest, File, RelPath, digest_of
 from sync.core.plan import NAME_COLLISION, NAME_REFUSED
 from sync.share import OWED
+from tests.alphabet import is_tree
 from tests.folding import Apple, Ascii, Fat
 from tests.two_replicas import CatchUpAnswer, MemoryCloud, Side, run
 
@@ -168,6 +169,23 @@ def test_what_is_put_into_a_folder_at_a_name_that_waits_joins_it(make: Make, clo
     a.sync()
     assert a.tree() == b.tree() == head(cloud) == {"d/own": "own\n", "d/x": "theirs\n", "d/y": "y\n"}
     assert told(a) == [("d/x", "mine\n", "theirs\n")]
+
+
+def test_what_is_made_at_a_name_that_waits_leaves_shared_a_tree(make: Make, cloud: MemoryCloud) -> None:
+    a, b = make("a"), make("b", Ascii)
+    a.write("D", "file\n")
+    a.write("d/x", "x\n")
+    a.sync()
+    b.sync()
+    (b.root / "D").unlink()
+    b.write("d", "a file\n")
+    b.look()
+    run(b.engine.share())
+    assert is_tree(dict(walk_manifest(b.replica.row.shared_root, b.blobs)))
+    b.sync()
+    a.sync()
+    assert a.tree() == b.tree() == head(cloud) == {"d/x": "x\n"}
+    assert told(a) == [("d", "a file\n", "")]
 
 
 def test_two_forms_of_a_name_are_one_on_a_disk_that_normalises(make: Make) -> None:

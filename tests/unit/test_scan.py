@@ -14,9 +14,12 @@ from store.database import Database
 from store.errors import Unwritable
 from store.index import INDEX, StatIndex, doubt_record, entry_of, make_record
 from store.types import DIR, Entry, Link, RelPath, Spot
+from sync.apply import apply_plan
+from sync.core.plan import Action
 from sync.scan import ScanResult
 from sync.scan.contents import BULK_FILES
 from sync.scan.look import OPEN_FOLDERS
+from tests.lab.disks import bound
 from tests.trees import HOUR_NS, Replica, at, changes_of, file, read_tree, write_tree
 
 ODD_NAMES = [
@@ -525,6 +528,26 @@ def test_another_disk_below_is_told_and_keeps_what_was_known(replica: Replica) -
     with Mounted.open_root(replica.path) as root:
         result = replica.look(root=root)
     assert (result.changes, codes(result)) == ([], {b"mounted": "mount-point"})
+
+
+def test_a_folder_bound_from_outside_is_neither_read_nor_swept_nor_written(replica: Replica) -> None:
+    """It has the same device number as ours: only the mount tells."""
+    outside = replica.path.parent / "outside"
+    write_tree(outside, {b"theirs": b"1", b".fst-tmp-00000000-theirs": b"1"})
+    write_tree(replica.path, {b"d/x": b"1", b"e": DIR})
+    replica.settle()
+    with bound(outside, replica.path / "d"), bound(outside, replica.path / "e"):
+        for result in (replica.settle(), replica.settle(b"d", Spot(b"e", b"theirs"))):
+            assert (result.changes, codes(result)) == ([], {b"d": "mount-point", b"e": "mount-point"})
+        replica.scanner.sweep_temps(replica.root, replica.blobs.put)
+        replica.blobs.put(b"2")
+        steps = [Action(RelPath(b"d/x"), file(b"1"), file(b"2")), Action(RelPath(b"d/new"), None, file(b"2"))]
+        steps += [Action(RelPath(b"d/f"), None, DIR), Action(RelPath(b"d/f/new"), None, file(b"2"))]
+        for few in (steps, steps * 60):
+            applied = apply_plan(few, replica.root, replica.blobs, replica.index, keep=replica.blobs.put)
+            assert (applied.done, set(applied.problems)) == ([], {step.path for step in steps})
+        assert read_tree(outside).keys() == {b"theirs", b".fst-tmp-00000000-theirs"}
+    assert (replica.settle().changes, replica.tree()) == ([], read_tree(replica.path))
 
 
 def test_our_own_names_are_passed_over_in_silence(replica: Replica) -> None:

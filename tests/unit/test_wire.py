@@ -10,25 +10,15 @@ import pytest
 import zstandard
 
 from store.errors import (
-    BlobsMissing,
-    EpochChanged,
-    FastestError,
     InvalidReply,
     InvalidValue,
-    NotSignedIn,
-    Refused,
     TooLarge,
-    Transient,
-    VersionMoved,
 )
 from store.types import DIR, Entry, Link, RelPath, digest_of
 from sync.core import wire
 from sync.core.wire import (
-    ErrorBody,
-    Head,
     Section,
     bitmap,
-    error_of,
     pack_delta,
     pack_section,
     parse_bitmap,
@@ -42,6 +32,7 @@ from tests.alphabet import path
 
 MIB = 1024 * 1024
 ONE, OTHER = digest_of(b"one"), digest_of(b"other")
+ULID = "0" * 26
 
 
 def test_the_bounds_that_both_sides_know() -> None:
@@ -193,8 +184,8 @@ SHAPES: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
         {"head": None, "parent_root": None, "sections": 0, "replica_id": "", "snapshots": [], "conflicts": []},
     ),
     (wire.WireConflict, CONFLICT, {"resolution": None, "resolved_ms": None}),
-    (wire.WireProject, {"id": "P", "name": "n"}, {"main_workspace_id": None}),
-    (wire.WireWorkspace, {"id": "W", "project_id": "P", "name": "n", "version": 3, "root": "R", "epoch": "E"}, {"snapshot_id": None}),
+    (wire.WireProject, {"id": ULID, "name": "n"}, {"main_workspace_id": None}),
+    (wire.WireWorkspace, {"id": ULID, "project_id": ULID, "name": "n", "version": 3, "root": "R", "epoch": "E"}, {"snapshot_id": None}),
     (
         wire.WireMachine,
         {"id": "M", "name": "n", "platform": "linux", "last_seen_at": None, "online": True, "workspaces": ["W"]},
@@ -284,39 +275,3 @@ def test_digests() -> None:
 )
 def test_how_a_code_is_spoken(code: str, spoken: str) -> None:
     assert wire_code(code) == spoken
-
-
-def test_every_error_comes_back_as_itself() -> None:
-    def below(cls: type[FastestError]) -> list[type[FastestError]]:
-        return [cls, *(each for sub in cls.__subclasses__() for each in below(sub))]
-
-    by_code = {cls.code: cls for cls in below(FastestError)}
-    for code, cls in by_code.items():
-        error = error_of(400, ErrorBody(wire_code(code), "what", "next", {"limit": 3, "message": "no", "hint": "no"}))
-        assert type(error) is cls
-        assert (error.message, error.hint, error.details) == ("what", "next", {"limit": 3})
-
-
-@pytest.mark.parametrize(
-    ("status", "family"),
-    [(400, Refused), (422, Refused), (428, Refused), (429, Transient), (430, Refused), (499, Refused), (500, Transient), (503, Transient)],
-)
-def test_an_unknown_code_is_of_the_family_that_the_status_names(status: int, family: type[FastestError]) -> None:
-    error = error_of(status, ErrorBody("TEAPOT", "short and stout"))
-    assert type(error) is family
-    assert error.message == "short and stout"
-
-
-@pytest.mark.parametrize("cls", [VersionMoved, EpochChanged, BlobsMissing, NotSignedIn])
-def test_details_are_read(cls: type[FastestError]) -> None:
-    error = error_of(409, ErrorBody(wire_code(cls.code), "m", "", {"head": HEAD, "hashes": [ONE.hex(), OTHER.hex()]}))
-    assert error.details["head"] == Head("W", "E", 3, "R")
-    assert error.details["digests"] == [ONE, OTHER]
-
-
-@pytest.mark.parametrize(
-    "details", [{"head": {}}, {"head": 3}, {"hashes": "x"}, {"hashes": ["ab"]}, {"hashes": ["z" * 64]}, {"hashes": [3]}]
-)
-def test_details_that_cannot_be_read(details: dict[str, object]) -> None:
-    with pytest.raises(InvalidReply, match="details that cannot be read: "):
-        error_of(409, ErrorBody("VERSION_MOVED", "m", "", details))

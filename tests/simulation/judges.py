@@ -1,0 +1,110 @@
+"""Was anything lost, torn, left apart, or done that nobody asked for? Asked of the disks and of the truth that people.Ledger keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from store.conflicts import conflict_digests
+from store.manifest import entry_of as entry_in
+from store.types import Entry, File, Link
+from sync.adopt import RESCUED
+from tests.simulation.machine import Machine
+from tests.simulation.people import Tree, tree_of
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+TROUBLES = frozenset({"kill", "cut", "meet", "fault", "drop", "jump", "deafen", "tidy"})
+
+
+def is_at_rest(world: World) -> bool:
+    head = world.cloud.head()
+    for machine in world.machines.values():
+        supervisor = machine.supervisor
+        row = supervisor.engine.replica.row
+        if not (supervisor.is_settled and supervisor.is_uploaded) or machine.ears.has_news or supervisor.halt is not None:
+            return False
+        if (row.agreed_version, row.agreed_root.hex()) != (head.version, head.root):
+            return False
+    first, *others = (tree_of(machine) for machine in world.machines.values())
+    return all(tree == first for tree in others)
+
+
+def describe(world: World) -> str:
+    head = world.cloud.head()
+    told = [f"head {head.version} {head.root[:8]}"]
+    for machine in world.machines.values():
+        row, its = machine.supervisor.engine.replica.row, machine.supervisor
+        told.append(
+            f"{machine.name}: {its.state} {its.halt} settled={its.is_settled} uploaded={its.is_uploaded} agreed={row.agreed_version}"
+            f" {row.agreed_root.hex()[:8]} full={row.full_root.hex()[:8]} error={its.last_error!r} {sorted(tree_of(machine))}"
+        )
+    return "; ".join(told)
+
+
+def judge(world: World) -> None:
+    for text in world.ledger.torn:
+        world.blame("torn", text)
+    machines = list(world.machines.values())
+    for machine in machines:
+        world.ledger.owe(machine)
+        world.ledger.look_for_torn(machine)
+        if left := machine.temporaries():
+            world.blame("temporary", f"{machine.name}: {left}")
+        _judge_store(world, machine)
+    final = tree_of(machines[0])
+    head = {path: _plain(entry) for path, entry in world.cloud.entries().items()}
+    if head != {path: _without_bytes(entry) for path, entry in final.items()}:
+        world.blame("diverged", f"the head has {sorted(head)}, the folders {sorted(final)}")
+    for data in world.ledger.silenced(_kept(world, final)):
+        world.blame("silenced", repr(data))
+    for problem in world.cloud.problems():
+        world.blame("fsck", f"cloud: {problem}")
+    if not world.cloud.restores:
+        _judge_spurious(world, final)
+
+
+def _judge_store(world: World, machine: Machine) -> None:
+    """After everything that nothing names has been let go."""
+    for _ in range(2):
+        machine.collect_garbage()
+    for problem in machine.problems():
+        world.blame("fsck", f"{machine.name}: {problem}")
+    for data in world.ledger.lost(machine):
+        world.blame("lost", f"{machine.name}: {data!r}")
+
+
+def _judge_spurious(world: World, final: Tree) -> None:
+    """Where people never met at a path, it is as the last of them left it, and nobody is told of a conflict."""
+    expected = world.ledger.sequential()
+    for path, entry in sorted(expected.items()):
+        if final.get(path) != entry:
+            world.blame("spurious", f"{path!r} is {final.get(path)!r}, and was left as {entry!r}")
+    for path in final.keys() - world.ledger.chains.keys():
+        if world.ledger.is_blurred(path):
+            continue
+        world.blame("spurious", f"{path!r} was made by nobody")
+    for record in world.cloud.records():
+        path = entry_in(record.record)[0]
+        if path in expected and record.kind != RESCUED:
+            world.blame("spurious", f"a conflict at {path!r}, which nobody else touched")
+
+
+def _kept(world: World, final: Tree) -> set[bytes]:
+    """What is in the folders, and what conflict records hold, wherever it can be had."""
+    kept = {bytes(entry[1]) for entry in final.values() if entry[0] == "file"}
+    for machine in world.machines.values():
+        for record in conflict_digests(machine.db.read()):
+            if machine.blobs.has(record):
+                kept.add(machine.blobs.get(record))
+    return kept
+
+
+def _plain(entry: Entry) -> tuple[object, ...]:
+    if isinstance(entry, File):
+        return "file", entry.size, entry.executable
+    return ("link", entry.target) if isinstance(entry, Link) else ("folder",)
+
+
+def _without_bytes(entry: tuple[object, ...]) -> tuple[object, ...]:
+    return ("file", len(bytes(entry[1])), entry[2]) if entry[0] == "file" else entry  # type: ignore[call-overload]

@@ -1,0 +1,284 @@
+"""One machine: the real supervisor, engine, scanner, store and database over a simulated disk; killed, cut off, restarted."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from daemon import verbs
+from daemon.agenda import Agenda
+from daemon.api.operate import _collect
+from daemon.app import Daemon
+from daemon.lookout import Lookout
+from daemon.mend.kept import kept_roots, trace
+from daemon.mend.rescue import COMPONENTS
+from daemon.remote import CloudRemote
+from daemon.remote.messages import parse_event
+from daemon.supervisor import Supervisor
+from store import workspaces
+from store.atomic import TEMP_PREFIX
+from store.blobs import BlobStore
+from store.database import Database
+from store.manifest import EMPTY_ROOT
+from store.types import Digest, Spot
+from store.workspaces import Replica, Workspace
+from sync.core.brake import Limits
+from sync.core.settle import Pace
+from sync.engine import Engine, Policy
+from sync.outgoing.steps import Bounds
+from sync.progress import Progress
+from sync.replica import LocalReplica
+from sync.scan import Scanner
+from tests.simulation.cloud import MACHINES, NAMES, PROJECT, REPLICAS, WORKSPACE
+from tests.simulation.disk import FIRST_INODE, Died, Disk
+from tests.simulation.network import Remote
+from tests.two_replicas import NoGit
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+FIRST_NS = 1_700_000_000_000_000_000
+EVENT_SECONDS = 0.005
+RECONNECT_SECONDS = 0.3
+ROOMY = Limits(1_000_000, 1.0)
+
+
+def make_store(folder: Path, name: str) -> None:
+    """A store with the rows of an empty replica; the first machine made the workspace, the others join it."""
+    folder.mkdir(parents=True)
+    db = Database.open(folder / "store.db", COMPONENTS, threaded=False)
+    number = NAMES.index(name)
+    row = Replica(
+        REPLICAS[name], WORKSPACE, b"/" + name.encode(), number, FIRST_INODE + 1, EMPTY_ROOT, EMPTY_ROOT, EMPTY_ROOT,
+        0 if number else 1, EMPTY_ROOT, "", 0,
+    )  # fmt: skip
+    db.write_now(lambda tx: workspaces.set_machine(tx, MACHINES[name], name))
+    db.write_now(lambda tx: workspaces.add_workspace(tx, Workspace(WORKSPACE, PROJECT, "thing", "main", 1, True)))
+    db.write_now(lambda tx: workspaces.add_replica(tx, row))
+    db.close()
+
+
+class Ears(Lookout):
+    """A watcher that hears of each change a little later; while it is deaf, of none, and that it was deaf once that ends."""
+
+    def __init__(self, agenda: Agenda, machine: Machine, wake: Any) -> None:
+        super().__init__(agenda, machine, wake)
+        self._machine = machine
+        self._loop = machine.world.loop
+        self._spots: set[Spot] = set()
+        self._is_open = False
+        self.is_deaf = False
+
+    @property
+    def is_open(self) -> bool:
+        return self._is_open
+
+    @property
+    def has_died(self) -> bool:
+        return False
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self._spots) or self.is_deaf
+
+    async def open(self, root: bytes) -> None:
+        self._is_open, self._agenda.rescan = True, True
+        self._machine.disk.heard = self._note
+
+    def close(self) -> None:
+        self._is_open = False
+        self._spots.clear()
+
+    async def catch_up(self) -> None:
+        self._tell()
+
+    def _note(self, spot: Spot) -> None:
+        if self._is_open and not self.is_deaf:
+            if not self._spots:
+                self._loop.call_later(self._loop.rng.random() * EVENT_SECONDS, self._tell)
+            self._spots.add(spot)
+
+    def _tell(self) -> None:
+        if self._spots:
+            self._agenda.add_dirty(self._spots, self._loop.now)
+            self._spots = set()
+            self._wake()
+
+    def go_deaf(self, seconds: float) -> None:
+        self.is_deaf = True
+        self._loop.call_later(seconds, self._hear_again)
+
+    def _hear_again(self) -> None:
+        self.is_deaf, self._agenda.rescan = False, True
+        self._wake()
+
+
+class Machine:
+    """It plays the clock and, for registering, the daemon."""
+
+    def __init__(self, world: World, name: str, folder: Path) -> None:
+        self.world = world
+        self.name = name
+        self.folder = folder
+        self.machine_id = MACHINES[name]
+        self.skew_seconds = 0.0
+        self.boots = 0
+        self.is_running = self.is_online = False
+        self.disk = Disk(NAMES.index(name), world.rng, self.wall_ns)
+        self.remote = Remote(self)
+        self.exposed: set[bytes] = set()
+        """Paths that the engine changed just before it died, until its next life has kept what it found."""
+        self._connects = 0
+
+    # --- its clock ------------------------------------------------------------------------------------------------------------------
+
+    def wall_ns(self) -> int:
+        return FIRST_NS + int((self.world.loop.now + self.skew_seconds) * 1e9)
+
+    def now_ms(self) -> int:
+        return self.wall_ns() // 1_000_000
+
+    def steady(self) -> float:
+        return self.world.loop.now
+
+    # --- its life -------------------------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        self.db = Database.open(self.folder / "store.db", COMPONENTS, threaded=False)
+        self.blobs = BlobStore(self.db, self.folder / "segments")
+
+    def start(self) -> None:
+        """A daemon's start; the store is checked first when it is not the first one."""
+        self.disk.is_dead = False
+        self.open()
+        if self.boots or self.exposed:
+            for problem in self.problems():
+                self.world.blame("fsck", f"{self.name}: {problem}")
+        replica = LocalReplica(self.db, self.blobs, self, REPLICAS[self.name])
+        scanner = Scanner(replica.index, replica.ignore, self.blobs, self.wall_ns, progress=replica.progress)
+        engine = Engine(replica, scanner, NoGit(), self._policy, asyncio.to_thread, Bounds(self.world.history.sizes.push_changes))
+        daemon = cast(Daemon, self)
+        self.supervisor = Supervisor(
+            engine, self, Pace, lambda remote: Daemon._register(daemon, engine, remote), lambda it: Daemon._begin(daemon, it), self._tell
+        )
+        agenda = self.supervisor._agenda
+        self.ears = self.supervisor.lookout = Ears(agenda, self, self.supervisor._wake.set)
+        self.supervisor.start()
+        self.is_running = True
+        self._connect_soon()
+
+    def _policy(self) -> Policy:
+        return Policy(ROOMY, None, f"boot {self.boots}")
+
+    def _tell(self, supervisor: Supervisor) -> None:
+        if supervisor.is_settled and not self.ears.has_news:
+            self.world.ledger.owe(self)
+            self.exposed.clear()
+
+    def die(self, *, cut: bool, seconds: float) -> None:
+        """The daemon is killed, or the power is cut; it is back after so long."""
+        if not self.is_running or self.disk.is_dead:
+            return
+        self.disk.is_dead = True
+        self.disk.plans.clear()
+        self.world.count("power cut" if cut else "killed")
+        self.exposed |= self.disk.fresh
+        self.disk.fresh.clear()
+        self.world.loop.call_soon(lambda: self.world.spawn(self._bury(cut, seconds)))
+
+    async def _bury(self, cut: bool, seconds: float) -> None:
+        task = self.supervisor._task
+        assert task is not None
+        task.cancel()
+        (ended,) = await asyncio.gather(task, return_exceptions=True)
+        if not isinstance(ended, Died | asyncio.CancelledError):
+            self.world.blame("died", f"{self.name}: {ended!r}")
+        self.is_running = self.is_online = False
+        self.ears.close()
+        self.world.system.let_go(self.disk)
+        if cut:
+            self.boots += 1
+            self._cut_power()
+        else:
+            self.close()
+        self.world.ledger.look_for_torn(self)
+        self.world.loop.call_later(seconds, self._start_again)
+
+    def _start_again(self) -> None:
+        if not self.is_running:
+            self.start()
+
+    def _cut_power(self) -> None:
+        """Of the database what is committed stays: SQLite syncs its log before COMMIT returns, if it was told to."""
+        files = {suffix: self.folder / f"store.db{suffix}" for suffix in ("", "-wal")}
+        kept = {suffix: file.read_bytes() if file.exists() else b"" for suffix, file in files.items()}
+        if self.db._connection.pragma("synchronous") != 2:
+            kept["-wal"] = b""
+        self.close()
+        rng = self.world.rng
+        kept["-wal"] += rng.choice((b"", bytes(4096), rng.randbytes(5000)))
+        for suffix, file in files.items():
+            file.write_bytes(kept[suffix])
+        harmed = self.disk.cut_power() + self.world.stores.cut_power(str(self.folder / "segments"), rng)
+        self.world.count("lost or torn by a power cut", harmed)
+
+    def close(self) -> None:
+        self.blobs.close()
+        self.db.close()
+
+    # --- its connection -------------------------------------------------------------------------------------------------------------
+
+    def _connect_soon(self) -> None:
+        self._connects += 1
+        self.world.loop.call_later(self.world.rng.random() * RECONNECT_SECONDS, self._connect, self._connects)
+
+    def _connect(self, attempt: int) -> None:
+        if attempt != self._connects or not self.is_running or self.disk.is_dead or self.is_online:
+            return
+        if not self.world.cloud.is_up:
+            self._connect_soon()
+            return
+        self.is_online = True
+        self.supervisor.connected(cast(CloudRemote, self.remote))
+
+    def hang_up(self) -> None:
+        """The connection is cut; a new one is tried soon."""
+        if self.is_online and self.is_running and not self.disk.is_dead:
+            self.is_online = False
+            self.supervisor.disconnected()
+            self._connect_soon()
+
+    def hear(self, message: bytes) -> None:
+        if self.is_online and self.is_running and not self.disk.is_dead:
+            self.supervisor.hear(parse_event(message))
+
+    # --- what a person may ask of it ------------------------------------------------------------------------------------------------
+
+    def approve(self) -> None:
+        """Let pass what it waits for, if it does."""
+        halt = self.supervisor.halt
+        if halt is not None:
+            verbs.approve(self.supervisor.engine.replica, halt.code, self.supervisor.engine.newest_root)
+            self.supervisor.poke()
+
+    def collect_garbage(self) -> None:
+        _collect(cast(Daemon, self), False, Progress())
+
+    def problems(self) -> list[str]:
+        """What `fst fsck` says."""
+        found = [str(problem) for problem in self.blobs.verify()]
+        daemon = cast(Daemon, self)
+        traced = trace(daemon, kept_roots(daemon), Progress())
+        lacking = self.blobs.lacking(traced.wanted)
+        return found + [*traced.broken.values()] + [f"blob {digest.hex()} is named and not here" for digest in lacking]
+
+    def keeps(self, digest: Digest, data: bytes) -> bool:
+        return self.blobs.has(digest) and self.blobs.get(digest) == data
+
+    def temporaries(self) -> list[bytes]:
+        return [path for path, _ in self.disk.walk() if path.rpartition(b"/")[2].startswith(TEMP_PREFIX)]
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder)
