@@ -89,7 +89,10 @@ def try_mutants(target: Target) -> Iterator[tuple[Mutant, Outcome]]:
     for name in WARM:
         importlib.import_module(name)
     with _session(target, _InPlace(target)) as told:
-        baseline: _Baseline = pickle.load(told)
+        try:
+            baseline: _Baseline = pickle.load(told)
+        except EOFError:
+            raise SystemExit(f"the tests of {target.name} cannot be loaded, or fail without a mutant") from None
         for mutant in target.mutants:
             if not baseline.is_loaded_once(mutant):
                 yield mutant, pickle.load(told)
@@ -172,7 +175,7 @@ class _InPlace:
             baseline.seconds[item.nodeid] = time.process_time() - began
             baseline.called[item.nodeid] = self._calls.take()
             if outcome is not Outcome.LIVED:
-                raise SystemExit(f"{item.nodeid} fails without a mutant")
+                os._exit(outcome)
         return baseline
 
 

@@ -14,11 +14,13 @@ from store.errors import (
     InvalidValue,
     TooLarge,
 )
-from store.types import DIR, Entry, Link, RelPath, digest_of
+from store.manifest import EntryRecord
+from store.types import DIR, Entry, File, Link, RelPath, digest_of
 from sync.core import wire
 from sync.core.wire import (
     Section,
     bitmap,
+    check_conflict,
     pack_delta,
     pack_section,
     parse_bitmap,
@@ -258,6 +260,93 @@ def test_digests() -> None:
     with pytest.raises(TooLarge, match="100001 digests") as caught:
         parse_digests(bytes(32 * (wire.MISSING_DIGESTS + 1)))
     assert caught.value.hint == "Send at most 100000 at once."
+
+
+# --- conflict records -------------------------------------------------------------------------------------------------------
+
+FILE = EntryRecord(path="a", type="file", hash=ONE.hex(), size=3)
+GOOD: dict[str, Any] = {
+    **{"id": ULID, "workspace_id": "W", "record": FILE, "kind": "edit-edit", "base": None, "ours": FILE, "theirs": None},
+    **{"state": "open", "created_ms": 5},
+}
+
+
+def conflict(**changes: Any) -> wire.WireConflict:
+    return wire.WireConflict(**{**GOOD, **changes})
+
+
+def test_a_conflict_has_one_path_and_pins_its_files() -> None:
+    other = EntryRecord(path="a", type="file", hash=OTHER.hex(), size=5)
+    link = EntryRecord(path="a", type="link", target="t")
+    assert check_conflict(conflict()) == (b"a", [File(ONE, 3)])
+    assert check_conflict(conflict(base=other, ours=link, theirs=FILE)) == (b"a", [File(OTHER, 5), File(ONE, 3)])
+    assert check_conflict(conflict(ours=None)) == (b"a", [])
+    assert check_conflict(conflict(state="resolved", resolved_ms=0, resolution="ours")) == (b"a", [File(ONE, 3)])
+    assert check_conflict(conflict(kind="k" * 100, resolution="r" * 100)) == (b"a", [File(ONE, 3)])
+
+
+ELSEWHERE = EntryRecord(path="b", type="file", hash=ONE.hex(), size=3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"id": "C"}, "C"),
+        ({"kind": "k" * 101}, "a word of over 100 characters in a conflict record"),
+        ({"resolution": "r" * 101}, "a word of over 100 characters in a conflict record"),
+        ({"state": "s" * 101}, "a word of over 100 characters in a conflict record"),
+        ({"state": "closed", "resolved_ms": 5}, "a conflict is open, or it was resolved at some time"),
+        ({"state": "open", "resolved_ms": 5}, "a conflict is open, or it was resolved at some time"),
+        ({"state": "resolved"}, "a conflict is open, or it was resolved at some time"),
+        ({"base": ELSEWHERE}, "the sides of a conflict have one path"),
+        ({"ours": ELSEWHERE}, "the sides of a conflict have one path"),
+        ({"theirs": ELSEWHERE}, "the sides of a conflict have one path"),
+        ({"record": EntryRecord(path="../a", type="none"), "ours": None}, "not a file name"),
+    ],
+)
+def test_a_conflict_that_cannot_be(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidValue, match=told):
+        check_conflict(conflict(**changes))
+
+
+NUMBERS = [
+    (wire.BeatReplica, {"id": "I", "root": "R"}, "version", (1 << 53) - 1),
+    (wire.WireSnapshot, SNAPSHOT, "created_ms", (1 << 48) - 1),
+]
+
+
+@pytest.mark.parametrize(("shape", "fields", "name", "most"), NUMBERS)
+def test_a_number_fits_a_column_and_a_clock(shape: type, fields: dict[str, Any], name: str, most: int) -> None:
+    for number in (0, most):
+        assert getattr(msgspec.convert({**fields, name: number}, shape), name) == number
+    for number in (-1, most + 1):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert({**fields, name: number}, shape)
+
+
+@pytest.mark.parametrize("epoch", ["", "e" * 201])
+def test_an_epoch_that_cannot_be(epoch: str) -> None:
+    assert msgspec.convert({**HEAD, "epoch": "e" * 200}, wire.Head).epoch == "e" * 200
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({**HEAD, "epoch": epoch}, wire.Head)
+
+
+@pytest.mark.parametrize("text", ["", "8" + "0" * 25, "0" * 25, "0" * 27, "0" * 25 + "U", "0" * 25 + "i", "0" * 26 + "\n"])
+def test_an_id_that_cannot_be(text: str) -> None:
+    assert msgspec.convert({"id": "7" + "Z" * 25, "name": "n"}, wire.WireProject).id == "7" + "Z" * 25
+    assert msgspec.convert({**HEAD, "snapshot_id": f"snap-{ULID}"}, wire.Head).snapshot_id == f"snap-{ULID}"
+    for shape, fields, name, value in ((wire.WireProject, {"name": "n"}, "id", text), (wire.Head, HEAD, "snapshot_id", f"snap-{text}")):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert({**fields, name: value}, shape)
+
+
+def test_a_delta_has_no_more_changes_than_the_bound_and_nothing_behind_it() -> None:
+    records = [{"path": f"{number}", "type": "none"} for number in range(4097)]
+    assert len(parse_delta(squeeze(*records[:4096]))) == 4096
+    with pytest.raises(TooLarge, match="a delta section of 4097 changes"):
+        parse_delta(squeeze(*records))
+    with pytest.raises(InvalidReply):
+        parse_delta(squeeze(*records[:3]) + b"x")
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------------
