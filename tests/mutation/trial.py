@@ -40,6 +40,10 @@ WARM = ("hypothesis.strategies", "msgspec", "zstandard", "store.manifest", "test
 """What most tests import and no mutant is in."""
 
 
+AGAIN = ("sync", "daemon", "cloud", "tests.lab")
+"""What a mutant may be in, or in what it is made of, and `conftest` has imported already."""
+
+
 class Outcome(IntEnum):
     """What became of a mutant; as exit codes of children."""
 
@@ -212,6 +216,8 @@ class _Anew:
             if self._baseline.is_loaded_once(mutant):
                 child = _fork(self._baseline.cpu_seconds())
                 if not child:
+                    for name in [name for name in sys.modules if name.startswith(AGAIN)]:
+                        del sys.modules[name]
                     sys.meta_path.insert(0, _Importer(self._target, mutant.code))
                     return
                 _tell(self.told, _await(child))

@@ -14,7 +14,7 @@ from sync.core.ignore import PathRules, Rules
 from sync.core.merge import diff_lines, merge_marked, merge_text, split_lines
 from sync.core.merge.lines import Budget
 from sync.core.merge.style import copy_names, cut_name, named_after
-from sync.core.wire import Section, bitmap, pack_section, split_sections
+from sync.core.wire import Section, bitmap, pack_delta, pack_section, parse_delta, split_sections
 from tests.planning import plan_trees
 from tests.steps import few_steps
 from tests.triples import make_triple
@@ -103,6 +103,13 @@ def test_splitting_a_body_ends_in_few_steps(body: bytes) -> None:
     with few_steps(100):
         list(split_sections(body))
         bitmap([True] * 9)
+
+
+def test_paths_of_one_folder_are_checked_by_their_names() -> None:
+    paths = [RelPath(b"%d" % number) for number in range(100)] + [RelPath(b"d/e/f/%d" % number) for number in range(100)]
+    (payload,) = pack_delta((path, None) for path in paths)
+    with few_steps(5 * len(paths) + 20):
+        assert len(parse_delta(payload)) == len(paths)
 
 
 PLANS = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -53,6 +54,8 @@ def test_a_section_is_a_kind_a_length_and_a_payload() -> None:
     assert body == b"\1\0\0\0\2{}" + b"\2\0\0\0\0" + b"\3\0\0\1\2" + b"x" * 258
     assert list(split_sections(body)) == [(Section.HEADER, b"{}"), (Section.DELTA, b""), (Section.FRAME, b"x" * 258)]
     assert list(split_sections(b"")) == []
+    with pytest.raises(InvalidReply, match="a section was cut short"):
+        list(split_sections(body[:-1]))
 
 
 def test_a_section_may_be_as_large_as_the_bound_and_no_larger() -> None:
@@ -93,7 +96,7 @@ def squeeze(*records: dict[str, str], size: bool = True) -> bytes:
     return zstandard.ZstdCompressor(write_content_size=size).compress(json.dumps(records).encode())
 
 
-def sizes(delta: list[tuple[RelPath, Entry | None]]) -> list[int]:
+def sizes(delta: Iterable[tuple[RelPath, Entry | None]]) -> list[int]:
     return [len(parse_delta(payload)) for payload in pack_delta(delta)]
 
 
@@ -106,10 +109,22 @@ def test_a_delta_is_cut_by_changes_and_by_the_bytes_of_names() -> None:
     assert list(pack_delta([])) == []
     assert sizes([(path(f"{number}"), DIR) for number in range(4096)]) == [4096]
     assert sizes([(path(f"{number}"), DIR) for number in range(3 * 4096 + 1)]) == [4096, 4096, 4096, 1]
-    # 4,096 bytes of path and target each: 256 of them are a mebibyte.
-    assert sizes([(path(f"{number:04}"), Link(b"t" * 4092)) for number in range(600)]) == [256, 256, 88]
-    assert sizes([(path(f"{number:04}"), Link(b"t" * 4091)) for number in range(600)]) == [257, 257, 86]
-    assert sizes([(path(f"{number:04}/" + "/".join(["x" * 250] * 15)), None) for number in range(600)]) == [279, 279, 42]
+    # A mebibyte of paths and targets, or the next that goes beyond.
+    for sized in (a_removal, a_link):
+        assert sizes([sized(number, 4096) for number in range(600)]) == [256, 256, 88]
+        assert sizes([sized(number, 4095) for number in range(600)]) == [257, 257, 86]
+        assert sizes([sized(number, 4096) for number in range(255)] + [sized(256, 4095), sized(257, 4096), sized(258, 4096)]) == [257, 1]
+    folders: list[tuple[RelPath, Entry | None]] = [(path(f"{number}"), DIR) for number in range(4000)]
+    assert sizes(folders + [a_link(number, 4096) for number in range(600)]) == [4096, 256, 248]
+
+
+def a_removal(number: int, size: int) -> tuple[RelPath, Entry | None]:
+    folder = "/".join([f"{number:04}", *["x" * 200] * 20]) + "/"
+    return path(folder + "x" * (size - len(folder))), None
+
+
+def a_link(number: int, size: int) -> tuple[RelPath, Entry | None]:
+    return path(f"{number:04}"), Link(b"t" * (size - 4))
 
 
 def test_a_delta_is_no_larger_than_the_bound() -> None:
@@ -122,7 +137,9 @@ def test_a_delta_is_no_larger_than_the_bound() -> None:
         parse_delta(squeeze({"path": "a", "type": "dir"}, size=False))
 
 
-@pytest.mark.parametrize("payload", [b"", b"\x28\xb5\x2f\xfd", b"no frame", squeeze({"path": "a", "type": "dir"})[:-3]])
+@pytest.mark.parametrize(
+    "payload", [b"", zstandard.compress(b""), b"\x28\xb5\x2f\xfd", b"no frame", squeeze({"path": "a", "type": "dir"})[:-3]]
+)
 def test_a_delta_that_is_no_zstd(payload: bytes) -> None:
     with pytest.raises(InvalidReply, match="a delta section that cannot be read: "):
         parse_delta(payload)
@@ -282,6 +299,7 @@ def test_a_conflict_has_one_path_and_pins_its_files() -> None:
     assert check_conflict(conflict(base=other, ours=link, theirs=FILE)) == (b"a", [File(OTHER, 5), File(ONE, 3)])
     assert check_conflict(conflict(ours=None)) == (b"a", [])
     assert check_conflict(conflict(state="resolved", resolved_ms=0, resolution="ours")) == (b"a", [File(ONE, 3)])
+    assert check_conflict(conflict(kind="k", resolution="r" * 100, state="resolved", resolved_ms=1)) == (b"a", [File(ONE, 3)])
     assert check_conflict(conflict(kind="k" * 100, resolution="r" * 100)) == (b"a", [File(ONE, 3)])
 
 
