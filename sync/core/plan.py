@@ -244,8 +244,8 @@ class _Table:
         self, folder: RelPath, fold: Fold, list_local: Callable[[RelPath], Iterator[tuple[RelPath, Entry]]]
     ) -> dict[bytes, RelPath]:
         """Collision key -> path, of everything in a folder that is there now and stays."""
-        if folder in self.wanted and not isinstance(self.local_entry(folder), Dir):
-            return {}  # it is new itself
+        if folder in self.wanted:
+            return {}  # it is new itself: nothing comes into a folder that the remote changed otherwise
         return {fold(_name_of(path)): path for path, entry in list_local(folder) if self.wanted.get(path, entry) is not None}
 
     def draw_plan(self) -> Plan:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-SPARES = "only spares a look: what it skips would find nothing"
+SPARES = "only spares work: what it skips would come to the same"
+TYPED = "for the type checker: nothing else can be there"
+DEFAULT = "is what Python takes anyway"
+
 EXPLAINED: dict[str, dict[str, str]] = {
     "autosnapshot": {
         "snapshot_due_ms: 0 <= now_ms - newest_ms < COOLDOWN_MS -> 0 <= now_ms - newest_ms <= COOLDOWN_MS": "at the bound, both are now",
@@ -11,5 +14,47 @@ EXPLAINED: dict[str, dict[str, str]] = {
     "brake": {
         "_tell: 1 -> 2": "two parts read the same whether they are taken as a list or as its last and the rest",
         "count_losses: new is not None -> True": "what arrives as nothing is never looked up",
+    },
+    "disk": {
+        "Disk.fold: key.lower() -> key.upper()": "a key is only compared with keys",
+        ": 1 -> 0": "no name has a NUL",
+    },
+    "glob": {
+        "_parse_set: at + 2 -> at (3)": "no `]` is in `[:`",
+        "_parse_set: 2 -> 1 (3)": "no `]` is in `[:`",
+        "_tails: sorted(token) -> token": "the order of ways means nothing; sorted, it is the same on every Python",
+        "_set_regex: sorted(members) -> members": "the order in a set means nothing; sorted, it is the same on every Python",
+        "_plain: for token in tokens if isinstance(token, int) -> for token in tokens": TYPED,
+        "_segment_regex: isinstance(token, frozenset) -> True": TYPED,
+        "_folder_regex: 0 -> -1": "the only one is the first and the last",
+        "_segment_regex: 0 -> -1": "the only one is the first and the last",
+        ": '' -> 'x' (2)": "x is a graphic character, and printable",
+        ": '' -> 'x' (3)": "x is a graphic character, and printable",
+        "Mark.: '*' -> ''": "a mark's value is for readers",
+        "Mark.: '**' -> ''": "a mark's value is for readers",
+        "Mark.: '/' -> ''": "a mark's value is for readers",
+        "Mark.: '\\\\/' -> ''": "a mark's value is for readers",
+    },
+    "ignore": {
+        "_sieve: for tail in tails if tail.kind == 'literal' -> for tail in tails": SPARES,
+        "_trim: len(bare) - len(bare.rstrip(b'\\\\')) -> len(bare) + len(bare.rstrip(b'\\\\'))": "odd where the other is odd",
+        "_affixes: len(tail.end) >= len(tail.start) -> len(tail.end) > len(tail.start)": "of two as long, either tells as much",
+    },
+    "plan": {
+        "_Table.names_kept: folder in self.wanted -> False": SPARES,
+    },
+    "secrets": {
+        "name_reason: name in _ENDS_OF_PATHS and (b'/' + path.lower()).endswith(_CREDENTIAL_PATHS)"
+        " -> (b'/' + path.lower()).endswith(_CREDENTIAL_PATHS)": SPARES,
+        "content_reason: gate.regex.search(data) -> True": SPARES,
+    },
+    "wire": {
+        "parse_section_head: int.from_bytes(head[1:], 'big') -> int.from_bytes(head[1:])": DEFAULT,
+        "pack_section: len(payload).to_bytes(4, 'big') -> len(payload).to_bytes(4)": DEFAULT,
+        "pack_delta: zstandard.ZstdCompressor(level=1) -> zstandard.ZstdCompressor()": "any level can be read; 1 is for speed",
+        "pack_delta: 1 -> 2": "any level can be read; 1 is for speed",
+        "pack_delta: 1 -> 0": "any level can be read; 1 is for speed",
+        "_with_checked_paths: len(path) <= MAX_PATH_BYTES -> len(path) < MAX_PATH_BYTES": SPARES,
+        "check_conflict: '' -> 'x'": "no bound is as low as one character",
     },
 }

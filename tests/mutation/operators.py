@@ -95,7 +95,7 @@ def _tell(old: str, new: str) -> str:
         start = max(_shared(old, new) - CONTEXT, 0)
         end = max(_shared(old[:start:-1], new[:start:-1]) - CONTEXT, 0)
         old, new = (f"{'... ' * (start > 0)}{each[start : len(each) - end]}{' ...' * (end > 0)}" for each in (old, new))
-    return f"{old} -> {new}"
+    return " -> ".join(each if len(each) <= 2 * SHORT else f"{each[:SHORT]} ..." for each in (old, new))
 
 
 def _shared(one: str, other: str) -> int:

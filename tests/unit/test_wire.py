@@ -114,6 +114,8 @@ def test_a_delta_is_cut_by_changes_and_by_the_bytes_of_names() -> None:
         assert sizes([sized(number, 4096) for number in range(600)]) == [256, 256, 88]
         assert sizes([sized(number, 4095) for number in range(600)]) == [257, 257, 86]
         assert sizes([sized(number, 4096) for number in range(255)] + [sized(256, 4095), sized(257, 4096), sized(258, 4096)]) == [257, 1]
+    near = [a_link(0, 4096)] * 255 + [a_link(0, 4095)]
+    assert sizes([*near, a_link(0, 4096), *near, a_link(0, 4096)]) == [257, 257]
     folders: list[tuple[RelPath, Entry | None]] = [(path(f"{number}"), DIR) for number in range(4000)]
     assert sizes(folders + [a_link(number, 4096) for number in range(600)]) == [4096, 256, 248]
 
