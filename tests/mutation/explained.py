@@ -40,6 +40,11 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "_trim: len(bare) - len(bare.rstrip(b'\\\\')) -> len(bare) + len(bare.rstrip(b'\\\\'))": "odd where the other is odd",
         "_affixes: len(tail.end) >= len(tail.start) -> len(tail.end) > len(tail.start)": "of two as long, either tells as much",
     },
+    "merge.join": {
+        "find_stretches: mine and yours and _are_replacements(mine + yours) -> yours and _are_replacements(mine + yours)": SPARES,
+        "find_stretches: mine and yours and _are_replacements(mine + yours) -> mine and _are_replacements(mine + yours)": SPARES,
+        "find_stretches: known or tuple(map(frozenset, texts)) -> tuple(map(frozenset, texts))": SPARES,
+    },
     "plan": {
         "_Table.names_kept: folder in self.wanted -> False": SPARES,
     },

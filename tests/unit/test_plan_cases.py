@@ -188,7 +188,7 @@ TREES = [
     ("d/e/a=F1 d/b=F2", "-", "d/e/a=F1 d/b=F2 d/e/n=F3", "d/e/n=F3", "", ""),
     ("d/e=D d/f=D", "d/e/n=D d/f=D", "-", "d/e/n=D", "", "d d/e"),
     ("d/a=F1", "d/a=F1X", "-", "d/a=F1X", "", "d d/a"),
-    ("a=F1 b=F1 c=F1 d=F1 e=F1 f=F1 g=F1", "a=F2 b=F2 c=F2 d=F2 e=F2 f=F2 g=F2", "-", "a=F2 b=F2 c=F2 d=F2 e=F2 f=F2 g=F2", "", "a b c d e f g"),
+    ("a=F1 b=F1 c=F1 d=F1 e=F1 f=F1", "a=F2 b=F2 c=F2 d=F2 e=F2 f=F2", "-", "a=F2 b=F2 c=F2 d=F2 e=F2 f=F2", "", "a b c d e f"),
     # each removed its own half
     ("d/a=F1 d/b=F2", "d/a=F1", "d/b=F2", "d=D", "", ""),
     ("d/a=F1", "d=D", "-", "-", "", ""),
