@@ -32,6 +32,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
         ": '' -> 'x' (3)": "x is a graphic character, and printable",
         "Mark.: '*' -> ''": "a mark's value is for readers",
         "Mark.: '**' -> ''": "a mark's value is for readers",
+        "Mark.: '**/' -> ''": "a mark's value is for readers",
         "Mark.: '/' -> ''": "a mark's value is for readers",
         "Mark.: '\\\\/' -> ''": "a mark's value is for readers",
     },

@@ -134,3 +134,10 @@ def test_a_plan_costs_a_few_steps_a_change() -> None:
         plan_trees(old, old, new)
     with few_steps(1500):
         plan_trees(f"{old} x/a=F1", f"{old} x/a=F2", new)
+
+
+def test_what_is_equal_at_both_ends_is_not_searched() -> None:
+    old = [b"%d\n" % number for number in range(1000)]
+    for new in ([*old[:500], b"x\n", *old[501:]], [*old, b"x\n"], [b"x\n", *old], old[1:], old[:-1]):
+        with few_steps(3400):
+            diff_lines(old, new)

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import random
 import time
+from itertools import takewhile
 
 import pytest
 
 from store.errors import InvalidValue
 from sync.core.merge import MAX_TEXT_BYTES, Hunk, Merged, Region, diff_lines, marked, merge_marked, merge_text, split_lines
 from sync.core.merge.join import MAX_LINES, is_text
-from sync.core.merge.lines import Budget
+from sync.core.merge.lines import Budget, _no_accidents
 
 SLOW_SECONDS = 15
 MANY_LINES = 50_000
@@ -206,6 +207,25 @@ def test_a_common_line_needs_company() -> None:
     alone = [b"%d\n" % number for number in range(10)]
     assert diff_lines([*alone, b"\n", b"kept\n", b"z\n"], new) == [Hunk(0, 10, 0, 8), Hunk(12, 13, 10, 11)]
     assert diff_lines([*alone, b"\n", *alone, b"kept\n", b"z\n"], new) == [Hunk(0, 21, 0, 9), Hunk(22, 23, 10, 11)]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_which_common_lines_keep_their_partner(seed: int) -> None:
+    """As `xdl_clean_mmatch` of git has it, line by line."""
+    rng = random.Random(seed)
+    lonely = rng.choice([0.2, 0.7, 0.75, 0.8])
+    kinds = rng.choices([0, 2, 1], [lonely, 1 - lonely, rng.choice([0.0, 0.002, 0.05])], k=rng.randrange(600))
+    assert list(_no_accidents(kinds)) == [at for at, kind in enumerate(kinds) if kind == 2 and not is_accident(kinds, at)]
+
+
+def is_accident(kinds: list[int], at: int) -> bool:
+    """Within a hundred lines, and up to the nearest that stands only sometimes."""
+    before = list(takewhile(lambda kind: kind != 1, kinds[max(at - 100, 0) : at][::-1]))
+    after = list(takewhile(lambda kind: kind != 1, kinds[at + 1 : at + 101]))
+    if 0 not in before or 0 not in after:
+        return False
+    alone, common = (before + after).count(0), (before + after).count(2) + 2
+    return common * 4 < common + alone
 
 
 def test_a_spent_budget_is_coarse_and_right() -> None:

@@ -116,7 +116,7 @@ class _Side:
 
     def equal_ahead(self) -> int:
         """How many unchanged lines follow the one after the group."""
-        found = self.changed.find(1, self.end + 1)
+        found = self.changed.find(1, self.end)
         return (self.count if found < 0 else found) - self.end - 1
 
     def _stretch(self) -> None:
