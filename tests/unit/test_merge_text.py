@@ -209,6 +209,13 @@ def test_a_common_line_needs_company() -> None:
     assert diff_lines([*alone, b"\n", *alone, b"kept\n", b"z\n"], new) == [Hunk(0, 21, 0, 9), Hunk(22, 23, 10, 11)]
 
 
+def test_a_rough_root() -> None:
+    """As `xdl_bogosqrt` of git has it: one bit for every two."""
+    assert [_rough_root(number) for number in (0, 1, 2, 3, 4, 15, 16, 63, 64, 255, 256, 1023, 1024)] == [
+        *[1, 2, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32, 64],
+    ]
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_which_common_lines_keep_their_partner(seed: int) -> None:
     """As `xdl_clean_mmatch` of git has it, line by line."""

@@ -174,7 +174,7 @@ def _no_accidents(kinds: list[int]) -> Iterator[int]:
 
 def _rough_root(number: int) -> int:
     """A power of two near the square root."""
-    return 1 << ((number.bit_length() + 1) // 2) if number else 1
+    return 1 << ((number.bit_length() + 1) // 2)
 
 
 class _Search:
