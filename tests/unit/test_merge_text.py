@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import random
 import time
-from itertools import takewhile
+from itertools import pairwise, takewhile
 
 import pytest
 
 from store.errors import InvalidValue
 from sync.core.merge import MAX_TEXT_BYTES, Hunk, Merged, Region, diff_lines, marked, merge_marked, merge_text, split_lines
 from sync.core.merge.join import MAX_LINES, is_text
-from sync.core.merge.lines import Budget, _no_accidents
+from sync.core.merge.lines import MAX_SLIDES, MAX_STEPS, Budget, _no_accidents, _rough_root
 
 SLOW_SECONDS = 15
 MANY_LINES = 50_000
@@ -233,6 +233,33 @@ def is_accident(kinds: list[int], at: int) -> bool:
         return False
     alone, common = (before + after).count(0), (before + after).count(2) + 2
     return common * 4 < common + alone
+
+
+def test_what_a_comparison_costs() -> None:
+    """Written down once: whoever changes the search sees whether it became dearer, and whether it finds fewer hunks."""
+    rng = random.Random(5)
+    budget, hunks = Budget(), 0
+    for _ in range(300):
+        letters = [b"%d\n" % number for number in range(rng.choice([2, 3, 5, 20]))]
+        old, new = (rng.choices(letters, k=rng.randrange(60)) for _ in range(2))
+        hunks += len(diff_lines(old, new, budget))
+    assert (MAX_STEPS - budget.steps, MAX_SLIDES - budget.slides, hunks) == (182_058, 48_854, 2366)
+
+
+@pytest.mark.parametrize(
+    ("seed", "letters", "sizes", "kind", "changes"),
+    [
+        (6, b"abcde", (12, 12), "steps", [73, 80, 100, 108, 114]),
+        (3, b"ab", (9, 14), "slides", [6, 8, 36, 40, 42]),
+        (4, b"ab", (9, 14), "slides", [7, 9, 18, 39, 44, 46, 48, 50, 52, 54]),
+    ],
+)
+def test_where_a_budget_ends_the_work(seed: int, letters: bytes, sizes: tuple[int, int], kind: str, changes: list[int]) -> None:
+    """The budgets with which another answer is found than with one less."""
+    rng = random.Random(seed)
+    old, new = (rng.choices([b"%c\n" % letter for letter in letters], k=size) for size in sizes)
+    found = [diff_lines(old, new, Budget(**{kind: budget})) for budget in range(120)]
+    assert [budget for budget, (one, other) in enumerate(pairwise(found), 1) if one != other] == changes
 
 
 def test_a_spent_budget_is_coarse_and_right() -> None:
