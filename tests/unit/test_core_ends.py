@@ -72,10 +72,10 @@ def test_looking_for_a_base_ends_in_few_steps() -> None:
 LINES = [b"a\n", b"b\n", b"\n", b"}\n"]
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", [*range(60), 650])  # groups that meet, and slide on
 def test_comparing_lines_ends_in_few_steps(seed: int) -> None:
     rng = random.Random(seed)
-    old, new = (rng.choices(LINES[: rng.randrange(1, 5)], k=rng.randrange(seed // 4 + 1)) for _ in range(2))
+    old, new = (rng.choices(LINES[: rng.randrange(1, 5)], k=rng.randrange(1, 26)) for _ in range(2))
     with few_steps(10_000):
         diff_lines(old, new)
         diff_lines(old, new, Budget(1, 1))
