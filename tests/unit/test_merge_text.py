@@ -235,6 +235,10 @@ def is_accident(kinds: list[int], at: int) -> bool:
     return common * 4 < common + alone
 
 
+def test_the_bounds_of_the_work() -> None:
+    assert (MAX_STEPS, MAX_SLIDES) == (1_000_000, 2_000_000)
+
+
 def test_what_a_comparison_costs() -> None:
     """Written down once: whoever changes the search sees whether it became dearer, and whether it finds fewer hunks."""
     rng = random.Random(5)
