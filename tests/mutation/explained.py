@@ -4,6 +4,7 @@ from __future__ import annotations
 
 SPARES = "only spares work: what it skips would come to the same"
 TYPED = "for the type checker: nothing else can be there"
+WRITTEN = "written before it is read"
 DEFAULT = "is what Python takes anyway"
 
 EXPLAINED: dict[str, dict[str, str]] = {
@@ -45,6 +46,32 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "find_stretches: mine and yours and _are_replacements(mine + yours) -> yours and _are_replacements(mine + yours)": SPARES,
         "find_stretches: mine and yours and _are_replacements(mine + yours) -> mine and _are_replacements(mine + yours)": SPARES,
         "find_stretches: known or tuple(map(frozenset, texts)) -> tuple(map(frozenset, texts))": SPARES,
+    },
+    "merge.lines": {
+        "diff_lines: numbers.setdefault(line, len(numbers)) -> numbers.setdefault(line) (2)": "what only the new text has meets no equal",
+        "_Side.__init__: 1 -> 2": "one place more that is never changed",
+        "_Side.equal_ahead: found < 0 -> found <= 0": "the first place is never behind a group",
+        "_Side.equal_ahead: 0 -> 1": "the first place is never behind a group",
+        "_Side._stretch: self.start and self.changed[self.start - 1] -> self.changed[self.start - 1]": "place -1 is never changed",
+        "_no_accidents: 0 -> 1 (2)": "only differences of these sums count",
+        "_no_accidents: 0 -> -1 (2)": "only differences of these sums count",
+        "_Search.__init__: 3 -> 4": "one place more that nobody reads",
+        "_Search.__init__: 3 -> 2": "the two outermost places hold one value, and may be one",
+        "_Search.__init__: 0 -> 1": WRITTEN,
+        "_Search.__init__: 0 -> -1": WRITTEN,
+        "_Search.__init__: 0 -> 1 (2)": WRITTEN,
+        "_Search.__init__: 0 -> -1 (2)": WRITTEN,
+        "_Search._middle: first - last -> first + last": "odd where the other is odd",
+        "_Search._middle: budget.steps > 0 -> budget.steps >= 0": "a step more or less where the budget ends",
+        "_Search._middle: 0 -> 1": "a step more or less where the budget ends",
+        "_Search._middle: 0 -> -1": "a step more or less where the budget ends",
+        "_Search._middle: 1 -> 2 (2)": "loses every comparison all the same",
+        "_Search._middle: 1 -> 2 (3)": "every other diagonal: the one below is not reached",
+        "_Search._middle: 1 -> 2 (11)": "every other diagonal: the one below is not reached",
+        "_Search._middle: odd and b_low <= k <= b_high and (backward[k] <= x) -> b_low <= k <= b_high and backward[k] <= x": SPARES,
+        "_Search._middle: not odd and f_low <= k <= f_high and (x <= forward[k]) -> f_low <= k <= f_high and x <= forward[k]": SPARES,
+        "_widen: low += 1 -> pass": "every other diagonal: the one below is not reached",
+        "_widen: 1 -> 0 (3)": "every other diagonal: the one below is not reached",
     },
     "plan": {
         "_Table.names_kept: folder in self.wanted -> False": SPARES,
