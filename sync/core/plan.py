@@ -173,7 +173,8 @@ class _Table:
         Something wanted exists on one side at least, and on that side all folders above it exist: a tree came in. So a folder
         above it that is not wanted was there in the base and on that side, and the *other* side lost it.
         """
-        lost = {path for path, change in chain(self.here.items(), self.there.items()) if _loses_folder(change)}
+        # A folder has nothing but its being one that could change.
+        lost = {path for path, change in chain(self.here.items(), self.there.items()) if isinstance(change.old, Dir)}
         if not lost:
             return
         seen: set[bytes] = {b""}
@@ -225,7 +226,7 @@ class _Table:
 
     def newcomers(self) -> list[RelPath]:
         """What is to be written where nothing is, folders first."""
-        return [path for path in sorted(self.wanted) if self.wanted[path] is not None and self.local_entry(path) is None]
+        return [path for path in sorted(self.wanted) if self.local_entry(path) is None]
 
     def hold_below(self, path: RelPath) -> bool:
         """Hold what lies in a folder that is held."""
@@ -243,8 +244,8 @@ class _Table:
         self, folder: RelPath, fold: Fold, list_local: Callable[[RelPath], Iterator[tuple[RelPath, Entry]]]
     ) -> dict[bytes, RelPath]:
         """Collision key -> path, of everything in a folder that is there now and stays."""
-        if folder in self.wanted and not isinstance(self.local_entry(folder), Dir):
-            return {}  # it is new itself
+        if folder in self.wanted:
+            return {}  # it is new itself: nothing comes into a folder that the remote changed otherwise
         return {fold(_name_of(path)): path for path, entry in list_local(folder) if self.wanted.get(path, entry) is not None}
 
     def draw_plan(self) -> Plan:
@@ -305,10 +306,6 @@ def _join_executable(base: File | None, ours: File, theirs: File) -> bool:
     if base is None:
         return ours.executable or theirs.executable
     return theirs.executable if ours.executable == base.executable else ours.executable
-
-
-def _loses_folder(change: Change) -> bool:
-    return isinstance(change.old, Dir) and not isinstance(change.new, Dir)
 
 
 def _name_of(path: RelPath) -> bytes:

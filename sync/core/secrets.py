@@ -172,19 +172,18 @@ _LOGINS = {
         re.compile(rb"(?mi)^\s*(?:export\s+)?\w*(?:secret|token|passw(?:or)?d|api_?key|private_?key)\w*=[\"']?([^\s\"'$]{8,})"),
     ),
 }
-_LOGIN_NAMES = tuple(_LOGINS)
 
 
 def content_reason(path: bytes, data: bytes) -> Reason | None:
     """The same by the bytes; the path only says which further logins to look for."""
-    if data.find(0, 0, _BINARY_BYTES) >= 0:
+    if b"\0" in data[:_BINARY_BYTES]:
         return None
-    if path.endswith(_LOGIN_NAMES):
-        for name, form in _LOGINS.items():
-            if path.endswith(name) and _holds(form, data):
-                return form.reason
+    data = data[:CONTENT_BYTES]
+    for name, form in _LOGINS.items():
+        if path.endswith(name) and _holds(form, data):
+            return form.reason
     for gate in _GATES:
-        if gate.regex.search(data, 0, CONTENT_BYTES):
+        if gate.regex.search(data):
             for form in gate.forms:
                 if _holds(form, data):
                     return form.reason
@@ -192,9 +191,9 @@ def content_reason(path: bytes, data: bytes) -> Reason | None:
 
 
 def _holds(form: _Form, data: bytes) -> bool:
-    if form.also is not None and not form.also.search(data, 0, CONTENT_BYTES):
+    if form.also is not None and not form.also.search(data):
         return False
-    return any(not _is_blanked(match[1]) for match in form.regex.finditer(data, 0, CONTENT_BYTES))
+    return any(not _is_blanked(match[1]) for match in form.regex.finditer(data))
 
 
 def _is_blanked(body: bytes) -> bool:

@@ -82,7 +82,7 @@ def parse_section_head(head: bytes) -> tuple[Section, int]:
         kind = Section(head[0])
     except ValueError:
         raise InvalidReply(f"unknown section kind {head[0]}") from None
-    length = int.from_bytes(head[1:5], "big")
+    length = int.from_bytes(head[1:], "big")
     if length > MAX_SECTION_BYTES:
         raise TooLarge(f"a section of {length} bytes")
     return kind, length
@@ -121,7 +121,7 @@ def parse_delta(payload: bytes) -> Delta:
         size = zstandard.frame_content_size(payload)
         if size < 0 or size > MAX_DELTA_RAW_BYTES:
             raise TooLarge(f"a delta section of {size} bytes")
-        raw = zstandard.ZstdDecompressor().decompress(payload, max_output_size=MAX_DELTA_RAW_BYTES, allow_extra_data=False)
+        raw = zstandard.ZstdDecompressor().decompress(payload, allow_extra_data=False)
         records = _delta_decoder.decode(raw)
     except (zstandard.ZstdError, *UNREADABLE) as error:
         raise InvalidReply(f"a delta section that cannot be read: {error}") from None

@@ -24,6 +24,7 @@ GIT = tuple(
     f"tests/property/test_ignore_git.py::{test}"
     for test in ("test_nested_rule_files_decide_as_git_does[1]", "test_excludes_and_a_root_file_rank_as_in_git[0]")
 )
+MERGE_FILE = "tests/unit/test_merge_git.py::test_joins_are_those_of_git[fixed]"
 """One seed: what survives the others lives here, and that is on the safe side."""
 TESTS = {
     "autosnapshot": ("tests/unit/test_autosnapshot.py",),
@@ -32,7 +33,7 @@ TESTS = {
     "glob": ("tests/unit/test_glob.py", "tests/unit/test_ignore.py", *GIT),
     "history": ("tests/unit/test_history_bases.py",),
     "ignore": ("tests/unit/test_ignore.py", *GIT),
-    "merge": ("tests/unit/test_merge_*.py", "tests/property/test_merge_laws.py"),
+    "merge": ("tests/unit/test_merge_[ts]*.py", "tests/property/test_merge_laws.py", MERGE_FILE),
     "plan": ("tests/unit/test_plan_cases.py", "tests/property/test_plan_laws.py", "tests/property/test_two_machines.py"),
     "secrets": ("tests/unit/test_secrets.py",),
     "settle": ("tests/unit/test_settle.py",),

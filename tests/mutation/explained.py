@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+SPARES = "only spares work: what it skips would come to the same"
+TYPED = "for the type checker: nothing else can be there"
+WRITTEN = "written before it is read"
+DEFAULT = "is what Python takes anyway"
+
 EXPLAINED: dict[str, dict[str, str]] = {
     "autosnapshot": {
         "snapshot_due_ms: 0 <= now_ms - newest_ms < COOLDOWN_MS -> 0 <= now_ms - newest_ms <= COOLDOWN_MS": "at the bound, both are now",
@@ -10,5 +15,79 @@ EXPLAINED: dict[str, dict[str, str]] = {
     "brake": {
         "_tell: 1 -> 2": "two parts read the same whether they are taken as a list or as its last and the rest",
         "count_losses: new is not None -> True": "what arrives as nothing is never looked up",
+    },
+    "disk": {
+        "Disk.fold: key.lower() -> key.upper()": "a key is only compared with keys",
+        ": 1 -> 0": "no name has a NUL",
+    },
+    "glob": {
+        "_parse_set: at + 2 -> at (3)": "no `]` is in `[:`",
+        "_parse_set: 2 -> 1 (3)": "no `]` is in `[:`",
+        "_tails: sorted(token) -> token": "the order of ways means nothing; sorted, it is the same on every Python",
+        "_set_regex: sorted(members) -> members": "the order in a set means nothing; sorted, it is the same on every Python",
+        "_plain: for token in tokens if isinstance(token, int) -> for token in tokens": TYPED,
+        "_segment_regex: isinstance(token, frozenset) -> True": TYPED,
+        "_folder_regex: 0 -> -1": "the only one is the first and the last",
+        "_segment_regex: 0 -> -1": "the only one is the first and the last",
+        ": '' -> 'x' (2)": "x is a graphic character, and printable",
+        ": '' -> 'x' (3)": "x is a graphic character, and printable",
+        "Mark.: '*' -> ''": "a mark's value is for readers",
+        "Mark.: '**' -> ''": "a mark's value is for readers",
+        "Mark.: '**/' -> ''": "a mark's value is for readers",
+        "Mark.: '/' -> ''": "a mark's value is for readers",
+        "Mark.: '\\\\/' -> ''": "a mark's value is for readers",
+    },
+    "ignore": {
+        "_sieve: for tail in tails if tail.kind == 'literal' -> for tail in tails": SPARES,
+        "_trim: len(bare) - len(bare.rstrip(b'\\\\')) -> len(bare) + len(bare.rstrip(b'\\\\'))": "odd where the other is odd",
+        "_affixes: len(tail.end) >= len(tail.start) -> len(tail.end) > len(tail.start)": "of two as long, either tells as much",
+    },
+    "merge.join": {
+        "find_stretches: mine and yours and _are_replacements(mine + yours) -> yours and _are_replacements(mine + yours)": SPARES,
+        "find_stretches: mine and yours and _are_replacements(mine + yours) -> mine and _are_replacements(mine + yours)": SPARES,
+        "find_stretches: known or tuple(map(frozenset, texts)) -> tuple(map(frozenset, texts))": SPARES,
+    },
+    "merge.lines": {
+        "diff_lines: numbers.setdefault(line, len(numbers)) -> numbers.setdefault(line) (2)": "what only the new text has meets no equal",
+        "_Side.__init__: 1 -> 2": "one place more that is never changed",
+        "_Side.equal_ahead: found < 0 -> found <= 0": "the first place is never behind a group",
+        "_Side.equal_ahead: 0 -> 1": "the first place is never behind a group",
+        "_Side._stretch: self.start and self.changed[self.start - 1] -> self.changed[self.start - 1]": "place -1 is never changed",
+        "_no_accidents: 0 -> 1 (2)": "only differences of these sums count",
+        "_no_accidents: 0 -> -1 (2)": "only differences of these sums count",
+        "_Search.__init__: 3 -> 4": "one place more that nobody reads",
+        "_Search.__init__: 3 -> 2": "the two outermost places hold one value, and may be one",
+        "_Search.__init__: 0 -> 1": WRITTEN,
+        "_Search.__init__: 0 -> -1": WRITTEN,
+        "_Search.__init__: 0 -> 1 (2)": WRITTEN,
+        "_Search.__init__: 0 -> -1 (2)": WRITTEN,
+        "_Search._middle: first - last -> first + last": "odd where the other is odd",
+        "_Search._middle: budget.steps > 0 -> budget.steps >= 0": "a step more or less where the budget ends",
+        "_Search._middle: 0 -> 1": "a step more or less where the budget ends",
+        "_Search._middle: 0 -> -1": "a step more or less where the budget ends",
+        "_Search._middle: 1 -> 2 (2)": "loses every comparison all the same",
+        "_Search._middle: 1 -> 2 (3)": "every other diagonal: the one below is not reached",
+        "_Search._middle: 1 -> 2 (11)": "every other diagonal: the one below is not reached",
+        "_Search._middle: odd and b_low <= k <= b_high and (backward[k] <= x) -> b_low <= k <= b_high and backward[k] <= x": SPARES,
+        "_Search._middle: not odd and f_low <= k <= f_high and (x <= forward[k]) -> f_low <= k <= f_high and x <= forward[k]": SPARES,
+        "_widen: low += 1 -> pass": "every other diagonal: the one below is not reached",
+        "_widen: 1 -> 0 (3)": "every other diagonal: the one below is not reached",
+    },
+    "plan": {
+        "_Table.names_kept: folder in self.wanted -> False": SPARES,
+    },
+    "secrets": {
+        "name_reason: name in _ENDS_OF_PATHS and (b'/' + path.lower()).endswith(_CREDENTIAL_PATHS)"
+        " -> (b'/' + path.lower()).endswith(_CREDENTIAL_PATHS)": SPARES,
+        "content_reason: gate.regex.search(data) -> True": SPARES,
+    },
+    "wire": {
+        "parse_section_head: int.from_bytes(head[1:], 'big') -> int.from_bytes(head[1:])": DEFAULT,
+        "pack_section: len(payload).to_bytes(4, 'big') -> len(payload).to_bytes(4)": DEFAULT,
+        "pack_delta: zstandard.ZstdCompressor(level=1) -> zstandard.ZstdCompressor()": "any level can be read; 1 is for speed",
+        "pack_delta: 1 -> 2": "any level can be read; 1 is for speed",
+        "pack_delta: 1 -> 0": "any level can be read; 1 is for speed",
+        "_with_checked_paths: len(path) <= MAX_PATH_BYTES -> len(path) < MAX_PATH_BYTES": SPARES,
+        "check_conflict: '' -> 'x'": "no bound is as low as one character",
     },
 }

@@ -41,6 +41,7 @@ PAIRS = (
     *[("removeprefix", "removesuffix"), ("lstrip", "rstrip"), ("fullmatch", "match"), ("append", "remove"), ("popleft", "pop")],
 )
 TWINS = {**dict(PAIRS), **{other: one for one, other in PAIRS}}
+SHORT, CONTEXT = 100, 20
 PASSED_ON = {"sorted", "reversed", "abs", "list", "tuple"}
 """What hands on its argument in another shape."""
 
@@ -79,13 +80,28 @@ def make_mutants(text: str, file: str) -> Iterator[Mutant]:
             old = _first_line(spot.node)
             line = (spot.node.ifs[0] if isinstance(spot.node, ast.comprehension) else spot.node).lineno
             for node in _variants(spot):
-                tells = f"{old} -> {_first_line(node)}"
+                tells = _tell(old, _first_line(node))
                 seen[spot.place + tells] += 1
                 again = seen[spot.place + tells]
                 spot.put(ast.fix_missing_locations(ast.copy_location(node, spot.node)))
                 code = compile(tree, file, "exec")
                 spot.put(spot.node)
                 yield Mutant(spot.place, line, tells + f" ({again})" * (again > 1), code)
+
+
+def _tell(old: str, new: str) -> str:
+    """What became of a piece of code; of a long one only where the two differ."""
+    if len(old) > SHORT:
+        start = max(_shared(old, new) - CONTEXT, 0)
+        end = max(_shared(old[:start:-1], new[:start:-1]) - CONTEXT, 0)
+        old, new = (f"{'... ' * (start > 0)}{each[start : len(each) - end]}{' ...' * (end > 0)}" for each in (old, new))
+    return " -> ".join(each if len(each) <= 2 * SHORT else f"{each[:SHORT]} ..." for each in (old, new))
+
+
+def _shared(one: str, other: str) -> int:
+    """How many first letters are the same."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (letter, another) in pairs if letter != another), min(len(one), len(other)))
 
 
 def _first_line(node: ast.AST) -> str:

@@ -40,6 +40,10 @@ WARM = ("hypothesis.strategies", "msgspec", "zstandard", "store.manifest", "test
 """What most tests import and no mutant is in."""
 
 
+AGAIN = ("sync", "daemon", "cloud", "tests.lab")
+"""What a mutant may be in, or in what it is made of, and `conftest` has imported already."""
+
+
 class Outcome(IntEnum):
     """What became of a mutant; as exit codes of children."""
 
@@ -70,10 +74,10 @@ class _Baseline(NamedTuple):
     called: dict[str, set[str]]
     at_import: set[str]
 
-    @property
-    def cpu_seconds(self) -> int:
-        """A child's limit."""
-        return CPU_SECONDS + 3 * int(sum(self.seconds.values()))
+    def cpu_seconds(self, items: Sequence[pytest.Item] | None = None) -> int:
+        """The limit of a child that runs these tests, or all."""
+        names = self.seconds if items is None else [item.nodeid for item in items]
+        return CPU_SECONDS + 3 * int(sum(self.seconds[name] for name in names))
 
     def is_loaded_once(self, mutant: Mutant) -> bool:
         """Whether it changes what is done while the module is imported."""
@@ -89,7 +93,10 @@ def try_mutants(target: Target) -> Iterator[tuple[Mutant, Outcome]]:
     for name in WARM:
         importlib.import_module(name)
     with _session(target, _InPlace(target)) as told:
-        baseline: _Baseline = pickle.load(told)
+        try:
+            baseline: _Baseline = pickle.load(told)
+        except EOFError:
+            raise SystemExit(f"the tests of {target.name} cannot be loaded, or fail without a mutant") from None
         for mutant in target.mutants:
             if not baseline.is_loaded_once(mutant):
                 yield mutant, pickle.load(told)
@@ -141,12 +148,11 @@ class _InPlace:
         _tell(self.told, baseline)
         for mutant in self._target.mutants:
             if not baseline.is_loaded_once(mutant):
-                child = _fork(baseline)
+                items = baseline.in_order([item for item in session.items if mutant.place in baseline.called[item.nodeid]])
+                child = _fork(baseline.cpu_seconds(items))
                 if not child:
                     _replace_code(sys.modules[self._target.name], mutant.code)
-                    os._exit(
-                        _run_items(baseline.in_order([item for item in session.items if mutant.place in baseline.called[item.nodeid]]))
-                    )
+                    os._exit(_run_items(items))
                 _tell(self.told, _await(child))
         os._exit(0)
 
@@ -173,7 +179,7 @@ class _InPlace:
             baseline.seconds[item.nodeid] = time.process_time() - began
             baseline.called[item.nodeid] = self._calls.take()
             if outcome is not Outcome.LIVED:
-                raise SystemExit(f"{item.nodeid} fails without a mutant")
+                os._exit(outcome)
         return baseline
 
 
@@ -208,8 +214,10 @@ class _Anew:
     def pytest_collection(self) -> None:
         for mutant in self._target.mutants:
             if self._baseline.is_loaded_once(mutant):
-                child = _fork(self._baseline)
+                child = _fork(self._baseline.cpu_seconds())
                 if not child:
+                    for name in [name for name in sys.modules if name.startswith(AGAIN)]:
+                        del sys.modules[name]
                     sys.meta_path.insert(0, _Importer(self._target, mutant.code))
                     return
                 _tell(self.told, _await(child))
@@ -239,11 +247,11 @@ def _tell(told: IO[bytes], what: object) -> None:
     told.flush()
 
 
-def _fork(baseline: _Baseline) -> int:
+def _fork(cpu_seconds: int) -> int:
     """The child's number; in the child, whose time and memory are bounded, 0."""
     child = os.fork()
     if not child:
-        resource.setrlimit(resource.RLIMIT_CPU, (baseline.cpu_seconds, baseline.cpu_seconds))
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     return child
 

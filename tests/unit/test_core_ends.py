@@ -6,13 +6,15 @@ import random
 
 import pytest
 
+from store.types import Link, RelPath
 from sync.core.autosnapshot import count_changed_bytes
 from sync.core.glob import parse_glob
 from sync.core.history import merge_bases
 from sync.core.ignore import PathRules, Rules
 from sync.core.merge import diff_lines, merge_marked, merge_text, split_lines
 from sync.core.merge.lines import Budget
-from sync.core.wire import Section, bitmap, pack_section, split_sections
+from sync.core.merge.style import copy_names, cut_name, named_after
+from sync.core.wire import Section, bitmap, pack_delta, pack_section, parse_delta, split_sections
 from tests.planning import plan_trees
 from tests.steps import few_steps
 from tests.triples import make_triple
@@ -70,10 +72,10 @@ def test_looking_for_a_base_ends_in_few_steps() -> None:
 LINES = [b"a\n", b"b\n", b"\n", b"}\n"]
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", [*range(60), 650])  # groups that meet, and slide on
 def test_comparing_lines_ends_in_few_steps(seed: int) -> None:
     rng = random.Random(seed)
-    old, new = (rng.choices(LINES[: rng.randrange(1, 5)], k=rng.randrange(seed // 4 + 1)) for _ in range(2))
+    old, new = (rng.choices(LINES[: rng.randrange(1, 5)], k=rng.randrange(1, 26)) for _ in range(2))
     with few_steps(10_000):
         diff_lines(old, new)
         diff_lines(old, new, Budget(1, 1))
@@ -87,11 +89,27 @@ def test_a_merge_ends_in_few_steps(seed: int) -> None:
         merge_marked(base, ours, theirs, ours_label="o", theirs_label="t")
 
 
+def test_naming_a_copy_ends_in_few_steps() -> None:
+    name = RelPath("\u00e9".encode() * 127)
+    with few_steps(100):
+        assert named_after(next(copy_names(name, Link(b"x")))) != name
+        assert named_after(name) == name
+        assert cut_name(name, 5) == name[:4]
+        assert cut_name(b"\x80\x80", 1) == b""
+
+
 @pytest.mark.parametrize("body", [b"", pack_section(Section.HEADER, b"{}") * 3, pack_section(Section.FRAME, b"")])
 def test_splitting_a_body_ends_in_few_steps(body: bytes) -> None:
     with few_steps(100):
         list(split_sections(body))
         bitmap([True] * 9)
+
+
+def test_paths_of_one_folder_are_checked_by_their_names() -> None:
+    paths = [RelPath(b"%d" % number) for number in range(100)] + [RelPath(b"d/e/f/%d" % number) for number in range(100)]
+    (payload,) = pack_delta((path, None) for path in paths)
+    with few_steps(5 * len(paths) + 20):
+        assert len(parse_delta(payload)) == len(paths)
 
 
 PLANS = [
@@ -116,3 +134,10 @@ def test_a_plan_costs_a_few_steps_a_change() -> None:
         plan_trees(old, old, new)
     with few_steps(1500):
         plan_trees(f"{old} x/a=F1", f"{old} x/a=F2", new)
+
+
+def test_what_is_equal_at_both_ends_is_not_searched() -> None:
+    old = [b"%d\n" % number for number in range(1000)]
+    for new in ([*old[:500], b"x\n", *old[501:]], [*old, b"x\n"], [b"x\n", *old], old[1:], old[:-1]):
+        with few_steps(3400):
+            diff_lines(old, new)

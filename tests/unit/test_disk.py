@@ -33,6 +33,8 @@ PAIRS = [
     ("\u212b", "\u00c5", "ntfs apfs forms"),
     ("q\u0323\u0307", "q\u0307\u0323", "apfs forms"),
     ("ﬁ", "fi", "apfs"),
+    ("\u1f80", "\u1f88", "ntfs apfs"),  # their capital is two letters
+    ("\u0130", "i\u0307", "apfs"),  # the small one is two code points
     ("\udcff", "\udcfe", ""),
     ("\udcff", "\udcff", "plain ascii ntfs apfs forms"),
     ("a\udcff", "A\udcff", "ascii ntfs apfs"),
@@ -47,7 +49,7 @@ def test_two_names_are_one_to_these_disks(one: str, other: str, disks: str) -> N
 
 @given(st.binary(max_size=12))
 def test_a_plain_disk_keeps_every_name_apart(name: bytes) -> None:
-    assert PLAIN.fold(name) == name and PLAIN.refusal(name) is None
+    assert PLAIN.fold(name) == name and PLAIN.refusal(name) is None and PLAIN.bits
 
 
 @given(st.text(max_size=8), st.sampled_from([ASCII, NTFS, APFS, FORMS]))
@@ -74,6 +76,10 @@ REFUSED = [
     ("a", None, None),
     ("a:b", "names here have no :", None),
     ("a\x07b", "names here have no control characters", None),
+    ("a\x01", "names here have no control characters", None),
+    ("a\x1f", "names here have no control characters", None),
+    ("a:\x07", "names here have no control characters", None),
+    ("a<b:c", "names here have no :", None),
     ("what?", "names here have no ?", None),
     ("a\\b", "names here have no \\", None),
     ("end.", "names here do not end with a dot or a space", None),
@@ -82,6 +88,7 @@ REFUSED = [
     ("CON", "it is the name of a device here", None),
     ("nul.tar.gz", "it is the name of a device here", None),
     ("aux .c", "it is the name of a device here", None),
+    ("prn", "it is the name of a device here", None),
     ("Com1", "it is the name of a device here", None),
     ("LPT\u00b2.x", "it is the name of a device here", None),
     ("COM0", None, None),
@@ -89,6 +96,7 @@ REFUSED = [
     ("CONSOLE", None, None),
     ("x.CON", None, None),
     ("x\udcff", None, "names here are UTF-8"),
+    ("x\udc80", None, "names here are UTF-8"),
 ]
 
 

@@ -8,15 +8,15 @@ from sync.core.glob import Tail, Way, parse_glob
 
 
 def literal(name: bytes) -> Tail:
-    return Tail("literal", start=name)
+    return Tail("literal", name, b"", b"")
 
 
 def ends(end: bytes) -> Tail:
-    return Tail("suffix", end=end)
+    return Tail("suffix", b"", end, b"")
 
 
 def begins(start: bytes) -> Tail:
-    return Tail("prefix", start=start)
+    return Tail("prefix", start, b"", b"")
 
 
 ANY = ends(b"")

@@ -8,7 +8,7 @@ import pytest
 
 from daemon.config import KEYS
 from store.types import DIR, Entry, File, Link, RelPath, digest_of
-from sync.core.merge.style import MAX_COPIES, Style, copy_names, cut_name, draw_copies, lost_entry, mark_both, named_after
+from sync.core.merge.style import Style, copy_names, cut_name, draw_copies, lost_entry, mark_both, named_after
 from sync.core.plan import EDIT_EDIT, FILE_FOLDER, Action, Clash
 from tests.two_replicas import rel
 
@@ -38,6 +38,8 @@ def test_the_setting_knows_the_styles() -> None:
         (".bashrc", f".bashrc.conflict-{TAG}"),
         ("a.tar.gz", f"a.tar.conflict-{TAG}.gz"),
         ("ends.", f"ends.conflict-{TAG}."),
+        ("a.sixteen-letters0", f"a.conflict-{TAG}.sixteen-letters0"),
+        ("a.seventeen-letters", f"a.seventeen-letters.conflict-{TAG}"),
         ("v1.this is no kind of a file", f"v1.this is no kind of a file.conflict-{TAG}"),
         (f"notes.conflict-{TAG}.txt", f"notes.conflict-{TAG}.conflict-{TAG}.txt"),
     ],
@@ -53,13 +55,14 @@ def test_a_copys_name_is_its_contents() -> None:
     assert name_of("notes.txt", Link(b"text")) == f"notes.conflict-{TAG}.txt"
     assert name_of("notes.txt", number=2) == f"notes.conflict-{TAG}-2.txt"
     names = list(copy_names(rel("notes.txt"), TEXT))
-    assert len(set(names)) == len(names) == MAX_COPIES - 1
+    assert len(set(names)) == len(names) == 999
 
 
 def test_a_long_name_is_cut_between_letters() -> None:
     for start in ("", "x", "xy"):
         name = name_of(start + "€" * 80 + ".text")
         assert 252 < len(name.encode()) <= 255 and name.endswith(".text")
+    assert [cut_name("aéé".encode(), size) for size in range(6)] == [b"", b"a", b"a", b"a\xc3\xa9", b"a\xc3\xa9", b"a\xc3\xa9\xc3\xa9"]
     raw = next(copy_names(RelPath(b"\xff" * 255), TEXT))
     assert len(raw) == 255
     assert cut_name(b"\x80\x80\x80", 2) == b"", "what has no beginning of a letter has none to keep"
@@ -127,7 +130,7 @@ def test_surely_text(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 1, 2])
-@pytest.mark.parametrize("bad", [b"caf\xe9\n", b"a\x00\n", b"a\x07\n", b"\x7fELF\n", "a\n".encode("utf-16")])
+@pytest.mark.parametrize("bad", [b"caf\xe9\n", b"a\x00\n", b"a\x07\n", b"\x7fELF\n", "a\n".encode("utf-16"), b"\n" * 150_001])
 def test_not_surely_text(bad: bytes, at: int) -> None:
     texts = [b"a\n", b"b\n", b"c\n"]
     texts[at] = bad

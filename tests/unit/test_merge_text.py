@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import random
 import time
+from itertools import pairwise, takewhile
 
 import pytest
 
 from store.errors import InvalidValue
 from sync.core.merge import MAX_TEXT_BYTES, Hunk, Merged, Region, diff_lines, marked, merge_marked, merge_text, split_lines
-from sync.core.merge.join import MAX_LINES
-from sync.core.merge.lines import Budget
+from sync.core.merge.join import MAX_LINES, is_text
+from sync.core.merge.lines import MAX_SLIDES, MAX_STEPS, Budget, _no_accidents, _rough_root
 
 SLOW_SECONDS = 15
 MANY_LINES = 50_000
@@ -37,6 +38,11 @@ def text(letters: str) -> bytes:
         # One line between two edits keeps them apart, none does not.
         ("abc", "Abc", "abC", "AbC"),
         ("ab", "xab", "Ab", None),
+        # Of two replacements by one side, neither may have moved a line.
+        ("abcxz", "Abzxz", "aBcxz", None),
+        ("zxabc", "zxzbC", "zxaBc", None),
+        # Nor may any two of three overlap.
+        ("abcd", "AbCD", "aXYd", None),
         ("ab", "axb", "ab", "axb"),
         ("ab", "axb", "ayb", None),
         ("ab", "b", "a", None),
@@ -126,8 +132,15 @@ def test_what_is_not_text_does_not_join(bad: bytes, at: int) -> None:
     texts = [b"a\nb\nc\n", b"A\nb\nc\n", b"a\nb\nC\n"]
     texts[at] = bad
     assert merge_text(*texts) == Merged(None)
-    with pytest.raises(InvalidValue):
+    with pytest.raises(InvalidValue, match="binary or too large to be marked") as caught:
         merge_marked(*texts, ours_label="ours", theirs_label="theirs")
+    assert caught.value.hint == "Choose a side with `fst resolve --ours`, `--theirs` or `--both`."
+
+
+def test_what_is_as_large_as_may_be_is_text() -> None:
+    assert (MAX_TEXT_BYTES, MAX_LINES) == (4 * 1024 * 1024, 150_000)
+    assert is_text(b"x" * MAX_TEXT_BYTES)
+    assert is_text(b"\n" * MAX_LINES)
 
 
 def test_what_only_one_side_changed_needs_no_lines() -> None:
@@ -151,6 +164,27 @@ def test_a_nul_far_from_the_start_is_not_joined_over() -> None:
         (b"", b"X\n", b"Y\n", b"<<<<<<< me\nX\n=======\nY\n>>>>>>> them\n"),
         (b"a\nb\nc\n", b"A\nb\nc\n", b"a\nb\nC\n", b"A\nb\nC\n"),
         (b"a\nb\n", b"a\n", b"a\nB\n", b"a\n<<<<<<< me\n=======\nB\n>>>>>>> them\n"),
+        # The marker ends as the line before it does on both sides, and the base's first.
+        (b"h\r\nk\r\nc\n", b"h\nk\r\nX\n", b"h\r\nk\r\nY\n", b"h\nk\r\n<<<<<<< me\r\nX\n=======\r\nY\n>>>>>>> them\r\n"),
+        (b"h\r\nk\r\nc\n", b"h\r\nk\r\nX\n", b"h\nk\r\nY\n", b"h\nk\r\n<<<<<<< me\r\nX\n=======\r\nY\n>>>>>>> them\r\n"),
+        (b"c\r\nk\r\n", b"X\r\nk\r\nz\n", b"Y\r\nk\r\n", b"<<<<<<< me\r\nX\r\n=======\r\nY\r\n>>>>>>> them\r\nk\r\nz\n"),
+        (b"c\r\nk\r\n", b"X\r\nk\r\n", b"Y\r\nk\r\nz\n", b"<<<<<<< me\r\nX\r\n=======\r\nY\r\n>>>>>>> them\r\nk\r\nz\n"),
+        (b"c\nk\r\n", b"X\r\nk\r\n", b"Y\r\nk\r\n", b"<<<<<<< me\nX\r\n=======\nY\r\n>>>>>>> them\nk\r\n"),
+        (b"a\r\n", b"X", b"Y\r\n", b"<<<<<<< me\r\nX\r\n=======\r\nY\r\n>>>>>>> them\r\n"),
+        (b"a", b"X\r\n", b"Y\r\n", b"<<<<<<< me\nX\r\n=======\nY\r\n>>>>>>> them\n"),
+        # Four lines keep two conflicts apart, unless they are nothing but punctuation.
+        (
+            b"a\n1\n2\n3\n4\nb\n",
+            b"A\n1\n2\n3\n4\nB\n",
+            b"X\n1\n2\n3\n4\nY\n",
+            b"<<<<<<< me\nA\n=======\nX\n>>>>>>> them\n1\n2\n3\n4\n<<<<<<< me\nB\n=======\nY\n>>>>>>> them\n",
+        ),
+        (
+            b"a\n}\n\n)\n}\nb\n",
+            b"A\n}\n\n)\n}\nB\n",
+            b"X\n}\n\n)\n}\nY\n",
+            b"<<<<<<< me\nA\n}\n\n)\n}\nB\n=======\nX\n}\n\n)\n}\nY\n>>>>>>> them\n",
+        ),
     ],
 )
 def test_markers(base: bytes, ours: bytes, theirs: bytes, result: bytes) -> None:
@@ -173,6 +207,63 @@ def test_a_common_line_needs_company() -> None:
     alone = [b"%d\n" % number for number in range(10)]
     assert diff_lines([*alone, b"\n", b"kept\n", b"z\n"], new) == [Hunk(0, 10, 0, 8), Hunk(12, 13, 10, 11)]
     assert diff_lines([*alone, b"\n", *alone, b"kept\n", b"z\n"], new) == [Hunk(0, 21, 0, 9), Hunk(22, 23, 10, 11)]
+
+
+def test_a_rough_root() -> None:
+    """As `xdl_bogosqrt` of git has it: one bit for every two."""
+    assert [_rough_root(number) for number in (0, 1, 2, 3, 4, 15, 16, 63, 64, 255, 256, 1023, 1024)] == [
+        *[1, 2, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32, 64],
+    ]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_which_common_lines_keep_their_partner(seed: int) -> None:
+    """As `xdl_clean_mmatch` of git has it, line by line."""
+    rng = random.Random(seed)
+    lonely = rng.choice([0.2, 0.7, 0.75, 0.8])
+    kinds = rng.choices([0, 2, 1], [lonely, 1 - lonely, rng.choice([0.0, 0.002, 0.05])], k=rng.randrange(600))
+    assert list(_no_accidents(kinds)) == [at for at, kind in enumerate(kinds) if kind == 2 and not is_accident(kinds, at)]
+
+
+def is_accident(kinds: list[int], at: int) -> bool:
+    """Within a hundred lines, and up to the nearest that stands only sometimes."""
+    before = list(takewhile(lambda kind: kind != 1, kinds[max(at - 100, 0) : at][::-1]))
+    after = list(takewhile(lambda kind: kind != 1, kinds[at + 1 : at + 101]))
+    if 0 not in before or 0 not in after:
+        return False
+    alone, common = (before + after).count(0), (before + after).count(2) + 2
+    return common * 4 < common + alone
+
+
+def test_the_bounds_of_the_work() -> None:
+    assert (MAX_STEPS, MAX_SLIDES) == (1_000_000, 2_000_000)
+
+
+def test_what_a_comparison_costs() -> None:
+    """Written down once: whoever changes the search sees whether it became dearer, and whether it finds fewer hunks."""
+    rng = random.Random(5)
+    budget, hunks = Budget(), 0
+    for _ in range(300):
+        letters = [b"%d\n" % number for number in range(rng.choice([2, 3, 5, 20]))]
+        old, new = (rng.choices(letters, k=rng.randrange(60)) for _ in range(2))
+        hunks += len(diff_lines(old, new, budget))
+    assert (MAX_STEPS - budget.steps, MAX_SLIDES - budget.slides, hunks) == (182_058, 48_854, 2366)
+
+
+@pytest.mark.parametrize(
+    ("seed", "letters", "sizes", "kind", "changes"),
+    [
+        (6, b"abcde", (12, 12), "steps", [73, 80, 100, 108, 114]),
+        (3, b"ab", (9, 14), "slides", [6, 8, 36, 40, 42]),
+        (4, b"ab", (9, 14), "slides", [7, 9, 18, 39, 44, 46, 48, 50, 52, 54]),
+    ],
+)
+def test_where_a_budget_ends_the_work(seed: int, letters: bytes, sizes: tuple[int, int], kind: str, changes: list[int]) -> None:
+    """The budgets with which another answer is found than with one less."""
+    rng = random.Random(seed)
+    old, new = (rng.choices([b"%c\n" % letter for letter in letters], k=size) for size in sizes)
+    found = [diff_lines(old, new, Budget(**{kind: budget})) for budget in range(120)]
+    assert [budget for budget, (one, other) in enumerate(pairwise(found), 1) if one != other] == changes
 
 
 def test_a_spent_budget_is_coarse_and_right() -> None:

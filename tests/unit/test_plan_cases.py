@@ -188,6 +188,7 @@ TREES = [
     ("d/e/a=F1 d/b=F2", "-", "d/e/a=F1 d/b=F2 d/e/n=F3", "d/e/n=F3", "", ""),
     ("d/e=D d/f=D", "d/e/n=D d/f=D", "-", "d/e/n=D", "", "d d/e"),
     ("d/a=F1", "d/a=F1X", "-", "d/a=F1X", "", "d d/a"),
+    ("a=F1 b=F1 c=F1 d=F1 e=F1 f=F1", "a=F2 b=F2 c=F2 d=F2 e=F2 f=F2", "-", "a=F2 b=F2 c=F2 d=F2 e=F2 f=F2", "", "a b c d e f"),
     # each removed its own half
     ("d/a=F1 d/b=F2", "d/a=F1", "d/b=F2", "d=D", "", ""),
     ("d/a=F1", "d=D", "-", "-", "", ""),
@@ -208,6 +209,7 @@ TREES = [
     ("a/x=F1 a/y=F1", "a=F2", "a/x=F1 a/y=F1 a/b/n=F3", "a/b/n=F3", "a:file-folder", ""),
     ("a/x=F1 a/y=F1", "a/x=F1 a/y=F1 a/b/n=F3", "a=F2", "a/b/n=F3", "a:file-folder", ""),
     ("a/x=F1", "a=L1", "a/x=F3", "a/x=F3", "a:file-folder", ""),
+    ("a/x=F1 b=F1", "a=F2 b=F2", "a/x=F3 b=F3", "a/x=F3 b=F3", "a:file-folder b:edit-edit", ""),
     ("a/x=F1", "a/x=F3", "a=L1", "a/x=F3", "a:file-folder", "a/x"),
     ("a/x=F1", "a/n=F1", "a=F1", "a/n=F1", "a:file-folder", ""),
     ("a/b/x=F1", "a/b=F2", "a=F3", "a/b=F2", "a:file-folder", "a/b"),
@@ -273,7 +275,8 @@ def test_a_tree(base: str, local: str, remote: str, result: str, clashes: str, k
 
 
 def test_the_words_that_records_keep() -> None:
-    assert (EDIT_EDIT, ADD_ADD, FILE_FOLDER, NAME_COLLISION) == ("edit-edit", "add-add", "file-folder", "name-collision")
+    assert (EDIT_EDIT, ADD_ADD, FILE_FOLDER) == ("edit-edit", "add-add", "file-folder")
+    assert (NAME_COLLISION, NAME_REFUSED) == ("name-collision", "name-refused")
 
 
 def test_a_clash_over_a_lost_folder_records_what_took_its_name() -> None:
@@ -403,6 +406,16 @@ def test_a_refused_name_is_told_with_its_reason() -> None:
 def test_a_refused_name_takes_nobodys_place() -> None:
     made = plan_trees("-", "-", "A=F1 a=F2", fold=bytes.lower, refuse=no_capitals)
     assert (wanted(made, "-"), [problem.path for problem in made.held]) == (tree("a=F2"), [b"A"])
+
+
+def test_what_is_here_already_is_not_refused() -> None:
+    made = plan_trees("A/b=F1 C=F1", "A/b=F1 C=F1", "A/b=F2", refuse=no_capitals)
+    assert (wanted(made, "A/b=F1 C=F1"), made.held) == (tree("A/b=F2"), ())
+
+
+def test_what_is_held_is_told_in_order() -> None:
+    made = plan_trees("-", "-", "A=F1 a=F2 z!=F1", fold=bytes.lower, refuse=lambda name: "no" if b"!" in name else None)
+    assert [problem.path for problem in made.held] == [b"a", b"z!"]
 
 
 def test_where_names_are_kept_apart_nothing_is_held() -> None:

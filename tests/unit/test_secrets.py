@@ -35,13 +35,15 @@ TOKENS = [
     (Reason.GITHUB, b"ghp" + b"_" + body(36)),
     (Reason.GITHUB, b"gho" + b"_" + body(36)),
     (Reason.GITHUB, b"ghs" + b"_" + body(40)),
+    (Reason.GITHUB, b"ghu" + b"_" + body(36)),
+    (Reason.GITHUB, b"ghr" + b"_" + body(76)),
     (Reason.GITHUB, b"github" + b"_pat_" + body(22) + b"_" + body(59)),
     (Reason.GITLAB, b"glpat" + b"-" + body(20)),
     (Reason.GITLAB, b"glpat" + b"-" + body(27) + b".01.0" + b"a1b2c3d4"),
     (Reason.SLACK, b"xoxb" + b"-123456789012-123456789012-" + body(24)),
     (Reason.SLACK, b"xoxp" + b"-123456789012-" + body(24)),
     (Reason.MODEL_API, b"sk" + b"-ant-api03-" + body(93)),
-    (Reason.MODEL_API, b"sk" + b"-proj-" + body(48)),
+    *[(Reason.MODEL_API, b"sk" + kind + body(48)) for kind in (b"-proj-", b"-svcacct-", b"-admin-", b"-or-v1-")],
     (Reason.MODEL_API, b"sk" + b"-" + body(48)),
     (Reason.MODEL_API, b"hf" + b"_" + body(34)),
     (Reason.GOOGLE, b"AI" + b"za" + body(35)),
@@ -51,7 +53,9 @@ TOKENS = [
     (Reason.STRIPE, b"sk" + b"_live_" + body(24)),
     (Reason.STRIPE, b"rk" + b"_live_" + body(24)),
     (Reason.PROVIDER_API, b"dop" + b"_v1_" + body(64, b"0123456789abcdef")),
-    (Reason.PROVIDER_API, b"shpat" + b"_" + body(32, b"0123456789abcdef")),
+    *[(Reason.PROVIDER_API, kind + b"_v1_" + body(64, b"0123456789abcdef")) for kind in (b"doo", b"dor")],
+    *[(Reason.PROVIDER_API, kind + b"_" + body(32, b"0123456789abcdef")) for kind in (b"shpat", b"shpca", b"shppa", b"shpss")],
+    (Reason.PROVIDER_API, b"glsa" + b"_" + body(32) + b"_" + body(8, b"0123456789abcdef")),
     (Reason.PRIVATE_KEY, b"AGE-SECRET" + b"-KEY-" + body(59, UPPER + DIGITS)),
 ]
 
@@ -121,11 +125,14 @@ def test_an_aws_key_counts_with_its_secret_only() -> None:
         (b".env", Reason.ENVIRONMENT),
         (b"app/.env.local", Reason.ENVIRONMENT),
         (b".env.production", Reason.ENVIRONMENT),
+        (b".env-staging", Reason.ENVIRONMENT),
+        (b".env_staging", Reason.ENVIRONMENT),
         (b".ENV", Reason.ENVIRONMENT),
         (b"deploy/prod.env", Reason.ENVIRONMENT),
         (b".ssh/id_rsa", Reason.KEY_FILE),
         (b"id_ed25519", Reason.KEY_FILE),
         (b"cert.p12", Reason.KEY_FILE),
+        (b"cert.2026.p12", Reason.KEY_FILE),
         (b"a/Release.Keystore", Reason.KEY_FILE),
         (b"cert.pfx", Reason.KEY_FILE),
         (b"passwords.kdbx", Reason.KEY_FILE),
@@ -219,6 +226,14 @@ LOGINS = [
     (b".npmrc", b"//registry.npmjs.org/:_authToken=%b\n", Reason.REGISTRY),
     (b"web/.npmrc", b'registry=https://x/\n_auth = "%b"\n', Reason.REGISTRY),
     (b".yarnrc.yml", b'npmAuthToken: "%b"\n', Reason.REGISTRY),
+    (b".npmrc", b"//registry.npmjs.org/:_password=%b\n", Reason.REGISTRY),
+    (b".yarnrc.yml", b"  npmAuthIdent: '%b'\n", Reason.REGISTRY),
+    (b".yarnrc", b'"//registry.yarnpkg.com/:_authToken" "%b"\n', Reason.REGISTRY),
+    (b".yarnrc", b"_password %b\n", Reason.REGISTRY),
+    (b".docker/config.json", b'{"identitytoken": "%b"}', Reason.REGISTRY),
+    (b"kubeconfig", b"    password: '%b'\n", Reason.KUBERNETES),
+    (b".envrc", b"api_key=%b\n", Reason.ENVIRONMENT),
+    (b".envrc", b"export PRIVATE_KEY='%b'\n", Reason.ENVIRONMENT),
     (b".docker/config.json", b'{"auths": {"x": {"auth": "%b"}}}', Reason.REGISTRY),
     (b"kubeconfig", b"users:\n- user:\n    client-key-data: %b\n", Reason.KUBERNETES),
     (b"prod.kubeconfig", b"  token: %b\n", Reason.KUBERNETES),
@@ -233,7 +248,33 @@ def test_a_login_in_a_file_made_for_it(path: bytes, text: bytes, reason: Reason)
     assert looks_secret(b"notes.txt", text % body(30)) is None
 
 
+def test_what_stands_beside_a_login_blanks_nothing_out() -> None:
+    assert looks_secret(b".npmrc", b"//xxxxxxxx.example/:_authToken=" + body(30)) == Reason.REGISTRY
+
+
+FIXED = [
+    token for _, token in TOKENS if token.startswith((b"AIza", b"npm_", b"GOCSPX-", b"hf_", b"github_pat_", b"dop_", b"shpat_", b"AGE-"))
+]
+
+
+@pytest.mark.parametrize("token", FIXED)
+def test_a_token_of_fixed_length_is_no_longer(token: bytes) -> None:
+    assert content_reason(b"a", token + b"\n") is not None
+    assert content_reason(b"a", token + b"A\n") is None
+    assert content_reason(b"a", token[:-1] + b"\n") is None
+
+
+def test_a_token_may_be_blanked_out_in_groups() -> None:
+    assert looks_secret(b"a", b"glpat" + b"-" + b"-".join([b"xxxx"] * 6)) is None
+    assert looks_secret(b"a", b"github" + b"_pat_" + b"X" * 4 + b"1" * 18 + b"_" + b"X" * 59) is None
+    assert looks_secret(b"a", b"glpat" + b"-" + b"-".join([b"xxxx", b"abcd"] * 3)) == Reason.GITLAB
+
+
 def test_only_the_beginning_of_a_file_is_looked_at() -> None:
+    assert CONTENT_BYTES == 1024 * 1024
+    key, secret = b"AKIA" + body(16, UPPER).replace(b"1", b"Q"), body(40, LETTERS)
+    assert content_reason(b"a", secret + b"\n" + key) == Reason.AWS
+    assert content_reason(b"a", key + b" " * CONTENT_BYTES + secret) is None
     token = TOKENS[0][1]
     assert content_reason(b"a", b" " * (CONTENT_BYTES - len(token)) + token) == Reason.GITHUB
     assert content_reason(b"a", b" " * CONTENT_BYTES + token) is None
@@ -243,6 +284,10 @@ def test_a_binary_file_is_asked_by_its_name_only() -> None:
     data = b"\x7fELF\0" + TOKENS[0][1]
     assert looks_secret(b"a.out", data) is None
     assert looks_secret(b"a.p12", data) == Reason.KEY_FILE
+    assert looks_secret(b"a.out", b"\0" + TOKENS[0][1]) is None
+    # Its first 8,000 bytes tell, as for git.
+    assert looks_secret(b"a.out", (TOKENS[0][1] + b"\n").ljust(7999) + b"\0") is None
+    assert looks_secret(b"a.txt", (TOKENS[0][1] + b"\n").ljust(8000) + b"\0") == Reason.GITHUB
 
 
 def test_the_standard_library_holds_nothing_but_its_own_test_keys() -> None:

@@ -133,5 +133,6 @@ def test_every_error_class_is_in_exactly_one_family() -> None:
 
 def test_an_error_tells_why_it_halts() -> None:
     assert halt_of(BrakeHeld("80 files would go.", "Run `fst approve`.")) == WHY
+    assert not halt_of(InvalidReply("no answer of ours")).corrupt
     assert halt_of(BlobDamaged("a blob is not itself")) == Halt("blob-damaged", "a blob is not itself", "", corrupt=True)
     assert halt_of(InvalidReply("html")) == Halt("invalid-reply", "html", "", corrupt=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -14,11 +15,13 @@ from store.errors import (
     InvalidValue,
     TooLarge,
 )
-from store.types import DIR, Entry, Link, RelPath, digest_of
+from store.manifest import EntryRecord
+from store.types import DIR, Entry, File, Link, RelPath, digest_of
 from sync.core import wire
 from sync.core.wire import (
     Section,
     bitmap,
+    check_conflict,
     pack_delta,
     pack_section,
     parse_bitmap,
@@ -51,6 +54,8 @@ def test_a_section_is_a_kind_a_length_and_a_payload() -> None:
     assert body == b"\1\0\0\0\2{}" + b"\2\0\0\0\0" + b"\3\0\0\1\2" + b"x" * 258
     assert list(split_sections(body)) == [(Section.HEADER, b"{}"), (Section.DELTA, b""), (Section.FRAME, b"x" * 258)]
     assert list(split_sections(b"")) == []
+    with pytest.raises(InvalidReply, match="a section was cut short"):
+        list(split_sections(body[:-1]))
 
 
 def test_a_section_may_be_as_large_as_the_bound_and_no_larger() -> None:
@@ -91,7 +96,7 @@ def squeeze(*records: dict[str, str], size: bool = True) -> bytes:
     return zstandard.ZstdCompressor(write_content_size=size).compress(json.dumps(records).encode())
 
 
-def sizes(delta: list[tuple[RelPath, Entry | None]]) -> list[int]:
+def sizes(delta: Iterable[tuple[RelPath, Entry | None]]) -> list[int]:
     return [len(parse_delta(payload)) for payload in pack_delta(delta)]
 
 
@@ -104,10 +109,24 @@ def test_a_delta_is_cut_by_changes_and_by_the_bytes_of_names() -> None:
     assert list(pack_delta([])) == []
     assert sizes([(path(f"{number}"), DIR) for number in range(4096)]) == [4096]
     assert sizes([(path(f"{number}"), DIR) for number in range(3 * 4096 + 1)]) == [4096, 4096, 4096, 1]
-    # 4,096 bytes of path and target each: 256 of them are a mebibyte.
-    assert sizes([(path(f"{number:04}"), Link(b"t" * 4092)) for number in range(600)]) == [256, 256, 88]
-    assert sizes([(path(f"{number:04}"), Link(b"t" * 4091)) for number in range(600)]) == [257, 257, 86]
-    assert sizes([(path(f"{number:04}/" + "/".join(["x" * 250] * 15)), None) for number in range(600)]) == [279, 279, 42]
+    # A mebibyte of paths and targets, or the next that goes beyond.
+    for sized in (a_removal, a_link):
+        assert sizes([sized(number, 4096) for number in range(600)]) == [256, 256, 88]
+        assert sizes([sized(number, 4095) for number in range(600)]) == [257, 257, 86]
+        assert sizes([sized(number, 4096) for number in range(255)] + [sized(256, 4095), sized(257, 4096), sized(258, 4096)]) == [257, 1]
+    near = [a_link(0, 4096)] * 255 + [a_link(0, 4095)]
+    assert sizes([*near, a_link(0, 4096), *near, a_link(0, 4096)]) == [257, 257]
+    folders: list[tuple[RelPath, Entry | None]] = [(path(f"{number}"), DIR) for number in range(4000)]
+    assert sizes(folders + [a_link(number, 4096) for number in range(600)]) == [4096, 256, 248]
+
+
+def a_removal(number: int, size: int) -> tuple[RelPath, Entry | None]:
+    folder = "/".join([f"{number:04}", *["x" * 200] * 20]) + "/"
+    return path(folder + "x" * (size - len(folder))), None
+
+
+def a_link(number: int, size: int) -> tuple[RelPath, Entry | None]:
+    return path(f"{number:04}"), Link(b"t" * (size - 4))
 
 
 def test_a_delta_is_no_larger_than_the_bound() -> None:
@@ -120,7 +139,9 @@ def test_a_delta_is_no_larger_than_the_bound() -> None:
         parse_delta(squeeze({"path": "a", "type": "dir"}, size=False))
 
 
-@pytest.mark.parametrize("payload", [b"", b"\x28\xb5\x2f\xfd", b"no frame", squeeze({"path": "a", "type": "dir"})[:-3]])
+@pytest.mark.parametrize(
+    "payload", [b"", zstandard.compress(b""), b"\x28\xb5\x2f\xfd", b"no frame", squeeze({"path": "a", "type": "dir"})[:-3]]
+)
 def test_a_delta_that_is_no_zstd(payload: bytes) -> None:
     with pytest.raises(InvalidReply, match="a delta section that cannot be read: "):
         parse_delta(payload)
@@ -258,6 +279,94 @@ def test_digests() -> None:
     with pytest.raises(TooLarge, match="100001 digests") as caught:
         parse_digests(bytes(32 * (wire.MISSING_DIGESTS + 1)))
     assert caught.value.hint == "Send at most 100000 at once."
+
+
+# --- conflict records -------------------------------------------------------------------------------------------------------
+
+FILE = EntryRecord(path="a", type="file", hash=ONE.hex(), size=3)
+GOOD: dict[str, Any] = {
+    **{"id": ULID, "workspace_id": "W", "record": FILE, "kind": "edit-edit", "base": None, "ours": FILE, "theirs": None},
+    **{"state": "open", "created_ms": 5},
+}
+
+
+def conflict(**changes: Any) -> wire.WireConflict:
+    return wire.WireConflict(**{**GOOD, **changes})
+
+
+def test_a_conflict_has_one_path_and_pins_its_files() -> None:
+    other = EntryRecord(path="a", type="file", hash=OTHER.hex(), size=5)
+    link = EntryRecord(path="a", type="link", target="t")
+    assert check_conflict(conflict()) == (b"a", [File(ONE, 3)])
+    assert check_conflict(conflict(base=other, ours=link, theirs=FILE)) == (b"a", [File(OTHER, 5), File(ONE, 3)])
+    assert check_conflict(conflict(ours=None)) == (b"a", [])
+    assert check_conflict(conflict(state="resolved", resolved_ms=0, resolution="ours")) == (b"a", [File(ONE, 3)])
+    assert check_conflict(conflict(kind="k", resolution="r" * 100, state="resolved", resolved_ms=1)) == (b"a", [File(ONE, 3)])
+    assert check_conflict(conflict(kind="k" * 100, resolution="r" * 100)) == (b"a", [File(ONE, 3)])
+
+
+ELSEWHERE = EntryRecord(path="b", type="file", hash=ONE.hex(), size=3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"id": "C"}, "C"),
+        ({"kind": "k" * 101}, "a word of over 100 characters in a conflict record"),
+        ({"resolution": "r" * 101}, "a word of over 100 characters in a conflict record"),
+        ({"state": "s" * 101}, "a word of over 100 characters in a conflict record"),
+        ({"state": "closed", "resolved_ms": 5}, "a conflict is open, or it was resolved at some time"),
+        ({"state": "open", "resolved_ms": 5}, "a conflict is open, or it was resolved at some time"),
+        ({"state": "resolved"}, "a conflict is open, or it was resolved at some time"),
+        ({"base": ELSEWHERE}, "the sides of a conflict have one path"),
+        ({"ours": ELSEWHERE}, "the sides of a conflict have one path"),
+        ({"theirs": ELSEWHERE}, "the sides of a conflict have one path"),
+        ({"record": EntryRecord(path="../a", type="none"), "ours": None}, "not a file name"),
+    ],
+)
+def test_a_conflict_that_cannot_be(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidValue, match=told):
+        check_conflict(conflict(**changes))
+
+
+NUMBERS = [
+    (wire.BeatReplica, {"id": "I", "root": "R"}, "version", (1 << 53) - 1),
+    (wire.WireSnapshot, SNAPSHOT, "created_ms", (1 << 48) - 1),
+]
+
+
+@pytest.mark.parametrize(("shape", "fields", "name", "most"), NUMBERS)
+def test_a_number_fits_a_column_and_a_clock(shape: type, fields: dict[str, Any], name: str, most: int) -> None:
+    for number in (0, most):
+        assert getattr(msgspec.convert({**fields, name: number}, shape), name) == number
+    for number in (-1, most + 1):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert({**fields, name: number}, shape)
+
+
+@pytest.mark.parametrize("epoch", ["", "e" * 201])
+def test_an_epoch_that_cannot_be(epoch: str) -> None:
+    assert msgspec.convert({**HEAD, "epoch": "e" * 200}, wire.Head).epoch == "e" * 200
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({**HEAD, "epoch": epoch}, wire.Head)
+
+
+@pytest.mark.parametrize("text", ["", "8" + "0" * 25, "0" * 25, "0" * 27, "0" * 25 + "U", "0" * 25 + "i", "0" * 26 + "\n"])
+def test_an_id_that_cannot_be(text: str) -> None:
+    assert msgspec.convert({"id": "7" + "Z" * 25, "name": "n"}, wire.WireProject).id == "7" + "Z" * 25
+    assert msgspec.convert({**HEAD, "snapshot_id": f"snap-{ULID}"}, wire.Head).snapshot_id == f"snap-{ULID}"
+    for shape, fields, name, value in ((wire.WireProject, {"name": "n"}, "id", text), (wire.Head, HEAD, "snapshot_id", f"snap-{text}")):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert({**fields, name: value}, shape)
+
+
+def test_a_delta_has_no_more_changes_than_the_bound_and_nothing_behind_it() -> None:
+    records = [{"path": f"{number}", "type": "none"} for number in range(4097)]
+    assert len(parse_delta(squeeze(*records[:4096]))) == 4096
+    with pytest.raises(TooLarge, match="a delta section of 4097 changes"):
+        parse_delta(squeeze(*records))
+    with pytest.raises(InvalidReply):
+        parse_delta(squeeze(*records[:3]) + b"x")
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ def find_stretches(texts: Texts) -> Iterator[Stretch]:
         shift_ours += sum(hunk.growth for hunk in mine)
         shift_theirs += sum(hunk.growth for hunk in yours)
         region = Region(start, end, ours_start, end + shift_ours, theirs_start, end + shift_theirs)
-        if mine and yours and ours[ours_start : end + shift_ours] == theirs[theirs_start : end + shift_theirs]:
+        if ours[ours_start : end + shift_ours] == theirs[theirs_start : end + shift_theirs]:
             yield Stretch(region, False, False)
         else:
             yield Stretch(region, bool(mine), bool(yours))

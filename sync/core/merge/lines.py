@@ -20,7 +20,6 @@ MAX_STEPS: Final = 1_000_000
 """Of the search, for one pair of texts: about half a second."""
 MAX_SLIDES: Final = 2_000_000
 """Of the groups of both texts, by a line each; passing over a line of a group counts, too."""
-COMMON_MAX: Final = 1024
 NEIGHBOURS: Final = 100
 FAR: Final = 1 << 60
 
@@ -79,7 +78,6 @@ class _Side:
         self.budget = budget
         self.count = len(lines)
         self.changed = bytearray(self.count + 1)
-        self.start = self.end = 0
 
     def to_first(self) -> None:
         self.start = self.end = 0
@@ -116,7 +114,7 @@ class _Side:
 
     def equal_ahead(self) -> int:
         """How many unchanged lines follow the one after the group."""
-        found = self.changed.find(1, self.end + 1)
+        found = self.changed.find(1, self.end)
         return (self.count if found < 0 else found) - self.end - 1
 
     def _stretch(self) -> None:
@@ -139,7 +137,7 @@ def _equal_ends(a: list[int], b: list[int]) -> tuple[int, int]:
 def _with_partner(side: _Side, other: _Side, start: int, tail: int) -> list[int]:
     """The places between the equal ends that take part in the search; the rest are marked as changed."""
     counts = Counter(other.lines)
-    common = min(_rough_root(side.count), COMMON_MAX)
+    common = _rough_root(side.count)
     # How often each line stands in the other text: 0 never, 1 sometimes, 2 too often to tell.
     kinds = [min(counts[line], 1) + (counts[line] >= common) for line in side.lines[start : side.count - tail]]
     kept = []
@@ -165,7 +163,7 @@ def _no_accidents(kinds: list[int]) -> Iterator[int]:
         for at in range(start, end):
             if kinds[at] == 2:
                 low, high = max(start, at - NEIGHBOURS), min(end, at + NEIGHBOURS + 1)
-                before, after = lonely[at] - lonely[low], lonely[high] - lonely[at + 1]
+                before, after = lonely[at] - lonely[low], lonely[high] - lonely[at]
                 alone = before + after
                 if not before or not after or (high - low + 1 - alone) * 4 >= high - low + 1:
                     yield at
@@ -174,7 +172,7 @@ def _no_accidents(kinds: list[int]) -> Iterator[int]:
 
 def _rough_root(number: int) -> int:
     """A power of two near the square root."""
-    return 1 << ((number.bit_length() + 1) // 2) if number else 1
+    return 1 << ((number.bit_length() + 1) // 2)
 
 
 class _Search:
@@ -279,19 +277,16 @@ def _slide(side: _Side, other: _Side) -> None:
         size = side.end - side.start
         while side.budget.slides > 0 and side.slide_up():
             other.to_previous()
-        highest = side.end
-        meeting = side.end if other.start != other.end else None
+        meets = other.start != other.end
         while side.budget.slides > 0 and side.slide_down():
             other.to_next(0)
-            if other.start != other.end:
-                meeting = side.end
+            meets |= other.start != other.end
         # A group that met another one grew, and may go further.
         if side.end - side.start == size:
             break
-    if side.end != highest and meeting is not None:
-        while other.start == other.end:
-            side.slide_up()
-            other.to_previous()
+    while meets and other.start == other.end:
+        side.slide_up()
+        other.to_previous()
 
 
 def _hunks(a: _Side, b: _Side) -> Iterator[Hunk]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from store.errors import InvalidValue
@@ -32,7 +32,7 @@ def merge_marked(base: bytes, ours: bytes, theirs: bytes, *, ours_label: str, th
     texts = split_lines(base), split_lines(ours), split_lines(theirs)
     out: list[bytes] = []
     at = 0
-    for part in _close_up(list(_parts(texts)), texts[1]):
+    for part in _close_up(_parts(texts), texts[1]):
         out += texts[1][at : part.ours_start]
         if part.in_conflict:
             out += _mark(part, texts, ours_label.encode(), theirs_label.encode())
@@ -57,15 +57,12 @@ def _parts(texts: Texts) -> Iterator[_Part]:
 def _narrow(region: Region, texts: Texts, budget: Budget) -> Iterator[_Part]:
     """A conflict's parts that really differ: what both sides have in common needs no marker."""
     ours, theirs = texts[1][region.ours_start : region.ours_end], texts[2][region.theirs_start : region.theirs_end]
-    if not ours or not theirs:
-        yield _Part(region.ours_start, region.ours_end, region.theirs_start, region.theirs_end)
-        return
     left, right = region.ours_start, region.theirs_start
     for hunk in diff_lines(ours, theirs, budget):
         yield _Part(left + hunk.old_start, left + hunk.old_end, right + hunk.new_start, right + hunk.new_end)
 
 
-def _close_up(parts: list[_Part], ours: list[bytes]) -> list[_Part]:
+def _close_up(parts: Iterable[_Part], ours: list[bytes]) -> list[_Part]:
     """Conflicts with hardly anything between them become one, which is easier to read."""
     done: list[_Part] = []
     for part in parts:
@@ -101,9 +98,7 @@ def _is_crlf(part: _Part, texts: Texts) -> bool:
 
 
 def _end_at(lines: list[bytes], at: int) -> bool | None:
-    """True when this line (or, has it no end, the one before) ends in CRLF, False for LF, None when there is nothing to tell by."""
-    if not lines:
+    """True when this line ends in CRLF, False for LF, None when there is nothing to tell by: no line, or one without an end."""
+    if not lines or not lines[at].endswith(b"\n"):
         return None
-    if not lines[at].endswith(b"\n"):
-        at -= 1
-    return lines[at].endswith(b"\r\n") if at >= 0 else None
+    return lines[at].endswith(b"\r\n")
