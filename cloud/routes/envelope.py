@@ -22,7 +22,7 @@ from cloud.context import Cloud
 from cloud.records.moments import text_of
 from cloud.records.people.accounts import Account
 from cloud.records.people.sessions import touch_session
-from store.errors import Corrupt, FastestError, InvalidJson, InvalidReply, InvalidValue, RateLimited, TimedOut, Transient
+from store.errors import Corrupt, FastestError, InvalidJson, InvalidReply, InvalidValue, NotFound, RateLimited, TimedOut, Transient
 from store.types import UNREADABLE, parse_ulid
 from sync.core.wire import MISSING_DIGESTS, ErrorBody, Section, parse_section_head, split_sections, wire_code
 
@@ -45,6 +45,7 @@ SECTION_HEAD_BYTES: Final = 5
 CUT: Final = (ClientError, ConnectionError, HttpProcessingError, web.RequestPayloadError)
 """What aiohttp raises when a body ends before its time."""
 _AUTHORITY: Final = re.compile(r"[A-Za-z0-9.-]{1,255}(:[0-9]{1,5})?\Z|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?\Z")
+_ID: Final = re.compile(r"[!-~]{1,200}\Z")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _HTTP_CODES: Final = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "TOO_LARGE", 416: "RANGE_NOT_SATISFIABLE", 426: "UPGRADE_REQUIRED"}
 
@@ -259,7 +260,14 @@ def asked_number(request: web.Request, name: str, default: int, least: int, most
 
 def named_id(request: web.Request, name: str) -> str:
     """An id from the path. What is no id at all is no more found than an unknown one."""
-    return request.match_info[name]
+    return plain_id(request.match_info[name])
+
+
+def plain_id(text: str) -> str:
+    """What may be an id. Raises NotFound: the database would not even look for some texts."""
+    if not _ID.match(text):
+        raise NotFound("no such thing")
+    return text
 
 
 def checked_id(text: str) -> str:
