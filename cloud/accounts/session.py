@@ -59,7 +59,7 @@ async def begin_session(
     await sessions.add_session(
         tx, Session(new_ulid(now_ms), scope, origin.machine, origin.address, at, None, ends), user_id, hash_of(token)
     )
-    await note(tx, user_id, "session.began", now_ms, f"{scope} {origin.machine}".strip(), origin.address)
+    await note(tx, user_id, "session.began", now_ms, origin.machine, origin.address)
     return token
 
 

@@ -72,7 +72,7 @@ def translated(url: str) -> Iterator[None]:
 def failure_of(status: int, body: bytes, retry_after: str | None = None) -> FastestError:
     """A failed answer -> the error it stands for. Raises InvalidReply."""
     if status == 429:
-        return RateLimited("the cloud asks to slow down", retry_after_seconds=_seconds(retry_after))
+        return RateLimited("the cloud asks to slow down", retry_after_seconds=retry_seconds(retry_after))
     if status < 400:
         return InvalidReply(f"the cloud answered {status}, which says neither yes nor no")
     try:
@@ -82,7 +82,7 @@ def failure_of(status: int, body: bytes, retry_after: str | None = None) -> Fast
     if status >= 500:
         return Offline(f"the cloud answered {status}: {said.message[:MAX_TEXT]}")
     if status == 401:
-        return NotSignedIn("the cloud does not accept this sign-in", "Sign in again: `fst login --cloud URL --token-stdin`.")
+        return NotSignedIn("the cloud does not accept this sign-in", "Sign in again: `fst login --cloud URL`.")
     return error_of(said)
 
 
@@ -103,6 +103,6 @@ def error_of(said: Said) -> FastestError:
     return known.get(said.code, Refused)(said.message[:MAX_TEXT], said.hint[:MAX_TEXT], **details)
 
 
-def _seconds(text: str | None) -> float:
+def retry_seconds(text: str | None) -> float:
     """A `Retry-After` as far as it is one."""
     return float(min(int(text), MAX_RETRY_SECONDS)) if text and text.isascii() and text.isdigit() and len(text) < 10 else 1.0

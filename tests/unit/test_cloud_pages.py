@@ -45,7 +45,7 @@ class Site:
         return Browser(self.served.http, self.served.url, agent)
 
     def letters(self) -> list[tuple[str, str]]:
-        return [found.group(1, 2) for record in self._log.records if (found := CODE.search(record.getMessage()))]
+        return [(found[1], found[2]) for record in self._log.records if (found := CODE.search(record.getMessage()))]
 
     async def sign_in(self, browser: Browser, email: str = "ada@example.org", path: str = "/sign-in") -> Page:
         asked = await browser.send(await browser.open(path), "Send me a code", email=email)
