@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from cloud.accounts.session import sign_in
+from cloud.accounts.keys import SCOPE_DAYS, checked_scope
+from cloud.accounts.session import SESSION_DAYS, USER, sign_in
 from cloud.config import Settings, parse_arguments
 from cloud.context import Cloud
 from cloud.database.schema import epoch_of, renew_epoch
@@ -26,7 +27,7 @@ from cloud.parts import Parts, lock_data, opened
 from cloud.routes import blobs, events
 from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, wrap
 from cloud.routes.pages import account, device, signing
-from cloud.routes.people import accounts, oauth
+from cloud.routes.people import accounts, keys, oauth
 from cloud.routes.work import conflicts, projects, replicas, snapshots, versions, workspaces
 from store.errors import FastestError, Unwritable
 
@@ -37,7 +38,22 @@ DRAIN: Final = web.AppKey("drain", Drain)
 READ_BUFFER_BYTES: Final = 512 * 1024
 SWITCH_SECONDS: Final = 0.0005
 """A thread that checks a large push must not hold up the loop (research/stack.md 5)."""
-ROOMS: Final = (accounts, oauth, device, signing, account, projects, workspaces, replicas, snapshots, versions, blobs, conflicts, events)
+ROOMS: Final = (
+    accounts,
+    keys,
+    oauth,
+    device,
+    signing,
+    account,
+    projects,
+    workspaces,
+    replicas,
+    snapshots,
+    versions,
+    blobs,
+    conflicts,
+    events,
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -65,8 +81,10 @@ async def serve(settings: Settings) -> int:
 
 async def print_token(settings: Settings) -> int:
     """A new session's token on stdout; works beside a running cloud."""
+    scope = checked_scope(settings.scope)
+    days = SESSION_DAYS if scope == USER else SCOPE_DAYS
     async with opened(settings) as parts:
-        print(await parts.db.write(lambda tx: sign_in(tx, settings.email, wall_ms())))
+        print(await parts.db.write(lambda tx: sign_in(tx, settings.email, wall_ms(), scope, days=days)))
     return 0
 
 

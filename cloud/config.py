@@ -20,7 +20,7 @@ NO_GATE: Final = GateSettings()
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to do, and where. `address` and `port` matter to `serve`, `email` to `token`.
+    """What to do, and where. `address` and `port` matter to `serve`, `email` and `scope` to `token`.
 
     Without `database` everything is kept in the folder `data`; with one, large bytes go to `objects` and messages through `redis`.
     """
@@ -30,6 +30,7 @@ class Settings:
     address: str = ""
     port: int = 0
     email: str = ""
+    scope: str = "user"
     database: str = ""
     objects: str = ""
     redis: str = ""
@@ -49,6 +50,7 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
     add_options(serve)
     token = _verb(verbs.add_parser("token", help="print a session token, creating the user if need be"), data)
     token.add_argument("--email", required=True, metavar="ADDRESS")
+    token.add_argument("--scope", default="user", metavar="SCOPE", help="user, or key:PROVIDER, which gives out that one key for an hour")
     _verb(verbs.add_parser("fsck", help="read and check everything that is kept"), data)
     _verb(verbs.add_parser("restored", help="say that the data was restored from a backup: clients ask before they delete"), data)
     found = parser.parse_args(arguments)
@@ -60,7 +62,8 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
             parser.error(f"--listen takes HOST:PORT, not {found.listen!r}")
     engines = {name: getattr(found, name) or environment.get(f"FASTEST_CLOUD_{name.upper()}", "") for name in ENGINES}
     key, gate = environment.get("FASTEST_CLOUD_KEY", ""), gate_settings(found, environment)
-    return Settings(found.verb, found.data, address, port, getattr(found, "email", ""), key=key, gate=gate, **engines)
+    email, scope = getattr(found, "email", ""), getattr(found, "scope", "user")
+    return Settings(found.verb, found.data, address, port, email, scope, key=key, gate=gate, **engines)
 
 
 def parse_address(text: str) -> tuple[str, int]:

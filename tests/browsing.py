@@ -53,6 +53,8 @@ class Page(HTMLParser):
             self.forms.append(Form(named.get("method", "get"), named["action"]))
         elif tag == "input" and self.forms:
             self.forms[-1].fields[named["name"]] = named.get("value", "")
+        elif tag == "select":
+            self.forms[-1].fields[named["name"]] = ""
         if tag not in ("input", "meta"):
             self._open.append((tag, named))
 

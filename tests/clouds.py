@@ -330,9 +330,9 @@ def opened(folder: Path) -> Iterator[EmbeddedDatabase]:
 
 
 @asynccontextmanager
-async def serving(folder: Path, now_ms: Callable[[], int] = wall_ms, gate: GateSettings = NO_GATE) -> AsyncIterator[Served]:
+async def serving(folder: Path, now_ms: Callable[[], int] = wall_ms, gate: GateSettings = NO_GATE, key: str = "") -> AsyncIterator[Served]:
     """A cloud over `folder`, on a free port."""
-    settings = Settings("serve", folder, database=ENGINE.database_of(folder), gate=gate)
+    settings = Settings("serve", folder, database=ENGINE.database_of(folder), gate=gate, key=key)
     async with opened_parts(settings) as parts, aiohttp.ClientSession(read_bufsize=2**20) as http:
         cloud = await over(parts, folder, now_ms)
         runner = web.AppRunner(build(cloud), access_log=None, shutdown_timeout=5)

@@ -7,6 +7,7 @@ import logging
 from typing import Final
 
 from cloud.accounts.device import TOLD_SECONDS
+from cloud.accounts.keys import reseal
 from cloud.accounts.session import DAY_MS
 from cloud.context import Cloud
 from cloud.database import Tx
@@ -43,4 +44,5 @@ async def look_after(cloud: Cloud) -> None:
         await purge_events(tx, kept)
 
     await cloud.write(forget)
+    await reseal(cloud)
     await cloud.objects.tidy()
