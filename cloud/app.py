@@ -26,7 +26,7 @@ from cloud.operate.upkeep import keep_up
 from cloud.parts import Parts, lock_data, opened
 from cloud.routes import blobs, events
 from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, wrap
-from cloud.routes.pages import account, device, signing
+from cloud.routes.pages import account, device, federated, signing
 from cloud.routes.people import accounts, keys, oauth
 from cloud.routes.work import conflicts, projects, replicas, snapshots, versions, workspaces
 from store.errors import FastestError, Unwritable
@@ -39,20 +39,9 @@ READ_BUFFER_BYTES: Final = 512 * 1024
 SWITCH_SECONDS: Final = 0.0005
 """A thread that checks a large push must not hold up the loop (research/stack.md 5)."""
 ROOMS: Final = (
-    accounts,
-    keys,
-    oauth,
-    device,
-    signing,
-    account,
-    projects,
-    workspaces,
-    replicas,
-    snapshots,
-    versions,
-    blobs,
-    conflicts,
-    events,
+    *(accounts, keys, oauth),
+    *(device, signing, federated, account),
+    *(projects, workspaces, replicas, snapshots, versions, blobs, conflicts, events),
 )
 
 

@@ -75,12 +75,15 @@ class Page(HTMLParser):
 
 
 class Browser:
-    """One person's. `agent` is what it calls itself."""
+    """One person's. `agent` is what it calls itself; `address` is what a proxy says of it."""
 
-    def __init__(self, http: aiohttp.ClientSession, url: str, agent: str = "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0") -> None:
+    def __init__(
+        self, http: aiohttp.ClientSession, url: str, agent: str = "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0", address: str = ""
+    ) -> None:
         self._http = http
         self._url = url
         self._agent = agent
+        self._address = address
         self.cookies: dict[str, str] = {}
         self.set_cookies: list[str] = []
 
@@ -102,6 +105,8 @@ class Browser:
         """One request and where it leads."""
         data = None if fields is None else urlencode(fields)
         sent = {"User-Agent": self._agent, "Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items()), **headers}
+        if self._address:
+            sent["X-Forwarded-For"] = self._address
         if data is not None:
             origin = urlsplit(self._url)
             sent = {"Content-Type": FORM, "Origin": f"{origin.scheme}://{origin.netloc}", "Sec-Fetch-Site": "same-origin", **sent}

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from cloud.accounts.limits import Limits, LocalLimits
 from cloud.accounts.mail import Mailer, mailer_of
+from cloud.accounts.oidc import Issuer, read_issuers
 from store.errors import FastestError, InvalidValue
 
 log = logging.getLogger(f"fastest.{__name__}")
@@ -28,6 +29,7 @@ class GateSettings:
     proxies: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     smtp: str = field(default="", repr=False)
+    issuers: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Gate:
     allow: tuple[str, ...]
     mailer: Mailer
     limits: Limits
+    issuers: Mapping[str, Issuer]
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def lets_in(self, email: str) -> bool:
@@ -59,7 +62,9 @@ class Gate:
 
 
 CLOSE_SECONDS: Final = 5
-VARIABLES: Final = ("FASTEST_CLOUD_PUBLIC_URL", "FASTEST_CLOUD_PROXIES", "FASTEST_CLOUD_ALLOW", "FASTEST_CLOUD_SMTP")
+VARIABLES: Final = (
+    "FASTEST_CLOUD_PUBLIC_URL", "FASTEST_CLOUD_PROXIES", "FASTEST_CLOUD_ALLOW", "FASTEST_CLOUD_SMTP", "FASTEST_CLOUD_ISSUERS",
+)  # fmt: skip
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -67,16 +72,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--public-url", default="", metavar="URL", help="where people reach this cloud; default: as each request says")
     parser.add_argument("--proxy", action="append", default=[], metavar="NETWORK", help="a reverse proxy whose X-Forwarded headers count")
     parser.add_argument("--allow", action="append", default=[], metavar="WHO", help="who may have an account: ADDRESS or @DOMAIN")
+    parser.add_argument("--issuers", default="", metavar="FILE", help="OpenID issuers that people may sign in through, as TOML")
 
 
 def gate_settings(found: argparse.Namespace, environment: Mapping[str, str]) -> GateSettings:
     """The options, else the environment. An address with a password stands in the environment alone."""
-    url, proxies, allow, smtp = (environment.get(name, "") for name in VARIABLES)
+    url, proxies, allow, smtp, issuers = (environment.get(name, "") for name in VARIABLES)
     return GateSettings(
         getattr(found, "public_url", "") or url,
         tuple(getattr(found, "proxy", []) or proxies.split()),
         tuple(getattr(found, "allow", []) or allow.split()),
         smtp,
+        getattr(found, "issuers", "") or issuers,
     )
 
 
@@ -89,8 +96,9 @@ def open_gate(settings: GateSettings) -> Gate:
     for who in settings.allow:
         if "@" not in who:
             raise InvalidValue(f"neither an e-mail address nor a domain: {who!r}", "It looks like ada@example.org or @example.org.")
+    issuers = read_issuers(settings.issuers)
     allow = tuple(who.lower() for who in settings.allow)
-    return Gate(_checked_url(settings.public_url), proxies, allow, mailer_of(settings.smtp), LocalLimits())
+    return Gate(_checked_url(settings.public_url), proxies, allow, mailer_of(settings.smtp), LocalLimits(), issuers)
 
 
 def _checked_url(url: str) -> str:

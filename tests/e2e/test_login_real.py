@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import subprocess
@@ -11,15 +12,18 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from cloud.accounts.gate import GateSettings
 from tests.browsing import Browser, Page
-from tests.clouds import in_loop
+from tests.clouds import in_loop, serving
 from tests.lab.chromium import chromium
 from tests.lab.cloud import Cloud
+from tests.lab.issuer import CLIENT, SECRET, issuing
 from tests.lab.machine import Machine
 from tests.lab.process import Lab, fst_command
 from tests.waiting import until, wait_until
 
 PAGE = re.compile(r"open (http\S+)\nand approve there the code  ([A-Z]{4}-[0-9]{4})\n")
+TABLE = '[[issuer]]\nname = "test"\nurl = "{url}"\nclient_id = "{client}"\nclient_secret = "{secret}"\n'
 LETTER = re.compile(r"sign-in code for ada@example\.org is (\d{4} \d{4})")
 
 
@@ -63,6 +67,26 @@ async def sign_in(http: aiohttp.ClientSession, cloud: Cloud, page: str) -> tuple
     browser = Browser(http, cloud.url)
     asked = await browser.send(await browser.open(page), "Send me a code", email="ada@example.org")
     return browser, await browser.send(asked, "Sign in", code=letter_in(cloud))
+
+
+def test_a_person_comes_back_from_an_issuer_in_a_real_browser(tmp_path: Path) -> None:
+    @in_loop
+    async def person() -> None:
+        # Another name is another site: the browser keeps our strict cookies to itself on the way back.
+        async with issuing("localhost") as issuer, chromium(tmp_path / "profile") as tab:
+            file = tmp_path / "issuers.toml"
+            await asyncio.to_thread(file.write_text, TABLE.format(url=issuer.url, client=CLIENT, secret=SECRET))
+            async with serving(tmp_path / "cloud", gate=GateSettings(issuers=str(file))) as served:
+                await tab.open(f"{served.url}/sign-in")
+                await tab.picture(tmp_path / "issuers.png")
+                issuer.asks = True
+                await tab.click("a.other")
+                await tab.click("a")
+                await tab.until_says("Your account")
+                assert "ada@example.org" in await tab.text()
+                assert tab.complaints == []
+
+    person()
 
 
 def test_a_machine_that_is_denied_ends_with_4_and_ctrl_c_with_130(place: tuple[Cloud, Machine]) -> None:

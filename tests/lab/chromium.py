@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import fcntl
 import itertools
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,10 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-proxy-server", "--hide-scrollbars",
     "--remote-debugging-port=0", f"--window-size={WIDTH},{HEIGHT}",
 )  # fmt: skip
+
+
+class Gone(AssertionError):
+    """What was asked about is not there, or no more."""
 
 
 class Tab:
@@ -45,7 +51,8 @@ class Tab:
             while number not in self._answers:
                 await self._hear()
         answer = self._answers.pop(number)
-        assert "error" not in answer, f"{method}: {answer['error']}"
+        if "error" in answer:
+            raise Gone(f"{method}: {answer['error']}")
         return answer["result"]
 
     async def _hear(self) -> None:
@@ -85,6 +92,15 @@ class Tab:
         """All the HTML of the page."""
         root = (await self.ask("DOM.getDocument"))["root"]["nodeId"]
         return str((await self.ask("DOM.getOuterHTML", nodeId=root))["outerHTML"])
+
+    async def until_says(self, text: str) -> None:
+        """Until the page, or the one it leads to by itself, has this text."""
+        async with asyncio.timeout(30):
+            while True:
+                with suppress(Gone):  # the page led on meanwhile
+                    if text in await self.text():
+                        return
+                await self._hear()
 
     async def picture(self, path: Path) -> None:
         """A PNG of what is to be seen."""
@@ -131,8 +147,13 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def _binary() -> str:
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        subprocess.run(["apt-get", "install", "-y", "-q", "chromium"], check=True, stdout=subprocess.DEVNULL)
-        return _binary()
+    """Where it is, installed if need be: once, however many test processes want it, on a machine that may have no lists of packages yet."""
+    if (found := shutil.which("chromium")) is None:
+        with (Path(tempfile.gettempdir()) / "fst-apt.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+            for words in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", "chromium", "fonts-dejavu-core"]):
+                subprocess.run(["apt-get", "-o", "DPkg::Lock::Timeout=300", *words], check=False, stdout=subprocess.DEVNULL, env=env)
+        found = shutil.which("chromium")
+    assert found is not None, "chromium is not here and could not be installed. Next: apt-get install chromium"
     return found

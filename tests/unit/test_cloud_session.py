@@ -102,6 +102,7 @@ OPEN = {
     "GET /v1/auth/api-keys/{provider}/value",  # with a session for that alone
     # The pages look for a session in a cookie (tests/unit/test_cloud_pages.py).
     *["GET /", "GET /account", "POST /account", "GET /device", "POST /device", "GET /sign-in", "POST /sign-in", "POST /sign-in-code"],
+    *["GET /sign-in-with", "GET /sign-in-back"],
 }
 
 

@@ -21,7 +21,7 @@ from store.errors import InvalidValue
 async def show_sign_in(request: web.Request, visit: Visit) -> web.Response:
     """Where one types an address."""
     code = code_asked(request, visit)
-    return lead_to("device" if code else "account", code) if visit.account else _ask_address(visit, code)
+    return lead_to("device" if code else "account", code) if visit.account else _ask_address(request, visit, code)
 
 
 @shown
@@ -32,7 +32,7 @@ async def mail_code(request: web.Request, visit: Visit) -> web.Response:
     try:
         email = parse_address(visit.fields.get("email", ""))
     except InvalidValue:
-        return _ask_address(visit, user_code, "That is not an e-mail address.", 422)
+        return _ask_address(request, visit, user_code, "That is not an e-mail address.", 422)
     await admit(request, MAIL, email)
     cloud = cloud_of(request)
     row_id, code = await cloud.write(lambda tx: mailed.make_code(tx, email, visit.browser, cloud.now_ms()))
@@ -62,10 +62,14 @@ async def _let_in(tx: Tx, cloud: Cloud, visit: Visit, row_id: str, code: str, or
     return None if user_id is None else await begin_session(tx, user_id, cloud.now_ms(), WEB, origin, WEB_DAYS)
 
 
-def _ask_address(visit: Visit, user_code: str, problem: str = "", status: int = 200) -> web.Response:
+def _ask_address(request: web.Request, visit: Visit, user_code: str, problem: str = "", status: int = 200) -> web.Response:
+    issuers = cloud_of(request).gate.issuers
     asked = field("E-mail address", "email", type="email", required=True, autocomplete="email", maxlength="320", autofocus=True)
     form = visit.form(asked, hidden("user_code", user_code), button("Send me a code"), to="sign-in")
-    return page("Sign in", note(problem) if problem else None, form, status=status)
+    query = f"&user_code={user_code}" if user_code else ""
+    leading = [(f"Continue with {name}", f"sign-in-with?issuer={name}{query}") for name in issuers]
+    others = [element("p", element("a", text, href=there, class_="other")) for text, there in leading]
+    return page("Sign in", note(problem) if problem else None, *others, form, status=status)
 
 
 def _ask_code(visit: Visit, row_id: str, email: str, user_code: str, problem: str = "", status: int = 200) -> web.Response:
