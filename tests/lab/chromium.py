@@ -55,8 +55,8 @@ class Tab:
             raise Gone(f"{method}: {answer['error']}")
         return answer["result"]
 
-    async def _hear(self) -> None:
-        message = await self._socket.receive_json(timeout=30)
+    async def _hear(self, seconds: float = 30) -> None:
+        message = await self._socket.receive_json(timeout=seconds)
         if "id" in message:
             self._answers[message["id"]] = message
         elif message["method"] == "Page.loadEventFired":
@@ -100,7 +100,8 @@ class Tab:
                 with suppress(Gone):  # the page led on meanwhile
                     if text in await self.text():
                         return
-                await self._hear()
+                with suppress(TimeoutError):  # what it waits for may have been heard while we asked
+                    await self._hear(0.2)
 
     async def picture(self, path: Path) -> None:
         """A PNG of what is to be seen."""
