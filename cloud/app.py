@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from cloud.accounts.session import sign_in
+from cloud.accounts.keys import SCOPE_DAYS, checked_scope
+from cloud.accounts.session import SESSION_DAYS, USER, sign_in
 from cloud.config import Settings, parse_arguments
 from cloud.context import Cloud
 from cloud.database.schema import epoch_of, renew_epoch
@@ -25,7 +26,8 @@ from cloud.operate.upkeep import keep_up
 from cloud.parts import Parts, lock_data, opened
 from cloud.routes import blobs, events
 from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, wrap
-from cloud.routes.people import accounts
+from cloud.routes.pages import account, device, federated, signing
+from cloud.routes.people import accounts, keys, oauth
 from cloud.routes.work import conflicts, projects, replicas, snapshots, versions, workspaces
 from store.errors import FastestError, Unwritable
 
@@ -36,7 +38,11 @@ DRAIN: Final = web.AppKey("drain", Drain)
 READ_BUFFER_BYTES: Final = 512 * 1024
 SWITCH_SECONDS: Final = 0.0005
 """A thread that checks a large push must not hold up the loop (research/stack.md 5)."""
-ROOMS: Final = (accounts, projects, workspaces, replicas, snapshots, versions, blobs, conflicts, events)
+ROOMS: Final = (
+    *(accounts, keys, oauth),
+    *(device, signing, federated, account),
+    *(projects, workspaces, replicas, snapshots, versions, blobs, conflicts, events),
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -64,8 +70,10 @@ async def serve(settings: Settings) -> int:
 
 async def print_token(settings: Settings) -> int:
     """A new session's token on stdout; works beside a running cloud."""
+    scope = checked_scope(settings.scope)
+    days = SESSION_DAYS if scope == USER else SCOPE_DAYS
     async with opened(settings) as parts:
-        print(await parts.db.write(lambda tx: sign_in(tx, settings.email, wall_ms())))
+        print(await parts.db.write(lambda tx: sign_in(tx, settings.email, wall_ms(), scope, days=days)))
     return 0
 
 
@@ -97,7 +105,7 @@ VERBS: Final[dict[str, Callable[[Settings], Coroutine[Any, Any, int]]]] = {
 
 async def over(parts: Parts, data: Path, now_ms: Callable[[], int]) -> Cloud:
     """What the routes stand on."""
-    return Cloud(parts.db, parts.objects, parts.hub, parts.pool, now_ms, await epoch_of(parts.db.read()), data)
+    return Cloud(parts.db, parts.objects, parts.hub, parts.pool, parts.vault, parts.gate, now_ms, await epoch_of(parts.db.read()), data)
 
 
 def build(cloud: Cloud) -> web.Application:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import platformdirs
 
+from cloud.accounts.gate import GateSettings, add_options, gate_settings
+
 DEFAULT_LISTEN: Final = "127.0.0.1:8470"
 ENGINES: Final = {"database": "postgresql://user@host/name", "objects": "s3://bucket/prefix", "redis": "redis://host:6379/0"}
+NO_GATE: Final = GateSettings()
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to do, and where. `address` and `port` matter to `serve`, `email` to `token`, `repair` to `fsck`.
+    """What to do, and where. `address` and `port` matter to `serve`, `email` and `scope` to `token`, `repair` to `fsck`.
 
     Without `database` everything is kept in the folder `data`; with one, large bytes go to `objects` and messages through `redis`.
     """
@@ -27,10 +30,14 @@ class Settings:
     address: str = ""
     port: int = 0
     email: str = ""
+    scope: str = "user"
     repair: bool = False
     database: str = ""
     objects: str = ""
     redis: str = ""
+    key: str = field(default="", repr=False)
+    """What secrets are sealed with; without it the data folder has a key of its own."""
+    gate: GateSettings = NO_GATE
 
 
 def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Settings:
@@ -41,8 +48,10 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
     verbs = parser.add_subparsers(dest="verb", required=True)
     serve = _verb(verbs.add_parser("serve", help="run until told to stop"), data)
     serve.add_argument("--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT", help=f"default {DEFAULT_LISTEN}; port 0 takes a free one")
+    add_options(serve)
     token = _verb(verbs.add_parser("token", help="print a session token, creating the user if need be"), data)
     token.add_argument("--email", required=True, metavar="ADDRESS")
+    token.add_argument("--scope", default="user", metavar="SCOPE", help="user, or key:PROVIDER, which gives out that one key for an hour")
     fsck = _verb(verbs.add_parser("fsck", help="read and check everything that is kept"), data)
     fsck.add_argument(
         "--repair", action="store_true", help="let go of damaged content, so that `fst fsck --cloud` on a machine sends it again"
@@ -56,7 +65,9 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
         except ValueError:
             parser.error(f"--listen takes HOST:PORT, not {found.listen!r}")
     engines = {name: getattr(found, name) or environment.get(f"FASTEST_CLOUD_{name.upper()}", "") for name in ENGINES}
-    return Settings(found.verb, found.data, address, port, getattr(found, "email", ""), getattr(found, "repair", False), **engines)
+    key, gate = environment.get("FASTEST_CLOUD_KEY", ""), gate_settings(found, environment)
+    email, scope, repair = getattr(found, "email", ""), getattr(found, "scope", "user"), getattr(found, "repair", False)
+    return Settings(found.verb, found.data, address, port, email, scope, repair, key=key, gate=gate, **engines)
 
 
 def parse_address(text: str) -> tuple[str, int]:

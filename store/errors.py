@@ -158,6 +158,27 @@ class NotSignedIn(Refused):
     exit_code = 4
 
 
+class CodeInvalid(Refused):
+    """No machine shows this code, or no such code was mailed."""
+
+    code = "invalid-code"
+    http_status = 400
+
+
+class CodeExpired(Refused):
+    """The code has expired."""
+
+    code = "expired-code"
+    http_status = 400
+
+
+class CodeUsed(Refused):
+    """The code was approved, denied or used before."""
+
+    code = "already-used"
+    http_status = 400
+
+
 class Conflicting(Refused):
     """It exists already, with other content."""
 
@@ -243,6 +264,12 @@ class StoreDamaged(Corrupt):
     """The database or a segment cannot be read."""
 
     code = "store-damaged"
+
+
+class SecretDamaged(Corrupt):
+    """A sealed secret does not open: it was changed, belongs elsewhere, or its key is gone."""
+
+    code = "secret-damaged"
 
 
 class Broken(Corrupt):

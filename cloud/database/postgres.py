@@ -15,7 +15,7 @@ import asyncpg
 from cloud.database import Params, Reading, Row, Tx, Work
 from cloud.database.schema import begin_epoch, bytes_tables, in_postgres_words, renew_epoch, tables
 from store.database import Component
-from store.errors import Busy, Conflicting, FastestError, NewerStore, NoSpace, StoreDamaged, Unwritable
+from store.errors import Busy, Conflicting, FastestError, InvalidValue, NewerStore, NoSpace, StoreDamaged, Unwritable
 
 T = TypeVar("T")
 
@@ -186,6 +186,8 @@ def _translated(error: BaseException) -> Exception:
     match error:
         case asyncpg.IntegrityConstraintViolationError():
             return Conflicting("it exists already, or names what does not")
+        case asyncpg.CharacterNotInRepertoireError():
+            return InvalidValue("a text holds what no text may")
         case asyncpg.DiskFullError():
             return NoSpace("no room for the database", "Free some space; the work goes on by itself.")
         case asyncpg.DataCorruptedError() | asyncpg.IndexCorruptedError():

@@ -56,7 +56,7 @@ async def who_am_i(daemon: Daemon, request: web.Request) -> Any:
     remote = daemon.link.remote
     if remote is None:
         if daemon.link.url is None:
-            raise NotSignedIn("not signed in", "`fst login --cloud URL --token-stdin`")
+            raise NotSignedIn("not signed in", "`fst login --cloud URL`")
         raise Offline(f"the cloud at {daemon.link.url} does not answer", "Work goes on here.")
     return {"schema": 1, "user": await remote.whoami(), "cloud": daemon.link.url, "machine": daemon.machine_name}
 

@@ -99,7 +99,7 @@ async def find_project(remote: CloudRemote | None, db: Database, name: str) -> W
 async def find_source(remote: CloudRemote | None, wanted: str) -> tuple[WireProject, WireWorkspace]:
     """`PROJECT[/WORKSPACE]` -> the cloud's project and workspace. Raises NotSignedIn, NotFound, InvalidValue."""
     if remote is None:
-        raise NotSignedIn("a clone needs the cloud, and it is not connected", "Sign in with `fst login --cloud URL --token-stdin`.")
+        raise NotSignedIn("a clone needs the cloud, and it is not connected", "Sign in with `fst login --cloud URL`.")
     project_name, _, workspace_name = wanted.partition("/")
     found = [project for project in await remote.projects() if project_name in (project.id, project.name)]
     project = _only(found, f"project called {project_name!r}", "`fst workspaces` lists what there is.")

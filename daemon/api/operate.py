@@ -81,7 +81,7 @@ def _check_cloud(daemon: Daemon) -> dict[str, str]:
         return {"name": "cloud", "status": "ok", "message": f"connected to {daemon.link.url}", "fix": ""}
     if daemon.link.state == "signed-out":
         message = daemon.link.message or "not signed in: everything stays on this machine"
-        return {"name": "cloud", "status": "warn", "message": message, "fix": "fst login --cloud URL --token-stdin"}
+        return {"name": "cloud", "status": "warn", "message": message, "fix": "fst login --cloud URL"}
     message = daemon.link.message or "not connected"
     return {"name": "cloud", "status": "warn", "message": message, "fix": "Work goes on here; it is sent when the cloud is back."}
 

@@ -25,10 +25,10 @@ IDLE_SECONDS: Final = 60
 T = TypeVar("T")
 
 
-def open_session(token: str) -> aiohttp.ClientSession:
-    """A session that keeps no cookies, unpacks no answer unasked, and follows nobody elsewhere."""
+def open_session(token: str | None = None) -> aiohttp.ClientSession:
+    """A session (without a token for whoever has none yet) that keeps no cookies, unpacks no answer, and follows nobody elsewhere."""
     return aiohttp.ClientSession(
-        headers={"Authorization": f"Bearer {token}"},
+        headers=None if token is None else {"Authorization": f"Bearer {token}"},
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=IDLE_SECONDS),
         raise_for_status=False,
         auto_decompress=False,

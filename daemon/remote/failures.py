@@ -99,7 +99,7 @@ def failure_of(status: int, body: bytes, retry_after: str | None = None) -> Fast
     if status >= 500:
         return Offline(f"the cloud answered {status}: {said.message[:MAX_TEXT]}", retry_after_seconds=wait)
     if status == 401:
-        return NotSignedIn("the cloud does not accept this sign-in", "Sign in again: `fst login --cloud URL --token-stdin`.")
+        return NotSignedIn("the cloud does not accept this sign-in", "Sign in again: `fst login --cloud URL`.")
     return error_of(said)
 
 

@@ -96,15 +96,27 @@ async def test_signing_out_revokes_this_session_alone(tmp_path: Path) -> None:
         assert (await two.ask("GET", "/v1/auth/me")).status == 200
 
 
+OPEN = {
+    *["GET /health", "GET /v1/health", "POST /v1/oauth/device", "POST /v1/oauth/token"],
+    "GET /v1/events",  # with a session, or a ticket
+    "GET /v1/auth/api-keys/{provider}/value",  # with a session for that alone
+    # The pages look for a session in a cookie (tests/unit/test_cloud_pages.py).
+    *["GET /", "GET /account", "POST /account", "GET /device", "POST /device", "GET /sign-in", "POST /sign-in", "POST /sign-in-code"],
+    *["GET /sign-in-with", "GET /sign-in-back"],
+}
+
+
 @in_loop
 async def test_all_but_health_needs_a_session(tmp_path: Path) -> None:
     async with serving(tmp_path / "cloud") as served:
         nobody = served.stranger("x" * 43)
+        open_routes = {route for route in served.cloud_routes() if route.is_open}
+        assert {f"{route.method} {route.path}" for route in open_routes} == OPEN
         for path in ("/health", "/v1/health"):
             reply = await nobody.ask("GET", path)
             assert reply.status == 200 and reply.json["status"] == "ok"
         for route in served.cloud_routes():
-            if route.path not in ("/health", "/v1/health"):
+            if route not in open_routes:
                 reply = await nobody.ask(route.method, route.path)
                 assert (reply.status, reply.code) == (401, "UNAUTHORIZED"), route
         assert (await nobody.ask("GET", "/v1/nothing")).status == 401
