@@ -95,7 +95,7 @@ VERBS: Final[dict[str, Callable[[Settings], Coroutine[Any, Any, int]]]] = {
 
 async def over(parts: Parts, data: Path, now_ms: Callable[[], int]) -> Cloud:
     """What the routes stand on."""
-    return Cloud(parts.db, parts.objects, parts.hub, parts.pool, now_ms, await epoch_of(parts.db.read()), data)
+    return Cloud(parts.db, parts.objects, parts.hub, parts.pool, parts.vault, now_ms, await epoch_of(parts.db.read()), data)
 
 
 def build(cloud: Cloud) -> web.Application:

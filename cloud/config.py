@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +30,8 @@ class Settings:
     database: str = ""
     objects: str = ""
     redis: str = ""
+    key: str = field(default="", repr=False)
+    """What secrets are sealed with; without it the data folder has a key of its own."""
 
 
 def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Settings:
@@ -52,7 +54,9 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
         except ValueError:
             parser.error(f"--listen takes HOST:PORT, not {found.listen!r}")
     engines = {name: getattr(found, name) or environment.get(f"FASTEST_CLOUD_{name.upper()}", "") for name in ENGINES}
-    return Settings(found.verb, found.data, address, port, getattr(found, "email", ""), **engines)
+    return Settings(
+        found.verb, found.data, address, port, getattr(found, "email", ""), key=environment.get("FASTEST_CLOUD_KEY", ""), **engines
+    )
 
 
 def parse_address(text: str) -> tuple[str, int]:

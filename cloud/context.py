@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from cloud.accounts.vault import Vault
 from cloud.database import Database, Reader, Reading, Work
 from cloud.hub import Hub
 from cloud.objects import Objects
@@ -25,6 +26,7 @@ class Cloud:
     objects: Objects
     hub: Hub
     pool: ThreadPoolExecutor
+    vault: Vault
     now_ms: Callable[[], int]
     epoch: str
     data: Path

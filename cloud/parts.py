@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cloud.accounts.vault import Vault, find_vault, note_key
 from cloud.config import Settings
 from cloud.database import Database
 from cloud.database.embedded import EmbeddedDatabase
@@ -33,14 +34,16 @@ class Parts:
     objects: Objects
     hub: Hub
     pool: ThreadPoolExecutor
+    vault: Vault
 
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Parts]:
     """Raises NewerStore, StoreDamaged, Unwritable, Busy, InvalidValue for parts that do not fit together."""
     make_private(settings.data)
+    vault = find_vault(settings.data, settings.key)
     if settings.database:
-        async with _opened_remote(settings) as parts:
+        async with _opened_remote(settings, vault) as parts:
             yield parts
         return
     if settings.objects or settings.redis:
@@ -49,7 +52,8 @@ async def opened(settings: Settings) -> AsyncIterator[Parts]:
     db = EmbeddedDatabase.open(settings.data)
     try:
         objects = EmbeddedObjects(db, settings.data, pool)
-        yield Parts(db, objects, LocalHub(), pool)
+        await db.write(lambda tx: note_key(tx, vault))
+        yield Parts(db, objects, LocalHub(), pool, vault)
     finally:
         pool.shutdown()
         await objects.close()
@@ -57,7 +61,7 @@ async def opened(settings: Settings) -> AsyncIterator[Parts]:
 
 
 @asynccontextmanager
-async def _opened_remote(settings: Settings) -> AsyncIterator[Parts]:
+async def _opened_remote(settings: Settings, vault: Vault) -> AsyncIterator[Parts]:
     """Imported here: whoever runs one process has installed none of it."""
     try:
         from cloud.database.postgres import PostgresDatabase
@@ -70,9 +74,10 @@ async def _opened_remote(settings: Settings) -> AsyncIterator[Parts]:
     pool = ThreadPoolExecutor(REMOTE_THREADS, "cloud")
     db = await PostgresDatabase.open(settings.database)
     try:
+        await db.write(lambda tx: note_key(tx, vault))
         hub: Hub = await RedisHub.open(settings.redis) if settings.redis else LocalHub()
         try:
-            yield Parts(db, RemoteObjects(db, bucket, pool), hub, pool)
+            yield Parts(db, RemoteObjects(db, bucket, pool), hub, pool, vault)
         finally:
             await hub.close()
     finally:

@@ -245,6 +245,12 @@ class StoreDamaged(Corrupt):
     code = "store-damaged"
 
 
+class SecretDamaged(Corrupt):
+    """A sealed secret does not open: it was changed, belongs elsewhere, or its key is gone."""
+
+    code = "secret-damaged"
+
+
 class Broken(Corrupt):
     """A mistake of ours stopped a workspace's cycle; the log has it."""
 

@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -76,6 +77,7 @@ class Balancer:
 def cloud_env(postgres: Postgres, redis: RedisServer, s3: S3Server) -> dict[str, str]:
     engines = {
         "FASTEST_CLOUD_DATABASE": postgres.new_database(), "FASTEST_CLOUD_OBJECTS": s3.new_bucket(), "FASTEST_CLOUD_REDIS": redis.url,
+        "FASTEST_CLOUD_KEY": b64encode(bytes(range(32))).decode(),
     }  # fmt: skip
     return dict(os.environ) | s3.environment | engines
 

@@ -32,6 +32,7 @@ DOORS = {
     "obstore": ["cloud/objects/bucket.py"],
     "redis": ["cloud/hub/redis.py"],
     "click": ["daemon/cli/*"],
+    "cryptography": ["cloud/accounts/vault.py"],
     "keyring": ["daemon/login.py"],
     "msgspec": ["store/*", "sync/*", "daemon/*", "cloud/*"],
     "platformdirs": ["daemon/client/place.py", "daemon/config.py", "cloud/config.py"],
