@@ -25,7 +25,7 @@ from cloud.operate.upkeep import keep_up
 from cloud.parts import Parts, lock_data, opened
 from cloud.routes import blobs, events
 from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, wrap
-from cloud.routes.people import accounts
+from cloud.routes.people import accounts, oauth
 from cloud.routes.work import conflicts, projects, replicas, snapshots, versions, workspaces
 from store.errors import FastestError, Unwritable
 
@@ -36,7 +36,7 @@ DRAIN: Final = web.AppKey("drain", Drain)
 READ_BUFFER_BYTES: Final = 512 * 1024
 SWITCH_SECONDS: Final = 0.0005
 """A thread that checks a large push must not hold up the loop (research/stack.md 5)."""
-ROOMS: Final = (accounts, projects, workspaces, replicas, snapshots, versions, blobs, conflicts, events)
+ROOMS: Final = (accounts, oauth, projects, workspaces, replicas, snapshots, versions, blobs, conflicts, events)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -95,7 +95,7 @@ VERBS: Final[dict[str, Callable[[Settings], Coroutine[Any, Any, int]]]] = {
 
 async def over(parts: Parts, data: Path, now_ms: Callable[[], int]) -> Cloud:
     """What the routes stand on."""
-    return Cloud(parts.db, parts.objects, parts.hub, parts.pool, parts.vault, now_ms, await epoch_of(parts.db.read()), data)
+    return Cloud(parts.db, parts.objects, parts.hub, parts.pool, parts.vault, parts.gate, now_ms, await epoch_of(parts.db.read()), data)
 
 
 def build(cloud: Cloud) -> web.Application:

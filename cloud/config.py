@@ -11,8 +11,11 @@ from typing import Final
 
 import platformdirs
 
+from cloud.accounts.gate import GateSettings, add_options, gate_settings
+
 DEFAULT_LISTEN: Final = "127.0.0.1:8470"
 ENGINES: Final = {"database": "postgresql://user@host/name", "objects": "s3://bucket/prefix", "redis": "redis://host:6379/0"}
+NO_GATE: Final = GateSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Settings:
     redis: str = ""
     key: str = field(default="", repr=False)
     """What secrets are sealed with; without it the data folder has a key of its own."""
+    gate: GateSettings = NO_GATE
 
 
 def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Settings:
@@ -42,6 +46,7 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
     verbs = parser.add_subparsers(dest="verb", required=True)
     serve = _verb(verbs.add_parser("serve", help="run until told to stop"), data)
     serve.add_argument("--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT", help=f"default {DEFAULT_LISTEN}; port 0 takes a free one")
+    add_options(serve)
     token = _verb(verbs.add_parser("token", help="print a session token, creating the user if need be"), data)
     token.add_argument("--email", required=True, metavar="ADDRESS")
     _verb(verbs.add_parser("fsck", help="read and check everything that is kept"), data)
@@ -54,9 +59,8 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
         except ValueError:
             parser.error(f"--listen takes HOST:PORT, not {found.listen!r}")
     engines = {name: getattr(found, name) or environment.get(f"FASTEST_CLOUD_{name.upper()}", "") for name in ENGINES}
-    return Settings(
-        found.verb, found.data, address, port, getattr(found, "email", ""), key=environment.get("FASTEST_CLOUD_KEY", ""), **engines
-    )
+    key, gate = environment.get("FASTEST_CLOUD_KEY", ""), gate_settings(found, environment)
+    return Settings(found.verb, found.data, address, port, getattr(found, "email", ""), key=key, gate=gate, **engines)
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from cloud.accounts.gate import Gate
 from cloud.accounts.vault import Vault
 from cloud.database import Database, Reader, Reading, Work
 from cloud.hub import Hub
@@ -27,6 +28,7 @@ class Cloud:
     hub: Hub
     pool: ThreadPoolExecutor
     vault: Vault
+    gate: Gate
     now_ms: Callable[[], int]
     epoch: str
     data: Path

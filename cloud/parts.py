@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cloud.accounts.gate import Gate, open_gate
 from cloud.accounts.vault import Vault, find_vault, note_key
 from cloud.config import Settings
 from cloud.database import Database
@@ -35,15 +36,16 @@ class Parts:
     hub: Hub
     pool: ThreadPoolExecutor
     vault: Vault
+    gate: Gate
 
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Parts]:
     """Raises NewerStore, StoreDamaged, Unwritable, Busy, InvalidValue for parts that do not fit together."""
     make_private(settings.data)
-    vault = find_vault(settings.data, settings.key)
+    vault, gate = find_vault(settings.data, settings.key), open_gate(settings.gate)
     if settings.database:
-        async with _opened_remote(settings, vault) as parts:
+        async with _opened_remote(settings, vault, gate) as parts:
             yield parts
         return
     if settings.objects or settings.redis:
@@ -53,15 +55,16 @@ async def opened(settings: Settings) -> AsyncIterator[Parts]:
     try:
         objects = EmbeddedObjects(db, settings.data, pool)
         await db.write(lambda tx: note_key(tx, vault))
-        yield Parts(db, objects, LocalHub(), pool, vault)
+        yield Parts(db, objects, LocalHub(), pool, vault, gate)
     finally:
+        await gate.close()
         pool.shutdown()
         await objects.close()
         await db.close()
 
 
 @asynccontextmanager
-async def _opened_remote(settings: Settings, vault: Vault) -> AsyncIterator[Parts]:
+async def _opened_remote(settings: Settings, vault: Vault, gate: Gate) -> AsyncIterator[Parts]:
     """Imported here: whoever runs one process has installed none of it."""
     try:
         from cloud.database.postgres import PostgresDatabase
@@ -77,8 +80,9 @@ async def _opened_remote(settings: Settings, vault: Vault) -> AsyncIterator[Part
         await db.write(lambda tx: note_key(tx, vault))
         hub: Hub = await RedisHub.open(settings.redis) if settings.redis else LocalHub()
         try:
-            yield Parts(db, RemoteObjects(db, bucket, pool), hub, pool, vault)
+            yield Parts(db, RemoteObjects(db, bucket, pool), hub, pool, vault, gate)
         finally:
+            await gate.close()
             await hub.close()
     finally:
         pool.shutdown()

@@ -158,6 +158,27 @@ class NotSignedIn(Refused):
     exit_code = 4
 
 
+class CodeInvalid(Refused):
+    """No machine shows this code, or no such code was mailed."""
+
+    code = "invalid-code"
+    http_status = 400
+
+
+class CodeExpired(Refused):
+    """The code has expired."""
+
+    code = "expired-code"
+    http_status = 400
+
+
+class CodeUsed(Refused):
+    """The code was approved, denied or used before."""
+
+    code = "already-used"
+    http_status = 400
+
+
 class Conflicting(Refused):
     """It exists already, with other content."""
 

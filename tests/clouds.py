@@ -14,13 +14,15 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from cloud.accounts.gate import GateSettings
 from cloud.accounts.session import sign_in
 from cloud.app import ROOMS, build, over, wall_ms
-from cloud.config import Settings
+from cloud.config import NO_GATE, Settings
 from cloud.context import Cloud
 from cloud.database import Work
 from cloud.database.embedded import EmbeddedDatabase
 from cloud.parts import opened as opened_parts
+from cloud.routes.envelope import is_open
 from store.blobs.frames import decode_frame, encode_frame
 from store.manifest import EMPTY_ROOT, Draft, MemoryNodes, edit_manifest
 from store.snapshots import make_snapshot
@@ -61,6 +63,8 @@ class Route(msgspec.Struct, frozen=True):
 
     method: str
     path: str
+    is_open: bool = False
+    """Needs no session, or looks for one by itself."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -290,7 +294,7 @@ class Served:
 
     def cloud_routes(self) -> list[Route]:
         """Every route as method and path."""
-        return [Route(each.method, each.path) for room in ROOMS for each in room.ROUTES]
+        return [Route(each.method, each.path, is_open(each.handler)) for room in ROOMS for each in room.ROUTES]
 
     def stranger(self, token: str | None = None) -> Caller:
         return Caller(self.http, self.url, token)
@@ -326,9 +330,9 @@ def opened(folder: Path) -> Iterator[EmbeddedDatabase]:
 
 
 @asynccontextmanager
-async def serving(folder: Path, now_ms: Callable[[], int] = wall_ms) -> AsyncIterator[Served]:
+async def serving(folder: Path, now_ms: Callable[[], int] = wall_ms, gate: GateSettings = NO_GATE) -> AsyncIterator[Served]:
     """A cloud over `folder`, on a free port."""
-    settings = Settings("serve", folder, database=ENGINE.database_of(folder))
+    settings = Settings("serve", folder, database=ENGINE.database_of(folder), gate=gate)
     async with opened_parts(settings) as parts, aiohttp.ClientSession(read_bufsize=2**20) as http:
         cloud = await over(parts, folder, now_ms)
         runner = web.AppRunner(build(cloud), access_log=None, shutdown_timeout=5)

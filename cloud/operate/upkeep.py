@@ -1,4 +1,4 @@
-"""What the cloud does on a timer: move small blobs out of the database, forget expired sessions."""
+"""What the cloud does on a timer: move small blobs out of the database, forget expired sessions and codes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ import asyncio
 import logging
 from typing import Final
 
+from cloud.accounts.device import TOLD_SECONDS
+from cloud.accounts.session import DAY_MS
 from cloud.context import Cloud
-from cloud.records.people.accounts import purge_sessions
+from cloud.database import Tx
+from cloud.records.moments import text_of
+from cloud.records.people.accounts import purge_events
+from cloud.records.people.codes import purge_codes
+from cloud.records.people.sessions import purge_sessions
 from store.errors import FastestError
 
 log = logging.getLogger(f"fastest.{__name__}")
 
 PAUSE_SECONDS: Final = 30
+EVENT_DAYS: Final = 365
 
 
 async def keep_up(cloud: Cloud) -> None:
@@ -28,5 +35,12 @@ async def keep_up(cloud: Cloud) -> None:
 async def look_after(cloud: Cloud) -> None:
     """Once, all of it."""
     at = cloud.now()
-    await cloud.write(lambda tx: purge_sessions(tx, at))
+    told, kept = (text_of(max(0, cloud.now_ms() - ms)) for ms in (TOLD_SECONDS * 1000, EVENT_DAYS * DAY_MS))
+
+    async def forget(tx: Tx) -> None:
+        await purge_sessions(tx, at)
+        await purge_codes(tx, at, told)
+        await purge_events(tx, kept)
+
+    await cloud.write(forget)
     await cloud.objects.tidy()

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
+import math
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import msgspec
 from aiohttp import ClientError, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from cloud.accounts.session import who_is
+from cloud.accounts.limits import Limit, network_of
+from cloud.accounts.session import SEEN_MS, who_is
 from cloud.context import Cloud
+from cloud.records.moments import text_of
 from cloud.records.people.accounts import Account
-from store.errors import Corrupt, FastestError, InvalidJson, InvalidReply, InvalidValue, TimedOut, Transient
+from cloud.records.people.sessions import touch_session
+from store.errors import Corrupt, FastestError, InvalidJson, InvalidReply, InvalidValue, RateLimited, TimedOut, Transient
 from store.types import UNREADABLE, parse_ulid
 from sync.core.wire import MISSING_DIGESTS, ErrorBody, Section, parse_section_head, split_sections, wire_code
 
@@ -26,7 +32,7 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CLOUD: Final = web.AppKey("cloud", Cloud)
 ACCOUNT: Final = web.RequestKey("account", Account)
-OPEN_PATHS: Final = frozenset({"/health", "/v1/health"})
+_OPEN: Final[set[Answer]] = set()
 MAX_BODY_BYTES: Final = 32 * MISSING_DIGESTS
 """Of a body that is read whole: the longest list of digests. Streams have bounds of their own."""
 MAX_NAME: Final = 200
@@ -38,6 +44,7 @@ RETRY_SECONDS: Final = 2
 SECTION_HEAD_BYTES: Final = 5
 CUT: Final = (ClientError, ConnectionError, HttpProcessingError, web.RequestPayloadError)
 """What aiohttp raises when a body ends before its time."""
+_AUTHORITY: Final = re.compile(r"[A-Za-z0-9.-]{1,255}(:[0-9]{1,5})?\Z|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?\Z")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _HTTP_CODES: Final = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "TOO_LARGE", 416: "RANGE_NOT_SATISFIABLE", 426: "UPGRADE_REQUIRED"}
 
@@ -52,6 +59,67 @@ def account_of(request: web.Request) -> Account:
     return request[ACCOUNT]
 
 
+def for_everybody(handler: Answer) -> Answer:
+    """Decorator: this route needs no session, or looks for one by itself."""
+    _OPEN.add(handler)
+    return handler
+
+
+def is_open(handler: object) -> bool:
+    """True for a route that was marked so."""
+    return handler in _OPEN
+
+
+async def note_use(cloud: Cloud, account: Account) -> None:
+    """When this session was used last, now and then. A database that cannot be written to must not keep anybody from reading."""
+    if account.last_seen_at is None or account.last_seen_at < text_of(max(0, cloud.now_ms() - SEEN_MS)):
+        at = cloud.now()
+        with suppress(FastestError):
+            await cloud.write(lambda tx: touch_session(tx, account.session_id, at))
+
+
+async def admit(request: web.Request, limit: Limit, who: str = "") -> None:
+    """Count a try of this address, or of `who`. Raises RateLimited."""
+    cloud = cloud_of(request)
+    wait = await cloud.gate.limits.take(limit, who or network_of(address_of(request)), cloud.now_ms())
+    if wait:
+        seconds = math.ceil(wait)
+        raise RateLimited("too many tries", f"Try again in {seconds} s.", retry_after_seconds=seconds)
+
+
+def address_of(request: web.Request) -> str:
+    """Where the request comes from; a proxy that we know says it for others."""
+    peer = request.remote or ""
+    if not is_proxy(cloud_of(request), peer):
+        return peer
+    # Each proxy puts the address it sees last: what stands before it is only what it was told.
+    told = [text.strip() for text in request.headers.get("X-Forwarded-For", "").split(",")]
+    for address in reversed([text for text in told if text]):
+        if not is_proxy(cloud_of(request), address):
+            return address[:64]
+    return peer
+
+
+def is_proxy(cloud: Cloud, address: str) -> bool:
+    """True for a reverse proxy of ours."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(found in network for network in cloud.gate.proxies)
+
+
+def public_url(request: web.Request) -> str:
+    """The address under which people reach this cloud, without a trailing slash."""
+    cloud = cloud_of(request)
+    if cloud.gate.public_url:
+        return cloud.gate.public_url
+    scheme = request.scheme
+    if is_proxy(cloud, request.remote or "") and request.headers.get("X-Forwarded-Proto") in ("http", "https"):
+        scheme = request.headers["X-Forwarded-Proto"]
+    return f"{scheme}://{request.host}" if _AUTHORITY.match(request.host) else ""
+
+
 @web.middleware
 async def wrap(request: web.Request, handler: Answer) -> web.StreamResponse:
     """Say who is asking, and put every failure into the one envelope."""
@@ -59,8 +127,9 @@ async def wrap(request: web.Request, handler: Answer) -> web.StreamResponse:
     request_id = asked if _REQUEST_ID.match(asked) else secrets.token_hex(8)
     cloud = cloud_of(request)
     try:
-        if request.path not in OPEN_PATHS:
-            request[ACCOUNT] = await who_is(cloud.read(), request.headers.get("Authorization", ""), cloud.now_ms())
+        if request.match_info.handler not in _OPEN:
+            request[ACCOUNT] = account = await who_is(cloud.read(), request.headers.get("Authorization", ""), cloud.now_ms())
+            await note_use(cloud, account)
         response = await handler(request)
     except FastestError as error:
         response = refusal(error, request_id)
@@ -91,7 +160,7 @@ def refusal(error: FastestError, request_id: str) -> web.Response:
     body = ErrorBody(wire_code(error.code), error.message, error.hint, error.details)
     response = web.Response(status=error.http_status, body=_dump({"error": body}), content_type="application/json")
     if isinstance(error, Transient):
-        response.headers["Retry-After"] = str(RETRY_SECONDS)
+        response.headers["Retry-After"] = str(error.details.get("retry_after_seconds", RETRY_SECONDS))
     return response
 
 

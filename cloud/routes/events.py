@@ -8,12 +8,14 @@ from typing import Final
 import msgspec
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
+from cloud.accounts.session import use_ticket, who_is
 from cloud.context import Cloud
 from cloud.database import Tx
 from cloud.hub.local import Listener
-from cloud.records.people.accounts import Account, is_live
+from cloud.records.people.accounts import Account
+from cloud.records.people.sessions import is_live, touch_session
 from cloud.records.work import replicas, workspaces
-from cloud.routes.envelope import account_of, cloud_of
+from cloud.routes.envelope import cloud_of, for_everybody
 from cloud.routes.work.replicas import tell_machines
 from store.types import UNREADABLE
 from sync.core.wire import HEARTBEAT_SECONDS, Beat
@@ -23,9 +25,14 @@ MAX_LISTED: Final = 1_000
 SEND_SECONDS: Final = 30
 
 
+@for_everybody
 async def listen(request: web.Request) -> web.WebSocketResponse:
-    """Hear of every workspace that the machine `machine_id` holds a replica of; without one, of all."""
-    cloud, account = cloud_of(request), account_of(request)
+    """Hear of every workspace that the machine `machine_id` holds a replica of; without one, of all. A session, or a ticket."""
+    cloud = cloud_of(request)
+    if "ticket" in request.query:
+        account = await cloud.write(use_ticket(request.query["ticket"], cloud.now_ms()))
+    else:
+        account = await who_is(cloud.read(), request.headers.get("Authorization", ""), cloud.now_ms())
     machine_id = request.query.get("machine_id", "")
     if machine_id:
         await replicas.get_machine(cloud.read(), account.user_id, machine_id)
@@ -87,6 +94,7 @@ async def _seen(cloud: Cloud, account: Account, machine_id: str, beat: Beat) -> 
     at = cloud.now()
 
     async def work(tx: Tx) -> None:
+        await touch_session(tx, account.session_id, at)
         if machine_id:
             await replicas.touch_machine(tx, account.user_id, machine_id, at)
         await workspaces.touch_workspaces(tx, account.user_id, beat.workspaces, at)

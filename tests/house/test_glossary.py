@@ -31,6 +31,7 @@ EXCEPTIONS = {
     ("hash", "sync/core/wire.py"): "the wire's word",
     ("commit", "store/database.py"): SQL,
     ("commit", "sync/replica.py"): SQL,
+    ("device", "cloud/"): "RFC 8628's word",
     ("device", "sync/scan/look.py"): SYSTEM,
     ("device", "sync/watch.py"): SYSTEM,
     ("tip", "sync/core/history.py"): "any point of the history that one starts from; a head is a workspace's",

@@ -96,15 +96,23 @@ async def test_signing_out_revokes_this_session_alone(tmp_path: Path) -> None:
         assert (await two.ask("GET", "/v1/auth/me")).status == 200
 
 
+OPEN = {
+    *["GET /health", "GET /v1/health", "POST /v1/oauth/device", "POST /v1/oauth/token"],
+    "GET /v1/events",  # with a session, or a ticket
+}
+
+
 @in_loop
 async def test_all_but_health_needs_a_session(tmp_path: Path) -> None:
     async with serving(tmp_path / "cloud") as served:
         nobody = served.stranger("x" * 43)
+        open_routes = {route for route in served.cloud_routes() if route.is_open}
+        assert {f"{route.method} {route.path}" for route in open_routes} == OPEN
         for path in ("/health", "/v1/health"):
             reply = await nobody.ask("GET", path)
             assert reply.status == 200 and reply.json["status"] == "ok"
         for route in served.cloud_routes():
-            if route.path not in ("/health", "/v1/health"):
+            if route not in open_routes:
                 reply = await nobody.ask(route.method, route.path)
                 assert (reply.status, reply.code) == (401, "UNAUTHORIZED"), route
         assert (await nobody.ask("GET", "/v1/nothing")).status == 401

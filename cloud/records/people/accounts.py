@@ -1,4 +1,4 @@
-"""Tables users and sessions."""
+"""Tables users, user_identities and account_events."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ class Account(msgspec.Struct, frozen=True):
     name: str | None
     picture: str | None
     session_id: str
+    last_seen_at: str | None = None
+
+
+class AccountEvent(msgspec.Struct, frozen=True):
+    """Something that happened to an account."""
+
+    type: str
+    detail: str
+    address: str
+    created_at: str
 
 
 async def find_user(reader: Reader, email: str) -> str | None:
@@ -23,39 +33,60 @@ async def find_user(reader: Reader, email: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-async def add_user(tx: Tx, user_id: str, email: str, at: str) -> None:
-    """Keep a new user."""
-    await tx.run("INSERT INTO users (id, email, created_at) VALUES ($1, $2, $3)", (user_id, email, at))
-
-
-async def add_session(tx: Tx, session_id: str, user_id: str, token_hash: str, expires_at: str, at: str) -> None:
-    """Keep a new session by its token's SHA-256."""
+async def add_user(tx: Tx, user_id: str, email: str, at: str) -> str:
+    """Keep a new user; the id of the one who has the address, should another process have been faster."""
     await tx.run(
-        "INSERT INTO sessions (id, user_id, token_hash, expires_at, created_at) VALUES ($1, $2, $3, $4, $5)",
-        (session_id, user_id, token_hash, expires_at, at),
+        "INSERT INTO users (id, email, created_at) VALUES ($1, $2, $3) ON CONFLICT (email) DO NOTHING",
+        (user_id, email, at),
+    )
+    return await find_user(tx, email) or user_id
+
+
+async def set_profile(tx: Tx, user_id: str, name: str | None, picture: str | None) -> None:
+    """As an issuer tells it; what it does not tell stays."""
+    await tx.run(
+        "UPDATE users SET name = coalesce($1, name), picture = coalesce($2, picture) WHERE id = $3",
+        (name, picture, user_id),
     )
 
 
-async def find_session(reader: Reader, token_hash: str, now: str) -> tuple[str, Account] | None:
-    """The stored hash and the account of an unexpired session."""
-    row = await reader.one(
-        "SELECT s.token_hash, u.id, u.email, u.name, u.picture, s.id FROM sessions s JOIN users u ON u.id = s.user_id"
-        " WHERE s.token_hash = $1 AND s.expires_at > $2",
-        (token_hash, now),
+async def find_identity(reader: Reader, issuer: str, subject: str) -> str | None:
+    """The id of the user who signs in as this subject of that issuer."""
+    row = await reader.one("SELECT user_id FROM user_identities WHERE issuer = $1 AND subject = $2", (issuer, subject))
+    return None if row is None else str(row[0])
+
+
+async def has_identity(reader: Reader, user_id: str, issuer: str) -> bool:
+    """True when some subject of this issuer is bound to the user."""
+    return await reader.one("SELECT 1 FROM user_identities WHERE user_id = $1 AND issuer = $2", (user_id, issuer)) is not None
+
+
+async def add_identity(tx: Tx, issuer: str, subject: str, user_id: str, at: str) -> None:
+    """Bind a subject to a user; nothing happens when it is bound."""
+    await tx.run(
+        "INSERT INTO user_identities (issuer, subject, user_id, created_at) VALUES ($1, $2, $3, $4)"
+        " ON CONFLICT (issuer, subject) DO NOTHING",
+        (issuer, subject, user_id, at),
     )
-    return None if row is None else (row[0], Account(*row[1:]))
 
 
-async def is_live(reader: Reader, session_id: str, now: str) -> bool:
-    """True while the session is neither revoked nor expired."""
-    return await reader.one("SELECT 1 FROM sessions WHERE id = $1 AND expires_at > $2", (session_id, now)) is not None
+async def add_event(tx: Tx, event_id: str, user_id: str, event: AccountEvent) -> None:
+    """Keep what happened."""
+    await tx.run(
+        "INSERT INTO account_events (id, user_id, type, detail, address, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        (event_id, user_id, event.type, event.detail, event.address, event.created_at),
+    )
 
 
-async def remove_session(tx: Tx, user_id: str, session_id: str) -> None:
-    """Revoke one session; its token is worth nothing from here on."""
-    await tx.run("DELETE FROM sessions WHERE user_id = $1 AND id = $2", (user_id, session_id))
+async def list_events(reader: Reader, user_id: str, limit: int) -> list[AccountEvent]:
+    """The newest first."""
+    rows = await reader.rows(
+        "SELECT type, detail, address, created_at FROM account_events WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2",
+        (user_id, limit),
+    )
+    return [AccountEvent(*row) for row in rows]
 
 
-async def purge_sessions(tx: Tx, now: str) -> None:
-    """Forget the expired ones."""
-    await tx.run("DELETE FROM sessions WHERE expires_at <= $1", (now,))
+async def purge_events(tx: Tx, before: str) -> None:
+    """Forget what happened before that time."""
+    await tx.run("DELETE FROM account_events WHERE created_at < $1", (before,))
