@@ -20,13 +20,14 @@ from cloud.config import Settings, parse_arguments
 from cloud.context import Cloud
 from cloud.database.schema import epoch_of, renew_epoch
 from cloud.drain import Drain, counted
+from cloud.operate import collect
 from cloud.operate.fsck import find_problems
 from cloud.operate.upkeep import keep_up
 from cloud.parts import Parts, lock_data, opened
 from cloud.routes import blobs, events
 from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, wrap
 from cloud.routes.people import accounts, oauth
-from cloud.routes.work import conflicts, projects, replicas, snapshots, versions, workspaces
+from cloud.routes.work import conflicts, projects, replicas, retiring, snapshots, versions, workspaces
 from store.errors import FastestError, Unwritable
 
 log = logging.getLogger(f"fastest.{__name__}")
@@ -36,7 +37,7 @@ DRAIN: Final = web.AppKey("drain", Drain)
 READ_BUFFER_BYTES: Final = 512 * 1024
 SWITCH_SECONDS: Final = 0.0005
 """A thread that checks a large push must not hold up the loop (research/stack.md 5)."""
-ROOMS: Final = (accounts, oauth, projects, workspaces, replicas, snapshots, versions, blobs, conflicts, events)
+ROOMS: Final = (accounts, oauth, projects, workspaces, retiring, replicas, snapshots, versions, blobs, conflicts, events)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -88,8 +89,21 @@ async def note_restore(settings: Settings) -> int:
     return 0
 
 
+async def collect_garbage(settings: Settings) -> int:
+    """What would go, and then it goes. The embedded store has one process: a cloud that serves the folder collects by itself."""
+    with nullcontext() if settings.database or settings.dry_run else lock_data(settings.data):
+        async with opened(settings) as parts:
+            plan = await collect.plan_collection(parts.db, parts.objects, collect.limits_at(wall_ms()))
+            for what in ("condemn", "pardon", "remove"):
+                print("{}: {} blobs, {} nodes".format(what, *plan.count(what)))
+            if not settings.dry_run:
+                done = await collect.execute(parts.db, parts.objects, plan)
+                print(f"let go: {done.swept_blobs} blobs of {done.swept_bytes} bytes, {done.swept_nodes} nodes")
+    return 0
+
+
 VERBS: Final[dict[str, Callable[[Settings], Coroutine[Any, Any, int]]]] = {
-    "serve": serve, "token": print_token, "fsck": check, "restored": note_restore,
+    "serve": serve, "token": print_token, "fsck": check, "restored": note_restore, "gc": collect_garbage,
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ NO_GATE: Final = GateSettings()
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to do, and where. `address` and `port` matter to `serve`, `email` to `token`.
+    """What to do, and where. `address` and `port` matter to `serve`, `email` to `token`, `dry_run` to `gc`.
 
     Without `database` everything is kept in the folder `data`; with one, large bytes go to `objects` and messages through `redis`.
     """
@@ -30,6 +30,7 @@ class Settings:
     address: str = ""
     port: int = 0
     email: str = ""
+    dry_run: bool = False
     database: str = ""
     objects: str = ""
     redis: str = ""
@@ -51,6 +52,8 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
     token.add_argument("--email", required=True, metavar="ADDRESS")
     _verb(verbs.add_parser("fsck", help="read and check everything that is kept"), data)
     _verb(verbs.add_parser("restored", help="say that the data was restored from a backup: clients ask before they delete"), data)
+    collect = _verb(verbs.add_parser("gc", help="collect what nothing names any more; a running embedded cloud does it by itself"), data)
+    collect.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
     found = parser.parse_args(arguments)
     address, port = "", 0
     if found.verb == "serve":
@@ -60,7 +63,8 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
             parser.error(f"--listen takes HOST:PORT, not {found.listen!r}")
     engines = {name: getattr(found, name) or environment.get(f"FASTEST_CLOUD_{name.upper()}", "") for name in ENGINES}
     key, gate = environment.get("FASTEST_CLOUD_KEY", ""), gate_settings(found, environment)
-    return Settings(found.verb, found.data, address, port, getattr(found, "email", ""), key=key, gate=gate, **engines)
+    email, dry_run = getattr(found, "email", ""), getattr(found, "dry_run", False)
+    return Settings(found.verb, found.data, address, port, email, dry_run, key=key, gate=gate, **engines)
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -186,6 +186,13 @@ class Conflicting(Refused):
     http_status = 409
 
 
+class Archived(Refused):
+    """The project or workspace is archived: it can be read, and stays as it is."""
+
+    code = "archived"
+    http_status = 409
+
+
 class BlobsMissing(Refused):
     """A push names blobs the cloud does not have; `digests` lists them."""
 

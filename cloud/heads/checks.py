@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
+from cloud.content import LISTED_BLOBS
 from cloud.database import Reader
 from cloud.records import blobs
 from cloud.records.work import snapshots
@@ -21,8 +22,6 @@ MAX_TEXT = 64 * 1024
 """Characters of a snapshot's message; its other texts are bounded by MAX_LINE."""
 MAX_LINE = 1_000
 MAX_PARENTS = 64
-LISTED_BLOBS = 50_000
-"""Missing blobs that one refusal names: about 3 MiB of JSON."""
 
 
 def open_frames(frames: Sequence[bytes]) -> dict[Digest, bytes]:

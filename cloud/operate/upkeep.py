@@ -10,6 +10,7 @@ from cloud.accounts.device import TOLD_SECONDS
 from cloud.accounts.session import DAY_MS
 from cloud.context import Cloud
 from cloud.database import Tx
+from cloud.operate.daily import run_due
 from cloud.records.moments import text_of
 from cloud.records.people.accounts import purge_events
 from cloud.records.people.codes import purge_codes
@@ -44,3 +45,4 @@ async def look_after(cloud: Cloud) -> None:
 
     await cloud.write(forget)
     await cloud.objects.tidy()
+    await run_due(cloud)

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from cloud import content
 from cloud.context import Cloud
+from cloud.records.blobs import count_owned
 from cloud.routes.envelope import READ_SECONDS, account_of, answer, cloud_of, read_body, read_json, read_pieces, read_sections
 from store.errors import HashMismatch, InvalidValue, TooLarge
 from store.types import Digest, parse_digest
@@ -155,6 +156,15 @@ def _asked_range(request: web.Request, size: int) -> tuple[int, int]:
     return start, end
 
 
+async def show_stats(request: web.Request) -> web.Response:
+    """What one's own blobs and manifests come to. Content that several share is counted for each."""
+    cloud, account = cloud_of(request), account_of(request)
+    count, size, nodes = await cloud.reading(lambda reader: count_owned(reader, account.user_id))
+    node_bytes = await cloud.objects.node_bytes(account.user_id)
+    total = {"count": count + nodes, "bytes": size + node_bytes}
+    return answer({"blobs": {"count": count, "bytes": size}, "manifests": {"count": nodes, "bytes": node_bytes}, "total": total})
+
+
 async def _give(request: web.Request, batches: Iterable[Sequence[Digest]], give: Give) -> web.StreamResponse:
     """Batch by batch, the next made ready while the last one is on its way."""
     cloud = cloud_of(request)
@@ -184,6 +194,7 @@ ROUTES = [
     web.post("/v1/blobs/exists", list_existing),
     web.put("/v1/blobs/upload/{hash}", take_one),
     web.get("/v1/blobs/download/{hash}", give_one),
+    web.get("/v1/blobs/stats", show_stats),
     web.post("/v1/blobs/missing", list_missing),
     web.post("/v1/blobs/batch", take_batch),
     web.post("/v1/blobs/fetch", give_blobs),

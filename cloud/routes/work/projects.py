@@ -8,7 +8,7 @@ from cloud.database import Tx
 from cloud.heads.body import checked_actor
 from cloud.records.work import activity, projects, snapshots, workspaces
 from cloud.records.work.projects import Project
-from cloud.routes.envelope import account_of, answer, asked_number, checked_id, checked_name, cloud_of, named_id, read_json
+from cloud.routes.envelope import account_of, answer, asked_number, asked_shelf, checked_id, checked_name, cloud_of, named_id, read_json
 from cloud.routes.work.workspaces import shown_workspace
 from store.errors import Conflicting
 from store.types import new_ulid
@@ -37,8 +37,8 @@ async def create_project(request: web.Request) -> web.Response:
 
 
 async def list_projects(request: web.Request) -> web.Response:
-    """All of one's own, the last changed first."""
-    return answer({"projects": await projects.list_projects(cloud_of(request).read(), account_of(request).user_id)})
+    """One's own, the last changed first; with `?shelf=archived` or `deleted`, those."""
+    return answer({"projects": await projects.list_projects(cloud_of(request).read(), account_of(request).user_id, asked_shelf(request))})
 
 
 async def show_project(request: web.Request) -> web.Response:
@@ -47,9 +47,11 @@ async def show_project(request: web.Request) -> web.Response:
     reader, project_id = cloud.read(), named_id(request, "project")
     project = await projects.get_project(reader, account.user_id, project_id)
     found = await workspaces.list_workspaces(reader, account.user_id, project_id)
+    insights = await cloud.reading(lambda reader: activity.draw_insights(reader, project_id))
     return answer(
         {
             "project": project,
+            "snapshot_insights": insights,
             "workspaces": [shown_workspace(workspace, cloud.epoch) for workspace in found],
             "snapshots": await snapshots.list_by_project(reader, account.user_id, project_id, 10, "~"),
             "events": await activity.list_activity(reader, account.user_id, project_id, 20, ""),
@@ -76,10 +78,20 @@ async def list_activity(request: web.Request) -> web.Response:
     )
 
 
+async def show_status(request: web.Request) -> web.Response:
+    """The little that a poll needs."""
+    cloud, account = cloud_of(request), account_of(request)
+    project = await projects.get_project(cloud.read(), account.user_id, named_id(request, "project"))
+    found = await activity.list_activity(cloud.read(), account.user_id, project.id, 1, "")
+    last = {"type": found[0].type, "created_at": found[0].created_at} if found else None
+    return answer({"last_snapshot_id": project.last_snapshot_id, "updated_at": project.updated_at, "last_activity": last})
+
+
 ROUTES = [
     web.get("/v1/projects", list_projects),
     web.post("/v1/projects", create_project),
     web.get("/v1/projects/{project}", show_project),
+    web.get("/v1/projects/{project}/status", show_status),
     web.get("/v1/projects/{project}/snapshots", list_snapshots),
     web.get("/v1/projects/{project}/events", list_activity),
 ]
