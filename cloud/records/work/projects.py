@@ -75,6 +75,11 @@ async def list_projects(reader: Reader, user_id: str, shelf: Shelf) -> list[Proj
     return [Project(*row) for row in rows]
 
 
+async def set_brief(tx: Tx, project_id: str, intent: str, brief: str, at: str) -> None:
+    """What it is for."""
+    await tx.run("UPDATE projects SET intent = $1, brief = $2, updated_at = $3 WHERE id = $4", (intent, brief, at, project_id))
+
+
 async def touch_project(tx: Tx, project_id: str, snapshot_id: str | None, at: str) -> None:
     """Something in the project moved; with a snapshot, that is now its last."""
     await tx.run(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 from aiohttp import web
 
+from cloud.briefs import checked_brief
 from cloud.database import Tx
 from cloud.heads.body import checked_actor
 from cloud.records.work import activity, projects, snapshots, workspaces
@@ -87,11 +89,44 @@ async def show_status(request: web.Request) -> web.Response:
     return answer({"last_snapshot_id": project.last_snapshot_id, "updated_at": project.updated_at, "last_activity": last})
 
 
+class SentBrief(msgspec.Struct, frozen=True):
+    """The body of a PATCH."""
+
+    intent: str
+    brief: msgspec.Raw
+    actor: str = "cli"
+
+
+async def show_brief(request: web.Request) -> web.Response:
+    """What the project is for; null where nobody has said."""
+    cloud, account = cloud_of(request), account_of(request)
+    project = await projects.get_project(cloud.read(), account.user_id, named_id(request, "project"))
+    return answer({"intent": project.intent, "brief": None if project.brief is None else msgspec.Raw(project.brief.encode())})
+
+
+async def set_brief(request: web.Request) -> web.Response:
+    """One of eight intents, and a brief of that intent."""
+    cloud, account, project_id = cloud_of(request), account_of(request), named_id(request, "project")
+    asked = await read_json(request, SentBrief)
+    actor, brief = checked_actor(asked.actor), checked_brief(asked.intent, asked.brief)
+
+    async def work(tx: Tx) -> None:
+        project = await projects.get_open_project(tx, account.user_id, project_id)
+        if (project.intent, project.brief) != (asked.intent, brief):
+            await projects.set_brief(tx, project_id, asked.intent, brief, cloud.now())
+            await activity.add_activity(tx, cloud.now_ms(), project_id, "project.brief_changed", actor, message=asked.intent)
+
+    await cloud.write(work)
+    return answer({"intent": asked.intent, "brief": msgspec.Raw(brief.encode())})
+
+
 ROUTES = [
     web.get("/v1/projects", list_projects),
     web.post("/v1/projects", create_project),
     web.get("/v1/projects/{project}", show_project),
     web.get("/v1/projects/{project}/status", show_status),
+    web.get("/v1/projects/{project}/brief", show_brief),
+    web.patch("/v1/projects/{project}/brief", set_brief),
     web.get("/v1/projects/{project}/snapshots", list_snapshots),
     web.get("/v1/projects/{project}/events", list_activity),
 ]
