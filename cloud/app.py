@@ -24,7 +24,7 @@ from cloud.operate import collect
 from cloud.operate.fsck import find_problems
 from cloud.operate.upkeep import keep_up
 from cloud.parts import Parts, lock_data, opened
-from cloud.routes import blobs, events
+from cloud.routes import blobs, events, raw
 from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, wrap
 from cloud.routes.people import accounts, oauth
 from cloud.routes.work import conflicts, projects, replicas, retiring, snapshots, variables, versions, workspaces
@@ -37,7 +37,7 @@ DRAIN: Final = web.AppKey("drain", Drain)
 READ_BUFFER_BYTES: Final = 512 * 1024
 SWITCH_SECONDS: Final = 0.0005
 """A thread that checks a large push must not hold up the loop (research/stack.md 5)."""
-ROOMS: Final = (accounts, oauth, projects, variables, workspaces, retiring, replicas, snapshots, versions, blobs, conflicts, events)
+ROOMS: Final = (accounts, oauth, projects, variables, workspaces, retiring, replicas, snapshots, versions, blobs, raw, conflicts, events)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -193,6 +193,12 @@ class Archived(Refused):
     http_status = 409
 
 
+class ManifestNotFound(Refused):
+    """A snapshot names a manifest that is not here, or not whole."""
+
+    code = "manifest-not-found"
+
+
 class BlobsMissing(Refused):
     """A push names blobs the cloud does not have; `digests` lists them."""
 

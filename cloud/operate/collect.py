@@ -17,13 +17,13 @@ from typing import Any, Final
 
 from cloud.database import Database, Tx
 from cloud.objects import Objects
+from cloud.reach import reach
 from cloud.records import condemned
 from cloud.records.condemned import Owned
 from cloud.records.moments import text_of
 from store.blobs import CHUNKED_MIN
 from store.blobs.frames import decode_recipe, is_recipe
-from store.errors import BlobDamaged, BlobMissing, InvalidManifest, InvalidReply, StoreDamaged
-from store.manifest import NodeSource, node_digests
+from store.errors import BlobDamaged, BlobMissing, InvalidReply, StoreDamaged
 from store.types import Digest, parse_digest
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
@@ -138,7 +138,10 @@ async def _plan_user(db: Database, objects: Objects, user_id: str, limits: Limit
 async def _reachable(db: Database, objects: Objects, user_id: str) -> tuple[set[Digest], set[Digest]]:
     """Nodes and blobs, the chunks of large ones among them."""
     roots = sorted(await db.reading(lambda reader: condemned.roots_of(reader, user_id)))
-    nodes, files = await objects.over_nodes(lambda source: _walk(source, roots))
+    try:
+        nodes, files = await objects.over_nodes(lambda source: reach(source, roots))
+    except StoreDamaged as error:
+        raise _stopped(error.message) from error
     pinned = await db.reading(lambda reader: condemned.pinned_by_conflicts(reader, user_id))
     blobs = {parse_digest(text) for text in pinned} | files.keys()
     for digest in sorted(blobs):
@@ -146,20 +149,6 @@ async def _reachable(db: Database, objects: Objects, user_id: str) -> tuple[set[
         if files.get(digest, CHUNKED_MIN) >= CHUNKED_MIN:
             blobs |= await _parts_of(objects, digest)
     return nodes, blobs
-
-
-def _walk(source: NodeSource, roots: Sequence[str]) -> tuple[set[Digest], dict[Digest, int]]:
-    seen: set[Digest] = set()
-    files: dict[Digest, int] = {}
-    for root in roots:
-        try:
-            for digest in node_digests(parse_digest(root), source, seen):
-                for record in source.read_node(digest).entries:
-                    if record.hash is not None:
-                        files[parse_digest(record.hash)] = record.size or 0
-        except (BlobMissing, BlobDamaged, InvalidManifest) as error:
-            raise _stopped(f"manifest {root}: {error.message}") from error
-    return seen, files
 
 
 async def _parts_of(objects: Objects, digest: Digest) -> set[Digest]:

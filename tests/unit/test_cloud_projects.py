@@ -56,7 +56,8 @@ async def test_a_project_is_renamed(tmp_path: Path) -> None:
         for name in ("  new  ", "new"):
             reply = await ada.ask("PATCH", project, {"name": name, "actor": "web"})
             assert (reply.status, reply.json["project"]["name"]) == (200, "new")
-        for body in ({"name": " "}, {"name": "x" * 201}, {}, {"archived": "yes"}, {"name": "x", "actor": "me"}, []):
+        wrong: list[object] = [{"name": " "}, {"name": "x" * 201}, {}, {"archived": "yes"}, {"name": "x", "actor": "me"}, []]
+        for body in wrong:
             assert await ask(ada, "PATCH", project, body) == (422, "VALIDATION_ERROR")
         assert (await told(ada, project[13:]))[1:] == [("project.renamed", "web", "new")], "once"
 
