@@ -99,6 +99,8 @@ async def test_signing_out_revokes_this_session_alone(tmp_path: Path) -> None:
 OPEN = {
     *["GET /health", "GET /v1/health", "POST /v1/oauth/device", "POST /v1/oauth/token"],
     "GET /v1/events",  # with a session, or a ticket
+    *["GET /v1/blobs/signed/{ticket}/{hash}", "PUT /v1/blobs/signed/{ticket}/{hash}"],  # by the address itself
+    "GET /v1/projects/{project}/env-vars/values",  # with a session of another scope
 }
 
 
