@@ -21,14 +21,15 @@ from cloud.config import Settings, parse_arguments
 from cloud.context import Cloud
 from cloud.database.schema import epoch_of, renew_epoch
 from cloud.drain import Drain, counted
+from cloud.operate import collect
 from cloud.operate.fsck import find_problems
 from cloud.operate.upkeep import keep_up
 from cloud.parts import Parts, lock_data, opened
-from cloud.routes import blobs, events
+from cloud.routes import blobs, events, raw
 from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, wrap
 from cloud.routes.pages import account, device, federated, signing
 from cloud.routes.people import accounts, keys, oauth
-from cloud.routes.work import conflicts, projects, replicas, snapshots, versions, workspaces
+from cloud.routes.work import conflicts, projects, replicas, retiring, snapshots, variables, versions, workspaces
 from store.errors import FastestError, Unwritable
 
 log = logging.getLogger(f"fastest.{__name__}")
@@ -41,7 +42,7 @@ SWITCH_SECONDS: Final = 0.0005
 ROOMS: Final = (
     *(accounts, keys, oauth),
     *(device, signing, federated, account),
-    *(projects, workspaces, replicas, snapshots, versions, blobs, conflicts, events),
+    *(projects, variables, workspaces, retiring, replicas, snapshots, versions, blobs, raw, conflicts, events),
 )
 
 
@@ -98,8 +99,21 @@ async def note_restore(settings: Settings) -> int:
     return 0
 
 
+async def collect_garbage(settings: Settings) -> int:
+    """What would go, and then it goes. The embedded store has one process: a cloud that serves the folder collects by itself."""
+    with nullcontext() if settings.database or settings.dry_run else lock_data(settings.data):
+        async with opened(settings) as parts:
+            plan = await collect.plan_collection(parts.db, parts.objects, collect.limits_at(wall_ms()))
+            for what in ("condemn", "pardon", "remove"):
+                print("{}: {} blobs, {} nodes".format(what, *plan.count(what)))
+            if not settings.dry_run:
+                done = await collect.execute(parts.db, parts.objects, plan)
+                print(f"let go: {done.swept_blobs} blobs of {done.swept_bytes} bytes, {done.swept_nodes} nodes")
+    return 0
+
+
 VERBS: Final[dict[str, Callable[[Settings], Coroutine[Any, Any, int]]]] = {
-    "serve": serve, "token": print_token, "fsck": check, "restored": note_restore,
+    "serve": serve, "token": print_token, "fsck": check, "restored": note_restore, "gc": collect_garbage,
 }  # fmt: skip
 
 

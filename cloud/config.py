@@ -20,7 +20,7 @@ NO_GATE: Final = GateSettings()
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to do, and where. `address` and `port` matter to `serve`, `email` and `scope` to `token`, `repair` to `fsck`.
+    """What to do, and where. `address` and `port` matter to `serve`, `email` and `scope` to `token`, `repair` to `fsck`, `dry_run` to `gc`.
 
     Without `database` everything is kept in the folder `data`; with one, large bytes go to `objects` and messages through `redis`.
     """
@@ -32,6 +32,7 @@ class Settings:
     email: str = ""
     scope: str = "user"
     repair: bool = False
+    dry_run: bool = False
     database: str = ""
     objects: str = ""
     redis: str = ""
@@ -57,6 +58,8 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
         "--repair", action="store_true", help="let go of damaged content, so that `fst fsck --cloud` on a machine sends it again"
     )
     _verb(verbs.add_parser("restored", help="say that the data was restored from a backup: clients ask before they delete"), data)
+    collect = _verb(verbs.add_parser("gc", help="collect what nothing names any more; a running embedded cloud does it by itself"), data)
+    collect.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
     found = parser.parse_args(arguments)
     address, port = "", 0
     if found.verb == "serve":
@@ -66,8 +69,9 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
             parser.error(f"--listen takes HOST:PORT, not {found.listen!r}")
     engines = {name: getattr(found, name) or environment.get(f"FASTEST_CLOUD_{name.upper()}", "") for name in ENGINES}
     key, gate = environment.get("FASTEST_CLOUD_KEY", ""), gate_settings(found, environment)
-    email, scope, repair = getattr(found, "email", ""), getattr(found, "scope", "user"), getattr(found, "repair", False)
-    return Settings(found.verb, found.data, address, port, email, scope, repair, key=key, gate=gate, **engines)
+    email, scope = getattr(found, "email", ""), getattr(found, "scope", "user")
+    repair, dry_run = getattr(found, "repair", False), getattr(found, "dry_run", False)
+    return Settings(found.verb, found.data, address, port, email, scope, repair, dry_run, key=key, gate=gate, **engines)
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -6,15 +6,16 @@ nothing. Whoever proved a whole chunked blob may also read the chunks it is kept
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final
 
 from cloud.context import Cloud
+from cloud.database import Tx
 from cloud.records import blobs
 from cloud.records.moments import text_of
 from store.blobs import CHUNKED_MIN, Recipe
 from store.blobs.frames import decode_recipe, encode_frame, is_recipe
-from store.errors import BlobDamaged, BlobsMissing, HashMismatch, InvalidReply, InvalidValue, NotFound, TooLarge
+from store.errors import BlobDamaged, BlobsMissing, Busy, HashMismatch, InvalidReply, InvalidValue, NotFound, TooLarge
 from store.manifest import EMPTY_ROOT
 from store.types import Digest
 
@@ -25,27 +26,42 @@ LEAST_CHUNK_BYTES: Final = 16 * 1024
 """On average over a file: a recipe of crumbs would make every later reading slow."""
 TOUCH_MS: Final = 60 * 60 * 1000
 """How old a renewal may be before an answer "it is here" renews it."""
+TRIES: Final = 3
 GIVEN_AT_ONCE: Final = 4 * 1024 * 1024
 NODES_AT_ONCE: Final = 256
 SHOWN_DIGESTS: Final = 1_000
+LISTED_BLOBS: Final = 50_000
+"""Missing blobs that one refusal names: about 3 MiB of JSON."""
 
 
 async def missing(cloud: Cloud, user_id: str, digests: Sequence[Digest]) -> list[bool]:
     """Which of these the user must send. Those that are here are renewed, so that the collector leaves them alone meanwhile."""
     found = await _sizes(cloud, user_id, digests)
     if found:
-        at, before = cloud.now(), text_of(max(0, cloud.now_ms() - TOUCH_MS))
-        await cloud.write(lambda tx: blobs.touch_owned(tx, user_id, found, at, before))
+        await cloud.write(lambda tx: blobs.touch_owned(tx, user_id, found, cloud.now(), touched_before(cloud)))
     lost = await cloud.objects.lacking(list(found))  # owned, and forgotten since because it was damaged
     return [digest not in found or digest in lost for digest in digests]
+
+
+def touched_before(cloud: Cloud) -> str:
+    """What was renewed after this need not be again."""
+    return text_of(max(0, cloud.now_ms() - TOUCH_MS))
+
+
+async def hold(tx: Tx, cloud: Cloud, user_id: str, digests: Collection[Digest]) -> None:
+    """What this transaction names stays. Raises BlobsMissing: what was here when it was looked up may have been collected since."""
+    gone = await blobs.hold_blobs(tx, user_id, digests, cloud.now(), touched_before(cloud))
+    if gone:
+        hashes = sorted(digest.hex() for digest in gone)[:LISTED_BLOBS]
+        raise BlobsMissing(f"{len(gone)} blobs are not here", "Send them, then this again.", hashes=hashes)
 
 
 async def take_frames(cloud: Cloud, user_id: str, frames: Sequence[bytes]) -> int:
     """Keep what these frames hold; durable on return. Raises InvalidValue, HashMismatch, BlobsMissing for a recipe without its chunks."""
     try:
         recipes = [decode_recipe(frame) for frame in frames if is_recipe(frame)]
-        sizes = await cloud.objects.put_frames([frame for frame in frames if not is_recipe(frame)])
-        await _own(cloud, user_id, sizes)
+        blobs_alone = [frame for frame in frames if not is_recipe(frame)]
+        sizes = await _owned_after(cloud, user_id, lambda: cloud.objects.put_frames(blobs_alone))
         for recipe in recipes:
             await _take_recipe(cloud, user_id, recipe)
     except InvalidReply as error:
@@ -65,14 +81,28 @@ async def _take_recipe(cloud: Cloud, user_id: str, recipe: Recipe) -> None:
         raise BlobsMissing(f"{len(lacking)} chunks are not here", "Send them before the recipe.", hashes=lacking)
     if any(owned[digest] != size for digest, size in recipe.chunks):
         raise InvalidValue(f"the recipe of {recipe.digest.hex()} misnames a chunk")
-    kept = await cloud.objects.put_recipe(recipe)
-    await _own(cloud, user_id, dict(kept.chunks) | {recipe.digest: recipe.size})
+
+    async def keep() -> dict[Digest, int]:
+        kept = await cloud.objects.put_recipe(recipe)
+        return dict(kept.chunks) | {recipe.digest: recipe.size}
+
+    await _owned_after(cloud, user_id, keep)
 
 
-async def _own(cloud: Cloud, user_id: str, sizes: dict[Digest, int]) -> None:
-    at = cloud.now()
-    if sizes:
-        await cloud.write(lambda tx: blobs.add_owned(tx, user_id, sizes, at))
+async def _owned_after(cloud: Cloud, user_id: str, put: Callable[[], Awaitable[dict[Digest, int]]]) -> dict[Digest, int]:
+    """Keep, and say who owns it. What a sweep took in between, because nobody owned it yet, is kept again."""
+    for _ in range(TRIES):
+        sizes, at = await put(), cloud.now()
+
+        async def work(tx: Tx, sizes: dict[Digest, int] = sizes, at: str = at) -> bool:
+            if await cloud.objects.hold(tx, sizes):
+                return False
+            await blobs.add_owned(tx, user_id, sizes, at)
+            return True
+
+        if not sizes or await cloud.write(work):
+            return sizes
+    raise Busy("what came was taken away again", "Send it again.")
 
 
 async def _sizes(cloud: Cloud, user_id: str, digests: Sequence[Digest] | set[Digest]) -> dict[Digest, int]:
@@ -82,10 +112,14 @@ async def _sizes(cloud: Cloud, user_id: str, digests: Sequence[Digest] | set[Dig
 async def take_file(cloud: Cloud, user_id: str, digest: Digest, fd: int, size: int) -> bool:
     """Keep the bytes of an open file that were hashed as they came; True when the user did not have them."""
     is_new = digest not in await _sizes(cloud, user_id, [digest])
-    kept, recipe = await cloud.objects.put_file(fd, size)
-    if kept != digest:
-        raise HashMismatch(f"the bytes of blob {digest.hex()} changed on the way")
-    await _own(cloud, user_id, {digest: size} | (dict(recipe.chunks) if recipe else {}))
+
+    async def keep() -> dict[Digest, int]:
+        kept, recipe = await cloud.objects.put_file(fd, size)
+        if kept != digest:
+            raise HashMismatch(f"the bytes of blob {digest.hex()} changed on the way")
+        return {digest: size} | (dict(recipe.chunks) if recipe else {})
+
+    await _owned_after(cloud, user_id, keep)
     return is_new
 
 

@@ -186,6 +186,19 @@ class Conflicting(Refused):
     http_status = 409
 
 
+class Archived(Refused):
+    """The project or workspace is archived: it can be read, and stays as it is."""
+
+    code = "archived"
+    http_status = 409
+
+
+class ManifestNotFound(Refused):
+    """A snapshot names a manifest that is not here, or not whole."""
+
+    code = "manifest-not-found"
+
+
 class BlobsMissing(Refused):
     """A push names blobs the cloud does not have; `digests` lists them."""
 

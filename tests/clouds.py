@@ -274,6 +274,10 @@ class Served:
     def user(self, email: str = "ada@example.org") -> Caller:
         return Caller(self.http, self.url, self.write(lambda tx: sign_in(tx, email, wall_ms())))
 
+    def user_at(self, email: str, now_ms: int) -> Caller:
+        """Somebody who signs in at that time."""
+        return Caller(self.http, self.url, self.write(lambda tx: sign_in(tx, email, now_ms)))
+
     @property
     def db(self) -> EmbeddedDatabase:
         """For tests of the embedded engine alone."""
@@ -291,6 +295,11 @@ class Served:
 
         with ThreadPoolExecutor(1) as pool:
             return pool.submit(lambda: asyncio.run(elsewhere())).result()
+
+    def forget_node(self, digest: Digest) -> None:
+        """A manifest node lost by a disk; what is in memory still has it."""
+        table = "nodes" if isinstance(self.cloud.db, EmbeddedDatabase) else "kept_nodes"
+        self.write(lambda tx: tx.run(f"DELETE FROM {table} WHERE hash = $1", (digest,)))
 
     def cloud_routes(self) -> list[Route]:
         """Every route as method and path."""

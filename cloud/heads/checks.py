@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
+from cloud.content import LISTED_BLOBS
 from cloud.database import Reader
 from cloud.records import blobs
 from cloud.records.work import snapshots
@@ -21,8 +22,6 @@ MAX_TEXT = 64 * 1024
 """Characters of a snapshot's message; its other texts are bounded by MAX_LINE."""
 MAX_LINE = 1_000
 MAX_PARENTS = 64
-LISTED_BLOBS = 50_000
-"""Missing blobs that one refusal names: about 3 MiB of JSON."""
 
 
 def open_frames(frames: Sequence[bytes]) -> dict[Digest, bytes]:
@@ -93,9 +92,7 @@ async def check_snapshots(reader: Reader, workspace: Workspace, steps: Sequence[
             continue
         if (snapshot.project_id, snapshot.workspace_id, snapshot.manifest_hash) != (workspace.project_id, workspace.id, step.root):
             raise InvalidValue(f"{snapshot.id[:40]} is not of this step's root, workspace and project")
-        lines = (snapshot.author_name, snapshot.author_email, snapshot.agent)
-        if len(snapshot.message) > MAX_TEXT or len(snapshot.parents) > MAX_PARENTS or any(len(line) > MAX_LINE for line in lines):
-            raise TooLarge(f"{snapshot.id[:40]} has too long a text, or over {MAX_PARENTS} parents")
+        check_texts(snapshot)
         if snapshot.parents != sorted(set(snapshot.parents)):
             raise InvalidValue("a snapshot's parents are sorted, each once")
         check_snapshot(_snapshot_of(snapshot))
@@ -103,6 +100,13 @@ async def check_snapshots(reader: Reader, workspace: Workspace, steps: Sequence[
             if parent not in earlier and not await snapshots.in_project(reader, workspace.project_id, parent):
                 raise InvalidValue(f"the parent {parent[:40]} of {snapshot.id} is not in the project")
         earlier.add(snapshot.id)
+
+
+def check_texts(snapshot: WireSnapshot) -> None:
+    """Its texts and parents are within their bounds. Raises TooLarge."""
+    lines = (snapshot.author_name, snapshot.author_email, snapshot.agent)
+    if len(snapshot.message) > MAX_TEXT or len(snapshot.parents) > MAX_PARENTS or any(len(line) > MAX_LINE for line in lines):
+        raise TooLarge(f"{snapshot.id[:40]} has too long a text, or over {MAX_PARENTS} parents")
 
 
 def _snapshot_of(wire: WireSnapshot) -> Snapshot:

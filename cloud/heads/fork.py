@@ -36,7 +36,7 @@ class Start(msgspec.Struct, frozen=True):
 
 async def make_workspace(tx: Tx, cloud: Cloud, account: Account, project_id: str, workspace_id: str, asked: NewWorkspace) -> Made:
     """Make it, or find the same one made before. Raises NotFound, InvalidValue, Conflicting when the name is taken."""
-    await projects.get_project(tx, account.user_id, project_id)
+    await projects.get_open_project(tx, account.user_id, project_id)
     if await workspaces.workspace_exists(tx, workspace_id):
         found = await workspaces.get_workspace(tx, account.user_id, workspace_id)
         if (found.project_id, found.name) != (project_id, asked.name):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
+from cloud import content
 from cloud.context import Cloud
 from cloud.database import Reader, Tx
 from cloud.heads import checks
@@ -58,6 +59,8 @@ class Prepared(msgspec.Struct, frozen=True):
     snapshots: list[WireSnapshot]
     nodes: dict[Digest, bytes]
     contents: dict[Digest, bytes]
+    named: set[Digest]
+    """Blobs that did not come along."""
     head: Head
     full_message: bytes
     lean_message: bytes
@@ -111,7 +114,8 @@ async def prepare(cloud: Cloud, account: Account, workspace_id: str, push: Push)
     move = HeadMove(workspace_id, header.expected_version, root, newest, header.replica_id, header.actor)
     head = Head(workspace_id, cloud.epoch, header.expected_version + 1, root, newest)
     full, lean = _messages(head, push, sent, read)
-    return Prepared(move, workspace.project_id, sent, read.nodes, read.contents, head, full, lean)
+    named = read.wanted.keys() - read.contents.keys()
+    return Prepared(move, workspace.project_id, sent, read.nodes, read.contents, named, head, full, lean)
 
 
 def _read(push: Push, nodes: NodeSource) -> Read:
@@ -154,6 +158,8 @@ async def _write(tx: Tx, cloud: Cloud, account: Account, prepared: Prepared) -> 
     version = prepared.head.version
     new = [snapshot for snapshot in prepared.snapshots if await snapshots.add_snapshot(tx, snapshot, version)]
     await workspaces.advance_head(tx, account.user_id, move, at)
+    if prepared.named:
+        await content.hold(tx, cloud, account.user_id, prepared.named)
     await cloud.objects.put(tx, prepared.contents, prepared.nodes)
     await blobs.add_owned(tx, account.user_id, {digest: len(data) for digest, data in prepared.contents.items()}, at)
     await blobs.add_nodes(tx, account.user_id, prepared.nodes)

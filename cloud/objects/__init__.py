@@ -6,7 +6,7 @@ row says that somebody owns it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -16,6 +16,29 @@ from store.manifest import NodeSource
 from store.types import Digest
 
 T = TypeVar("T")
+
+
+class Sweep(Protocol):
+    """What nobody owns, as a plan: how many blobs and nodes would go, and the bytes of those blobs."""
+
+    @property
+    def blobs(self) -> int:
+        """How many blobs."""
+        ...
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes."""
+        ...
+
+    @property
+    def bytes(self) -> int:
+        """How large those blobs are."""
+        ...
+
+    async def execute(self) -> None:
+        """Remove it, but for what found an owner since."""
+        ...
 
 
 class Objects(Protocol):
@@ -59,6 +82,18 @@ class Objects(Protocol):
 
     async def lacking(self, digests: Sequence[Digest]) -> set[Digest]:
         """Which of these blobs are not here."""
+        ...
+
+    async def hold(self, tx: Tx, digests: Collection[Digest]) -> set[Digest]:
+        """Which of these blobs are not here. The others stay until this transaction has ended, and it makes somebody own them."""
+        ...
+
+    async def plan_sweep(self) -> Sweep:
+        """What nobody owns (records/blobs.py)."""
+        ...
+
+    async def node_bytes(self, user_id: str) -> int:
+        """How much room the nodes of a user take up."""
         ...
 
     async def verify(self) -> list[str]:

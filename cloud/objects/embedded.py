@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
-from cloud.database import Tx
+from cloud.database import Tx, drive
 from cloud.database.embedded import EmbeddedDatabase, EmbeddedTx
-from store.blobs import CHUNKED_MIN, BlobStore, Bulk, Recipe
+from cloud.records import blobs
+from store import database as engine
+from store.blobs import CHUNKED_MIN, BlobStore, Bulk, Recipe, SweepPlan
 from store.blobs.frames import FRAME_RAW, decode_frame, frame_digests
 from store.manifest import EMPTY_NODE, EMPTY_ROOT, NodeSource
 from store.types import Digest, digest_of
@@ -29,6 +31,7 @@ class EmbeddedObjects:
 
     def __init__(self, database: EmbeddedDatabase, data: Path, pool: ThreadPoolExecutor) -> None:
         self.store = BlobStore(database.raw, data / "blobs")
+        self._db = database
         self._pool = pool
 
     async def ready(self, contents: Mapping[Digest, bytes]) -> None:
@@ -36,10 +39,8 @@ class EmbeddedObjects:
 
     async def put(self, tx: Tx, contents: Mapping[Digest, bytes], nodes: Mapping[Digest, bytes]) -> None:
         """In the file's own transaction."""
-        if not isinstance(tx, EmbeddedTx):
-            raise AssertionError("the blob store's tables stand in the embedded database")
-        self.store.put_inline(tx.raw, contents.items())
-        self.store.put_nodes(tx.raw, nodes)
+        self.store.put_inline(_raw(tx), contents.items())
+        self.store.put_nodes(_raw(tx), nodes)
 
     async def put_frames(self, frames: Sequence[bytes]) -> dict[Digest, int]:
         """Into segments."""
@@ -103,6 +104,26 @@ class EmbeddedObjects:
         """By the catalog."""
         return await self._compute(lambda: self.store.lacking(digests))
 
+    async def hold(self, tx: Tx, digests: Collection[Digest]) -> set[Digest]:
+        """In the file's own transaction."""
+        return self.store.hold(_raw(tx), digests)
+
+    async def plan_sweep(self) -> EmbeddedSweep:
+        """The store's own, of what has no row in the tables of owners."""
+
+        def work() -> EmbeddedSweep:
+            era = self.store.begin_sweep()
+            keep_blobs, keep_nodes = drive(blobs.all_owned(self._db.read()))
+            return EmbeddedSweep(self.store.plan_sweep(era, keep_blobs, keep_nodes), self._pool)
+
+        return await self._compute(work)
+
+    async def node_bytes(self, user_id: str) -> int:
+        """As they lie in the database."""
+        sql = "SELECT coalesce(sum(length(n.data)), 0) FROM owned_nodes o JOIN nodes n ON n.hash = o.hash WHERE o.user_id = $1"
+        row = await self._db.reading(lambda reader: reader.one(sql, (user_id,)))
+        return int(row[0]) if row else 0
+
     async def verify(self) -> list[str]:
         """Every frame, blob and node."""
         return await self._compute(lambda: [str(problem) for problem in self.store.verify()])
@@ -128,6 +149,27 @@ class EmbeddedObjects:
 
     async def _compute(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+class EmbeddedSweep:
+    """A plan of the store."""
+
+    def __init__(self, plan: SweepPlan, pool: ThreadPoolExecutor) -> None:
+        self._plan = plan
+        self._pool = pool
+        self.blobs = plan.blobs
+        self.nodes = plan.nodes
+        self.bytes = plan.bytes
+
+    async def execute(self) -> None:
+        """In a thread."""
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._plan.execute)
+
+
+def _raw(tx: Tx) -> engine.Tx:
+    if not isinstance(tx, EmbeddedTx):
+        raise AssertionError("the blob store's tables stand in the embedded database")
+    return tx.raw
 
 
 def _take_blobs(bulk: Bulk, frame: bytes) -> list[tuple[Digest, int]]:

@@ -11,14 +11,16 @@ import asyncio
 import hashlib
 import io
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
 from cloud.database import KEYS_AT_ONCE, Database, Tx
+from cloud.objects import sweep
 from cloud.objects.bucket import Bucket
 from cloud.objects.nodes import NODE_BYTES, RemoteNodes
+from cloud.objects.sweep import RemoteSweep, path_of
 from store.blobs import CHUNKED_MIN, INLINE_MAX, Recipe
 from store.blobs.chunks import cut_file
 from store.blobs.frames import (
@@ -33,7 +35,7 @@ from store.blobs.frames import (
     is_recipe,
     squeeze,
 )
-from store.errors import BlobDamaged, BlobMissing, InvalidReply
+from store.errors import BlobDamaged, BlobMissing, Busy, InvalidReply
 from store.manifest import NodeSource
 from store.types import Digest, digest_of
 
@@ -42,6 +44,10 @@ T = TypeVar("T")
 GROUP_BYTES: Final = 4 * 1024 * 1024
 """Of a large file's chunks, kept before the next are cut."""
 CHECKED_AT_ONCE: Final = 256
+# What is here already is only locked, so that no sweep takes it before this transaction has said who owns it.
+_LOCK_FRAME: Final = "DO UPDATE SET size = excluded.size WHERE kept_frames.size <> excluded.size"
+_LOCK_BLOB: Final = "DO UPDATE SET size = excluded.size WHERE kept_blobs.size <> excluded.size"
+_LOCK_NODE: Final = "DO UPDATE SET hash = excluded.hash WHERE kept_nodes.hash <> excluded.hash"
 
 
 class RemoteObjects:
@@ -63,8 +69,10 @@ class RemoteObjects:
         """As rows; what `ready` was told of is there."""
         small = [(digest, data) for digest, data in contents.items() if len(data) <= INLINE_MAX]
         await _add_frames(tx, [(frame, frame) for frame in _pack(small)])
+        if len(small) < len(contents) and await self.hold(tx, [digest for digest, data in contents.items() if len(data) > INLINE_MAX]):
+            raise Busy("a blob was taken away while it came", "Send it again.")
         await tx.run_many(
-            "INSERT INTO kept_nodes (hash, data) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING",
+            f"INSERT INTO kept_nodes (hash, data) VALUES ($1, $2) ON CONFLICT (hash) {_LOCK_NODE}",
             [(digest, squeeze(data)) for digest, data in sorted(nodes.items())],
         )
 
@@ -116,10 +124,17 @@ class RemoteObjects:
         named = {frame: [digest for digest, _ in frame_digests(frame)] for frame in frames}
         absent = await self.lacking([digest for digests in named.values() for digest in digests])
         new = [frame for frame, digests in named.items() if absent & set(digests)]
-        large = [frame for frame in new if len(frame) > INLINE_MAX]
-        await asyncio.gather(*(self._bucket.put(_path(_key(frame)), frame) for frame in large))
+        large = {_key(frame): frame for frame in new if len(frame) > INLINE_MAX}
+        if large:
+            await self._db.write(lambda tx: sweep.loosen(tx, list(large)))
+            await asyncio.gather(*(self._bucket.put(path_of(key), frame) for key, frame in large.items()))
+
+        async def work(tx: Tx) -> None:
+            await _add_frames(tx, [(frame, frame if len(frame) <= INLINE_MAX else None) for frame in new])
+            await sweep.fasten(tx, list(large))
+
         if new:
-            await self._db.write(lambda tx: _add_frames(tx, [(frame, frame if len(frame) <= INLINE_MAX else None) for frame in new]))
+            await self._db.write(work)
 
     # --- reading ----------------------------------------------------------------------------------------------------------------
 
@@ -165,6 +180,25 @@ class RemoteObjects:
 
     # --- upkeep -----------------------------------------------------------------------------------------------------------------
 
+    async def hold(self, tx: Tx, digests: Collection[Digest]) -> set[Digest]:
+        """By a lock on their rows."""
+        held: set[Digest] = set()
+        asked = sorted(digests)
+        sql = "SELECT hash FROM kept_blobs WHERE hash IN (SELECT value FROM carray($1)) ORDER BY hash FOR KEY SHARE"
+        for at in range(0, len(asked), KEYS_AT_ONCE):
+            held |= {Digest(row[0]) for row in await tx.rows(sql, (tx.keys(asked[at : at + KEYS_AT_ONCE]),))}
+        return set(asked) - held
+
+    async def plan_sweep(self, loose_seconds: int = sweep.LOOSE_SECONDS) -> RemoteSweep:
+        """By the rows of owners."""
+        return await sweep.plan(self._db, self._bucket, loose_seconds)
+
+    async def node_bytes(self, user_id: str) -> int:
+        """As they lie in the database."""
+        sql = "SELECT coalesce(sum(length(n.data)), 0) FROM owned_nodes o JOIN kept_nodes n ON n.hash = o.hash WHERE o.user_id = $1"
+        row = await self._db.read().one(sql, (user_id,))
+        return int(row[0]) if row else 0
+
     async def verify(self) -> list[str]:
         """Every frame and node, a few at a time."""
         return [told async for _, _, told in self._damaged()]
@@ -179,7 +213,7 @@ class RemoteObjects:
     async def _lay_aside(self, key: bytes, quarantine: Path) -> None:
         row = await self._db.read().one("SELECT data FROM kept_frames WHERE key = $1", (key,))
         try:
-            left = row[0] if row is not None and row[0] is not None else await self._bucket.get(_path(key))
+            left = row[0] if row is not None and row[0] is not None else await self._bucket.get(path_of(key))
         except BlobMissing:
             return
 
@@ -234,7 +268,7 @@ class RemoteObjects:
         row = await self._db.read().one("SELECT data FROM kept_frames WHERE key = $1", (key,))
         if row is None:
             raise BlobMissing("a frame is not here")
-        frame = row[0] if row[0] is not None else await self._bucket.get(_path(key))
+        frame = row[0] if row[0] is not None else await self._bucket.get(path_of(key))
         if _key(frame) != key:
             raise BlobDamaged("the bytes of a frame are not its own")
         return bytes(frame)
@@ -277,11 +311,11 @@ async def _add_frames(tx: Tx, frames: Sequence[tuple[bytes, bytes | None]]) -> N
     if not frames:
         return
     await tx.run_many(
-        "INSERT INTO kept_frames (key, size, data) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING",
+        f"INSERT INTO kept_frames (key, size, data) VALUES ($1, $2, $3) ON CONFLICT (key) {_LOCK_FRAME}",
         sorted((_key(frame), len(frame), data) for frame, data in frames),
     )
     await tx.run_many(
-        "INSERT INTO kept_blobs (hash, size, frame) VALUES ($1, $2, $3) ON CONFLICT (hash) DO NOTHING",
+        f"INSERT INTO kept_blobs (hash, size, frame) VALUES ($1, $2, $3) ON CONFLICT (hash) {_LOCK_BLOB}",
         sorted((digest, size, _key(frame)) for frame, _ in frames for digest, size in frame_digests(frame)),
     )
 
@@ -308,10 +342,6 @@ def _pack(blobs: Sequence[tuple[Digest, bytes]]) -> list[bytes]:
 
 def _key(frame: bytes) -> bytes:
     return hashlib.sha256(frame).digest()
-
-
-def _path(key: bytes) -> str:
-    return f"frames/{key[:1].hex()}/{key.hex()}"
 
 
 def _is_node(digest: Digest, data: bytes) -> bool:

@@ -11,6 +11,7 @@ from cloud.accounts.keys import reseal
 from cloud.accounts.session import DAY_MS
 from cloud.context import Cloud
 from cloud.database import Tx
+from cloud.operate.daily import run_due
 from cloud.records.moments import text_of
 from cloud.records.people.accounts import purge_events
 from cloud.records.people.codes import purge_codes
@@ -46,3 +47,4 @@ async def look_after(cloud: Cloud) -> None:
     await cloud.write(forget)
     await reseal(cloud)
     await cloud.objects.tidy()
+    await run_due(cloud)

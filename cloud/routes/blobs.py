@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import tempfile
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -14,18 +12,15 @@ from aiohttp import web
 
 from cloud import content
 from cloud.context import Cloud
-from cloud.routes.envelope import READ_SECONDS, account_of, answer, cloud_of, read_body, read_json, read_pieces, read_sections
-from store.errors import HashMismatch, InvalidValue, TooLarge
+from cloud.records.blobs import count_owned
+from cloud.routes.envelope import READ_SECONDS, account_of, answer, cloud_of, read_body, read_json, read_sections
+from store.errors import InvalidValue, TooLarge
 from store.types import Digest, parse_digest
 from sync.core.wire import Section, bitmap, pack_section, parse_digests
 
 GROUP_BYTES: Final = 16 * 1024 * 1024
 """Frames that are made durable together; a cut connection loses at most the last two groups."""
 EXISTS_HASHES: Final = 100
-DOWNLOAD: Final = {
-    "Content-Type": "application/octet-stream", "Cache-Control": "private, max-age=31536000, immutable", "Accept-Ranges": "bytes",
-    "X-Content-Type-Options": "nosniff",
-}  # fmt: skip
 Give = Callable[[Cloud, Sequence[Digest]], Coroutine[Any, Any, list[bytes]]]
 
 
@@ -102,59 +97,13 @@ async def list_existing(request: web.Request) -> web.Response:
     return answer({"missing": absent, "existing": present, "checked": len(hashes)})
 
 
-async def take_one(request: web.Request) -> web.Response:
-    """One blob's raw bytes, streamed to a file and hashed on the way."""
+async def show_stats(request: web.Request) -> web.Response:
+    """What one's own blobs and manifests come to. Content that several share is counted for each."""
     cloud, account = cloud_of(request), account_of(request)
-    digest = parse_digest(request.match_info["hash"])
-    with tempfile.TemporaryFile(dir=cloud.data) as file:
-        hashed = hashlib.sha256()
-        async for piece in read_pieces(request.content):
-            hashed.update(piece)
-            if file.tell() + len(piece) > content.MAX_UPLOAD_BYTES:
-                raise TooLarge(f"a blob of over {content.MAX_UPLOAD_BYTES} bytes")
-            file.write(piece)
-        if hashed.digest() != digest:
-            raise HashMismatch(f"these bytes are not {digest.hex()}")
-        size = file.tell()
-        file.flush()
-        is_new = await content.take_file(cloud, account.user_id, digest, file.fileno(), size)
-    return answer({"hash": digest.hex(), "size": size, "created": is_new}, 201 if is_new else 200)
-
-
-async def give_one(request: web.Request) -> web.StreamResponse:
-    """One blob's raw bytes, whole or from `Range: bytes=N-` on; a damaged one ends short of its length."""
-    cloud, account = cloud_of(request), account_of(request)
-    digest = parse_digest(request.match_info["hash"])
-    size = await content.owned_size(cloud, account.user_id, digest)
-    start, end = _asked_range(request, size)
-    response = web.StreamResponse(status=200 if (start, end) == (0, size) else 206, headers={**DOWNLOAD, "ETag": f'"{digest.hex()}"'})
-    if response.status == 206:
-        response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-    response.content_length = end - start
-    await response.prepare(request)
-    at = 0
-    async with aclosing(cloud.objects.stream(digest)) as pieces:
-        async for piece in pieces:
-            part = piece[max(0, start - at) : max(0, end - at)]
-            at += len(piece)
-            if part:
-                async with asyncio.timeout(READ_SECONDS):
-                    await response.write(part)
-            if at >= end:
-                break
-    await response.write_eof()
-    return response
-
-
-def _asked_range(request: web.Request, size: int) -> tuple[int, int]:
-    try:
-        asked = request.http_range
-    except ValueError:
-        raise web.HTTPRequestRangeNotSatisfiable from None
-    start, end, _ = asked.indices(size)
-    if start >= end and size:
-        raise web.HTTPRequestRangeNotSatisfiable
-    return start, end
+    count, size, nodes = await cloud.reading(lambda reader: count_owned(reader, account.user_id))
+    node_bytes = await cloud.objects.node_bytes(account.user_id)
+    total = {"count": count + nodes, "bytes": size + node_bytes}
+    return answer({"blobs": {"count": count, "bytes": size}, "manifests": {"count": nodes, "bytes": node_bytes}, "total": total})
 
 
 async def _give(request: web.Request, batches: Iterable[Sequence[Digest]], give: Give) -> web.StreamResponse:
@@ -184,8 +133,7 @@ async def _give(request: web.Request, batches: Iterable[Sequence[Digest]], give:
 
 ROUTES = [
     web.post("/v1/blobs/exists", list_existing),
-    web.put("/v1/blobs/upload/{hash}", take_one),
-    web.get("/v1/blobs/download/{hash}", give_one),
+    web.get("/v1/blobs/stats", show_stats),
     web.post("/v1/blobs/missing", list_missing),
     web.post("/v1/blobs/batch", take_batch),
     web.post("/v1/blobs/fetch", give_blobs),

@@ -22,6 +22,7 @@ from cloud.context import Cloud
 from cloud.records.moments import text_of
 from cloud.records.people.accounts import Account
 from cloud.records.people.sessions import touch_session
+from cloud.records.work.projects import SHELVES, Shelf
 from store.errors import Corrupt, FastestError, InvalidJson, InvalidReply, InvalidValue, NotFound, RateLimited, TimedOut, Transient
 from store.types import UNREADABLE, parse_ulid
 from sync.core.wire import MISSING_DIGESTS, ErrorBody, Section, parse_section_head, split_sections, wire_code
@@ -256,6 +257,15 @@ def asked_number(request: web.Request, name: str, default: int, least: int, most
     if not text.isascii() or not text.isdigit() or len(text) > 15 or not least <= int(text) <= most:
         raise InvalidValue(f"{name} is a number from {least} to {most}")
     return int(text)
+
+
+def asked_shelf(request: web.Request) -> Shelf:
+    """Which of them: those at work, archived, or deleted. Raises InvalidValue."""
+    asked = request.query.get("shelf", "open")
+    for shelf in SHELVES:
+        if asked == shelf:
+            return shelf
+    raise InvalidValue(f"shelf is one of {', '.join(SHELVES)}")
 
 
 def named_id(request: web.Request, name: str) -> str:

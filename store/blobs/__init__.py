@@ -96,6 +96,11 @@ class BlobStore:
         asked = set(digests)
         return asked - self._catalog.known_blobs(asked)
 
+    def hold(self, tx: Tx, digests: Iterable[Digest]) -> set[Digest]:
+        """Which of these are not here, in the caller's transaction, which names the others: no sweep comes between."""
+        asked = set(digests)
+        return asked - self._catalog.hold_blobs(tx, asked)
+
     def lacking_nodes(self, digests: Iterable[Digest]) -> set[Digest]:
         """Which of these nodes are not here. Those that are will outlive the next sweep."""
         asked = set(digests) - {EMPTY_ROOT}

@@ -118,6 +118,16 @@ class Catalog:
         """Which nodes are here; a sweep in progress, and the next, will spare them."""
         return self._known("nodes", digests)
 
+    def hold_blobs(self, tx: Tx, digests: Iterable[Digest]) -> set[Digest]:
+        """Which blobs are here, in the caller's transaction: a sweep in progress, and the next, will spare them."""
+        held: set[Digest] = set()
+        sql = "SELECT b.hash, b.era FROM carray($1) c CROSS JOIN blobs b ON b.hash = c.value"
+        for batch in _batches(digests):
+            found: dict[Digest, int] = dict(tx.execute(sql, (array_of(sorted(batch)),)))
+            self._renew(tx, "blobs", [digest for digest, era in found.items() if era < self.era])
+            held |= found.keys()
+        return held
+
     def put_inline(self, tx: Tx, blobs: Iterable[tuple[Digest, bytes]]) -> None:
         """Keep small blobs in the caller's transaction (B1, B2)."""
         tx.execute_many(_PUT_INLINE, [(digest, len(data), self.era, data) for digest, data in blobs if _checked(digest, data)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -14,15 +14,20 @@ from typing import Final
 import pytest
 
 from cloud.config import Settings
+from cloud.database import Tx
 from cloud.objects.bucket import Bucket
+from cloud.objects.embedded import EmbeddedObjects
+from cloud.objects.remote import RemoteObjects
 from cloud.parts import Parts, opened
+from cloud.records import blobs as owners
+from cloud.records.people.accounts import add_user
 from store.blobs import CHUNKED_MIN, INLINE_MAX, Recipe
 from store.blobs.frames import decode_frame, decode_recipe, encode_frame, is_recipe
 from store.errors import BlobDamaged, BlobMissing, Busy, InvalidReply, Unwritable
 from store.manifest import EMPTY_NODE, EMPTY_ROOT, Draft, MemoryNodes, diff_manifests, edit_manifest
 from store.types import Digest, File, RelPath, digest_of
 from tests.clouds import in_loop
-from tests.lab.services import S3Server
+from tests.lab.services import Postgres, S3Server
 
 Opening = Callable[[], AbstractAsyncContextManager[Parts]]
 ENGINES: Final = ["embedded", "folder", "s3"]
@@ -246,3 +251,150 @@ def test_a_damaged_object_is_found(tmp_path: Path, request: pytest.FixtureReques
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(lambda: asyncio.run(run())).result()
+
+
+# --- sweeping ---------------------------------------------------------------------------------------------------------------------------
+
+
+async def own(parts: Parts, contents: Mapping[Digest, bytes], nodes: Sequence[Digest] = ()) -> None:
+    async def work(tx: Tx) -> None:
+        assert await parts.objects.hold(tx, list(contents)) == set()
+        await owners.add_owned(tx, "ada", {digest: len(data) for digest, data in contents.items()}, "2026")
+        await owners.add_nodes(tx, "ada", nodes)
+
+    await parts.db.write(work)
+
+
+async def sweep(parts: Parts) -> None:
+    """Twice: the embedded store spares what came since the sweep before."""
+    for _ in range(2):
+        await (await parts.objects.plan_sweep()).execute()
+
+
+async def add_ada(parts: Parts) -> None:
+    await parts.db.write(lambda tx: add_user(tx, "ada", "ada@example.org", "2026"))
+
+
+@in_loop
+async def test_a_sweep_takes_what_nobody_owns_and_nothing_else(opening: Opening) -> None:
+    mine, others = blobs(20, 5_000) | blobs(2, 300_000), blobs(20, 5_000, seed=2) | blobs(2, 300_000, seed=2)
+    draft = Draft(MemoryNodes())
+    edit_manifest(EMPTY_ROOT, [(RelPath(b"f%05d" % number), File(digest_of(b"x"), 1)) for number in range(100)], draft)
+    kept, *lost = draft.new
+    async with opening() as parts:
+        await add_ada(parts)
+        await parts.objects.put_frames([encode_frame([*mine.items(), *others.items()])])
+        await put(parts, blobs(1, 200_000, seed=3), draft.new)
+        await own(parts, mine, [kept])
+        await sweep(parts)
+        plan = await parts.objects.plan_sweep()
+        assert (plan.blobs, plan.nodes, plan.bytes) == (0, 0, 0)
+        assert await parts.objects.lacking([*mine, *others]) == others.keys()
+        assert await fetched(parts, *mine) == mine
+        assert await parts.objects.nodes([kept]) == [(kept, draft.new[kept])]
+        for digest in lost:
+            with pytest.raises(BlobMissing):
+                await parts.objects.over_nodes(lambda nodes, digest=digest: nodes.get_node(digest))  # type: ignore[misc]
+        assert await parts.objects.verify() == []
+
+
+@in_loop
+async def test_what_found_an_owner_since_the_plan_stays(opening: Opening) -> None:
+    contents = blobs(3, 100) | blobs(1, 200_000)
+    async with opening() as parts:
+        await add_ada(parts)
+        await parts.objects.put_frames([encode_frame(list(contents.items()))])
+        await (await parts.objects.plan_sweep()).execute()
+        if isinstance(parts.objects, EmbeddedObjects):
+            await parts.objects.put_frames([encode_frame(list(contents.items()))])
+            await (await parts.objects.plan_sweep()).execute()
+        else:
+            await parts.objects.put_frames([encode_frame(list(contents.items()))])
+        plan = await parts.objects.plan_sweep()
+        assert plan.blobs == len(contents)
+        await own(parts, contents)
+        await plan.execute()
+        assert await fetched(parts, *contents) == contents
+
+
+@pytest.mark.parametrize("way", ["hold", "put", "nodes"])
+def test_a_sweep_waits_for_whoever_is_about_to_own(tmp_path: Path, postgres: Postgres, way: str) -> None:
+    """The row is there, its owner not yet committed: the sweep must not decide before that is."""
+    settings = Settings("serve", tmp_path / "cloud", database=postgres.new_database())
+    contents = blobs(3, 100)
+    draft = Draft(MemoryNodes())
+    edit_manifest(EMPTY_ROOT, [(RelPath(b"a"), File(digest_of(b"x"), 1))], draft)
+
+    async def run() -> None:
+        async with opened(settings) as parts:
+            await add_ada(parts)
+            await put(parts, {} if way == "nodes" else contents, draft.new)
+            plan = await parts.objects.plan_sweep()
+            assert plan.nodes == 1
+
+            async def work(tx: Tx) -> asyncio.Task[None]:
+                if way == "hold":
+                    assert await parts.objects.hold(tx, list(contents)) == set()
+                else:
+                    await parts.objects.put(tx, {} if way == "nodes" else contents, draft.new)
+                sweeping = asyncio.create_task(plan.execute())
+                sql = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+                while await parts.db.read().one(sql) is None and not sweeping.done():
+                    continue
+                await owners.add_owned(tx, "ada", {digest: len(data) for digest, data in contents.items()}, "2026")
+                await owners.add_nodes(tx, "ada", draft.new)
+                return sweeping
+
+            await (await parts.db.write(work))
+            if way != "nodes":
+                assert await fetched(parts, *contents) == contents
+            if way != "hold":
+                assert await parts.db.read().rows("SELECT hash FROM kept_nodes") == [(node,) for node in draft.new]
+
+    asyncio.run(run())
+
+
+def objects_in(folder: Path) -> int:
+    return sum(path.is_file() for path in (folder / "cloud/objects").rglob("*"))
+
+
+def test_an_object_goes_once_it_has_been_without_a_row_for_a_while(tmp_path: Path, postgres: Postgres) -> None:
+    settings = Settings("serve", tmp_path / "cloud", database=postgres.new_database())
+    contents = blobs(1, 500_000)
+
+    async def run() -> None:
+        async with opened(settings) as parts:
+            assert isinstance(parts.objects, RemoteObjects)
+            await add_ada(parts)
+            await put(parts, contents)
+            await sweep(parts)
+            assert await parts.objects.lacking(list(contents)) == contents.keys() and objects_in(tmp_path) == 1
+            await put(parts, contents)
+            await own(parts, contents)
+            await (await parts.objects.plan_sweep(loose_seconds=0)).execute()
+            assert await fetched(parts, *contents) == contents, "sent again: it is nobody's to remove"
+            await parts.db.write(lambda tx: tx.run("DELETE FROM owned_blobs"))
+            await sweep(parts)
+            await (await parts.objects.plan_sweep(loose_seconds=0)).execute()
+            assert objects_in(tmp_path) == 0
+
+    asyncio.run(run())
+
+
+def test_an_object_whose_sender_died_is_no_orphan(tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings("serve", tmp_path / "cloud", database=postgres.new_database())
+
+    async def run() -> None:
+        async with opened(settings) as parts:
+            assert isinstance(parts.objects, RemoteObjects)
+            with monkeypatch.context() as patched:
+                patched.setattr("cloud.objects.remote._add_frames", None)
+                with pytest.raises(TypeError):
+                    await put(parts, blobs(1, 500_000))
+            assert objects_in(tmp_path) == 1
+            await sweep(parts)
+            assert objects_in(tmp_path) == 1, "it may be on its way"
+            await (await parts.objects.plan_sweep(loose_seconds=0)).execute()
+            assert objects_in(tmp_path) == 0
+
+    asyncio.run(run())

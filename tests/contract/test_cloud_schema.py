@@ -37,6 +37,7 @@ NOT_DOCUMENTED: Final = {
     "kept_frames",
     "kept_blobs",
     "kept_nodes",
+    "loose_frames",
 }
 """The blob store's own, and the list of migrations."""
 

@@ -248,3 +248,15 @@ def test_a_token_is_all_that_is_printed(tmp_path: Path) -> None:
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
     wrong = run_cloud("token", "--email", "nobody", "--data", str(tmp_path / "data"))
     assert wrong.returncode == 2 and "not an e-mail address" in wrong.stderr
+
+
+def test_collection_from_the_command_line(tmp_path: Path) -> None:
+    """Beside a cloud that serves the folder it may only look."""
+    data = ("--data", str(tmp_path / "data"))
+    with started(tmp_path / "data"):
+        looked = run_cloud("gc", "--dry-run", *data)
+        counted = [f"{each}: 0 blobs, 0 nodes" for each in ("condemn", "pardon", "remove")]
+        assert looked.returncode == 0 and looked.stdout.splitlines() == counted
+        assert "another cloud holds" in run_cloud("gc", *data).stderr
+    done = run_cloud("gc", *data)
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "let go: 0 blobs of 0 bytes, 0 nodes"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
+from cloud import content
 from cloud.context import Cloud
 from cloud.database import Tx, drive
 from cloud.database.embedded import EmbeddedDatabase
@@ -21,7 +22,7 @@ from cloud.records.people import accounts
 from cloud.records.people.accounts import Account
 from cloud.records.work import conflicts, projects, replicas, workspaces
 from cloud.records.work.workspaces import Workspace
-from cloud.routes.work.conflicts import _check, _check_owned
+from cloud.routes.work.conflicts import _check
 from store.errors import BlobsMissing, Corrupt, FastestError, Offline
 from store.manifest import EMPTY_ROOT, walk_manifest
 from store.types import Entry, RelPath, parse_digest
@@ -137,7 +138,7 @@ class SimulatedCloud:
         wanted = {digest for conflict in sent for digest in _check(conflict, WORKSPACE)}
 
         async def work(tx: Tx) -> list[WireConflict]:
-            await _check_owned(tx, USER, wanted)
+            await content.hold(tx, cloud, USER, wanted)
             version = (await workspaces.get_workspace(tx, USER, WORKSPACE)).version
             return [conflict for conflict in sent if await conflicts.put_conflict(tx, conflict, version)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from cloud.app import wall_ms
 from cloud.content import LEAST_CHUNK_BYTES
 from cloud.objects.embedded import INLINE_BYTES, EmbeddedObjects
 from cloud.operate.upkeep import look_after
@@ -309,3 +311,73 @@ async def test_small_blobs_move_out_of_the_database_and_stay_readable(tmp_path: 
             digests = [digest_of(data) for data in contents[at : at + 20]]
             _, found = await ada.fetch("/v1/blobs/fetch", digests)
             assert found == dict(zip(digests, contents[at : at + 20], strict=True))
+
+
+async def signed(ada: Caller, how: str, *contents: bytes) -> list[str]:
+    """The paths of signed addresses."""
+    found = (await ada.post(f"/v1/blobs/presign-{how}", {"hashes": [digest_of(data).hex() for data in contents]}))["urls"]
+    assert all(each["url"].startswith(ada.url) and each["method"] == {"upload": "PUT", "download": "GET"}[how] for each in found)
+    return [each["url"].removeprefix(ada.url) for each in found]
+
+
+@in_loop
+async def test_a_signed_address_needs_no_session(tmp_path: Path) -> None:
+    data = random.Random(5).randbytes(6_000_000)
+    async with serving(tmp_path / "cloud") as served:
+        ada, nobody = served.user(), served.stranger()
+        [up] = await signed(ada, "upload", data)
+        assert (await nobody.ask("PUT", up, data=data[:-1])).code == "HASH_MISMATCH"
+        assert [(await nobody.ask("PUT", up, data=data)).status for _ in range(2)] == [201, 200]
+        [down] = await signed(ada, "download", data)
+        whole = await nobody.ask("GET", down)
+        assert whole.status == 200 and whole.body == data and "private" in whole.headers["Cache-Control"]
+        rest = await nobody.ask("GET", down, Range="bytes=5000000-")
+        assert rest.status == 206 and rest.body == data[5_000_000:], "it goes on after a cut"
+        assert (await nobody.ask("GET", down, Range="bytes=6000000-")).status == 416
+
+
+@in_loop
+async def test_a_signed_address_is_good_for_nothing_else(tmp_path: Path) -> None:
+    now = wall_ms()
+    clock = [now]
+    async with serving(tmp_path / "cloud", lambda: clock[0]) as served:
+        ada, bob, nobody = served.user(), served.user("bob@example.org"), served.stranger()
+        await ada.upload(b"hers", b"other")
+        [down], [up] = await signed(ada, "download", b"hers"), await signed(ada, "upload", b"hers")
+        ticket = down.split("/")[4]
+        name, ends, signature = ticket.split(".")
+        hers, other = digest_of(b"hers").hex(), digest_of(b"other").hex()
+        wrong = [
+            *["x", f"{name}.{ends}.", f"{name}.{ends}.{signature[:-1]}", f"{name}.{ends}.{'A' * 43}"],
+            f"{name}.{int(ends) + 1}.{signature}",
+            *[f"{'0' * 26}.{ends}.{signature}", f"{name}.{ends}.{signature}x", f"{name}.-1.{signature}", f"{name}.{'9' * 12}.{signature}"],
+            *[up.split("/")[4], f"{name}.{ends}.%C3%A9", "%00"],
+        ]
+        for each in wrong:
+            assert (await nobody.ask("GET", f"/v1/blobs/signed/{each}/{hers}")).status == 401, each
+        assert (await nobody.ask("GET", f"/v1/blobs/signed/{ticket}/{other}")).status == 401
+        assert (await nobody.ask("PUT", f"/v1/blobs/signed/{ticket}/{hers}", data=b"hers")).status == 401
+        assert (await nobody.ask("GET", f"/v1/blobs/signed/{ticket}/zz")).status == 422
+        refused = await bob.ask("POST", "/v1/blobs/presign-download", {"hashes": [hers]})
+        assert refused.status == 404 and (await bob.ask("GET", up)).status == 401
+        assert (await nobody.ask("POST", "/v1/blobs/presign-upload", {"hashes": [hers]})).status == 401
+        for body, status in (({"hashes": [hers] * 101}, 413), ({"hashes": ["x"]}, 422), ({}, 422)):
+            assert (await ada.ask("POST", "/v1/blobs/presign-upload", body)).status == status
+        clock[0] = now + 899_000
+        assert (await nobody.ask("GET", down)).body == b"hers"
+        clock[0] = now + 901_000
+        for method, path in (("GET", down), ("PUT", up)):
+            assert (await nobody.ask(method, path, data=b"hers" if method == "PUT" else None)).status == 401, "it has ended"
+
+
+@in_loop
+async def test_addresses_outlive_a_restart_and_their_key_is_sealed(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        ada = served.user()
+        await ada.upload(b"hers")
+        asked = await asyncio.gather(*(signed(ada, "download", b"hers") for _ in range(5)))
+    async with serving(tmp_path / "cloud") as served:
+        for [path] in asked:
+            assert (await served.stranger().ask("GET", path)).body == b"hers"
+        row = await served.cloud.read().one("SELECT value FROM meta WHERE key = 'address_key'")
+        assert row is not None and row[0].startswith("enc:v1:")

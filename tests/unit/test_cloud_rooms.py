@@ -265,20 +265,20 @@ async def test_somebody_elses_is_not_there(tmp_path: Path) -> None:
         await line.push({"a": b"1"}, message="m")
         eves = await eve.machine("hers")
         names = {"project": line.project_id, "workspace": line.workspace_id, "snapshot": line.head.snapshot_id, "replica": line.replica_id}
-        names["hash"] = digest_of(b"1").hex()
+        names |= {"hash": digest_of(b"1").hex(), "session": ulid(), "key": "A"}
         asked = 0
         for route in served.cloud_routes():
-            if "{" not in route.path or route.path.startswith("/v1/blobs/upload"):
+            if "{" not in route.path or route.path.startswith("/v1/blobs/upload") or "{provider}" in route.path or route.is_open:
                 continue
             for filled in (names, dict.fromkeys(names, ulid()) | {"hash": "0" * 64}):
                 path = route.path.format(**filled)
-                sent: dict[str, str | list[str]] = {"name": "x", "id": ulid(), "machine_id": eves, "local_path": "/", "conflicts": []}
-                sent["manifest_hash"] = EMPTY
+                sent: dict[str, object] = {"name": "x", "id": ulid(), "machine_id": eves, "local_path": "/", "conflicts": []}
+                sent |= {"manifest_hash": EMPTY, "key": "A", "value": "", "variables": [], "intent": "fun", "brief": {"intent": "fun"}}
                 if path.endswith("/push"):
                     step, _ = line.step({"b": b"2"})
                     reply = await eve.ask("POST", path, data=push_body(line.header(step)))
                 else:
-                    reply = await eve.ask(route.method, path, sent if route.method == "POST" else None)
+                    reply = await eve.ask(route.method, path, sent if route.method in ("POST", "PUT", "PATCH") else None)
                 assert (reply.status, reply.code) == (404, "NOT_FOUND"), (route, reply)
                 asked += 1
         assert asked >= 2 * 15

@@ -22,6 +22,36 @@ class Activity(msgspec.Struct, frozen=True):
     created_at: str
 
 
+class Insights(msgspec.Struct, frozen=True):
+    """What a project's page says first: null where there was none yet."""
+
+    last_merge_at: str | None
+    snapshots_since_merge: int | None
+    last_deploy_at: str | None
+    snapshots_since_deploy: int | None
+
+
+async def draw_insights(reader: Reader, project_id: str) -> Insights:
+    """Of a project that is known to be the asker's; a deployment counts once it succeeded."""
+    merged = await reader.one(
+        "SELECT max(created_at) FROM activity_events WHERE project_id = $1 AND type = 'merge.completed'", (project_id,)
+    )
+    deployed = await reader.one(
+        "SELECT max(coalesce(completed_at, started_at)) FROM deployments WHERE project_id = $1 AND status = 'success'", (project_id,)
+    )
+    merge_at, deploy_at = merged[0] if merged else None, deployed[0] if deployed else None
+    return Insights(
+        merge_at, await _snapshots_after(reader, project_id, merge_at), deploy_at, await _snapshots_after(reader, project_id, deploy_at)
+    )
+
+
+async def _snapshots_after(reader: Reader, project_id: str, moment: str | None) -> int | None:
+    if moment is None:
+        return None
+    row = await reader.one("SELECT count(*) FROM snapshots WHERE project_id = $1 AND created_at > $2", (project_id, moment))
+    return int(row[0]) if row else 0
+
+
 async def add_activity(
     tx: Tx, now_ms: int, project_id: str, kind: str, actor: str, *,
     workspace_id: str | None = None, snapshot_id: str | None = None, message: str | None = None,
@@ -41,8 +71,24 @@ async def list_activity(reader: Reader, user_id: str, project_id: str, limit: in
     """At most `limit` rows older than the row `before` (`""`: from the newest on), newest first."""
     rows = await reader.rows(
         "SELECT a.id, a.project_id, a.workspace_id, a.actor, a.type, a.snapshot_id, a.message, a.created_at FROM activity_events a"
-        " JOIN projects p ON p.id = a.project_id WHERE p.owner_user_id = $1 AND a.project_id = $2 AND ($3 = '' OR a.id < $3)"
-        " ORDER BY a.created_at DESC, a.id DESC LIMIT $4",
+        " JOIN projects p ON p.id = a.project_id WHERE p.owner_user_id = $1 AND p.deleted_at IS NULL AND a.project_id = $2"
+        " AND ($3 = '' OR a.id < $3) ORDER BY a.created_at DESC, a.id DESC LIMIT $4",
         (user_id, project_id, before, limit),
     )
     return [Activity(*row) for row in rows]
+
+
+async def projects_with_older(reader: Reader, before: str) -> list[str]:
+    """Projects that have rows from before this time."""
+    rows = await reader.rows("SELECT DISTINCT project_id FROM activity_events WHERE created_at < $1 ORDER BY project_id", (before,))
+    return [row[0] for row in rows]
+
+
+async def prune(tx: Tx, project_id: str, before: str, kept: int) -> int:
+    """Remove a project's rows from before this time, but for its newest `kept`; how many went."""
+    oldest = await tx.one(
+        "SELECT created_at FROM activity_events WHERE project_id = $1 ORDER BY created_at DESC LIMIT 1 OFFSET $2", (project_id, kept - 1)
+    )
+    if oldest is None:
+        return 0
+    return await tx.run("DELETE FROM activity_events WHERE project_id = $1 AND created_at < $2", (project_id, min(before, oldest[0])))

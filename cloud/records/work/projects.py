@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final, Literal
+
 import msgspec
 
 from cloud.database import Reader, Tx
-from store.errors import NotFound
+from store.errors import Archived, NotFound
 
 
 class Project(msgspec.Struct, frozen=True):
@@ -19,8 +21,17 @@ class Project(msgspec.Struct, frozen=True):
     updated_at: str
     last_snapshot_id: str | None
     main_workspace_id: str | None
+    archived_at: str | None
+    deleted_at: str | None
 
 
+Shelf = Literal["open", "archived", "deleted"]
+SHELVES: Final[dict[Shelf, str]] = {
+    "open": "archived_at IS NULL AND deleted_at IS NULL",
+    "archived": "archived_at IS NOT NULL AND deleted_at IS NULL",
+    "deleted": "deleted_at IS NOT NULL",
+}
+"""Where a project or workspace stands, as SQL."""
 _COLUMNS = ", ".join(Project.__struct_fields__)
 
 
@@ -39,19 +50,34 @@ async def project_exists(reader: Reader, project_id: str) -> bool:
 
 async def get_project(reader: Reader, user_id: str, project_id: str) -> Project:
     """One project. Raises NotFound, also for somebody else's."""
-    row = await reader.one(f"SELECT {_COLUMNS} FROM projects WHERE id = $1 AND owner_user_id = $2", (project_id, user_id))
+    row = await reader.one(
+        f"SELECT {_COLUMNS} FROM projects WHERE id = $1 AND owner_user_id = $2 AND deleted_at IS NULL", (project_id, user_id)
+    )
     if row is None:
         raise NotFound("no such project")
     return Project(*row)
 
 
-async def list_projects(reader: Reader, user_id: str) -> list[Project]:
-    """All of a user's, the last changed first."""
+async def get_open_project(reader: Reader, user_id: str, project_id: str) -> Project:
+    """One project that may be changed. Raises NotFound, Archived."""
+    project = await get_project(reader, user_id, project_id)
+    if project.archived_at is not None:
+        raise Archived("the project is archived", "Unarchive it first: it stays as it is until then.")
+    return project
+
+
+async def list_projects(reader: Reader, user_id: str, shelf: Shelf) -> list[Project]:
+    """A user's, the last changed first: those at work, those archived, or those deleted and not yet purged."""
     rows = await reader.rows(
-        f"SELECT {_COLUMNS} FROM projects WHERE owner_user_id = $1 ORDER BY updated_at DESC, id DESC",
+        f"SELECT {_COLUMNS} FROM projects WHERE owner_user_id = $1 AND {SHELVES[shelf]} ORDER BY updated_at DESC, id DESC",
         (user_id,),
     )
     return [Project(*row) for row in rows]
+
+
+async def set_brief(tx: Tx, project_id: str, intent: str, brief: str, at: str) -> None:
+    """What it is for."""
+    await tx.run("UPDATE projects SET intent = $1, brief = $2, updated_at = $3 WHERE id = $4", (intent, brief, at, project_id))
 
 
 async def touch_project(tx: Tx, project_id: str, snapshot_id: str | None, at: str) -> None:

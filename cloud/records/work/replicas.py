@@ -52,7 +52,8 @@ async def list_machines(reader: Reader, user_id: str) -> list[tuple[Machine, lis
     held: dict[str, list[str]] = {}
     for machine_id, workspace_id in await reader.rows(
         "SELECT DISTINCT r.machine_id, r.workspace_id FROM workspace_replicas r JOIN machines m ON m.id = r.machine_id"
-        " WHERE m.user_id = $1 AND r.removed_at IS NULL ORDER BY r.workspace_id",
+        " JOIN workspaces w ON w.id = r.workspace_id JOIN projects p ON p.id = w.project_id"
+        " WHERE m.user_id = $1 AND r.removed_at IS NULL AND w.deleted_at IS NULL AND p.deleted_at IS NULL ORDER BY r.workspace_id",
         (user_id,),
     ):
         held.setdefault(machine_id, []).append(workspace_id)

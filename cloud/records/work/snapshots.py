@@ -15,7 +15,7 @@ MAX_ANCESTORS = 1_000
 """How far back a head's snapshot is looked for behind a new one."""
 
 _COLUMNS = "id, project_id, workspace_id, manifest_hash, parent_snapshot_ids, source, message, author_name, author_email, agent, created_at"
-_OF_USER = "project_id IN (SELECT id FROM projects WHERE owner_user_id = $1)"
+_OF_USER = "project_id IN (SELECT id FROM projects WHERE owner_user_id = $1 AND deleted_at IS NULL)"
 
 
 async def add_snapshot(tx: Tx, snapshot: WireSnapshot, version: int) -> bool:

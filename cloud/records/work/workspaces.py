@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from cloud.database import Reader, Tx
-from store.errors import NotFound, VersionMoved
+from cloud.records.work.projects import SHELVES, Shelf
+from store.errors import Archived, NotFound, VersionMoved
 from sync.core.wire import Head, WireVersion
 
 
@@ -24,6 +25,8 @@ class Workspace(msgspec.Struct, frozen=True):
     created_at: str
     version: int
     merge_history: str | None
+    archived_at: str | None = None
+    deleted_at: str | None = None
 
 
 class HeadMove(msgspec.Struct, frozen=True):
@@ -38,14 +41,16 @@ class HeadMove(msgspec.Struct, frozen=True):
 
 
 _COLUMNS = ", ".join(f"w.{name}" for name in Workspace.__struct_fields__)
-_OWNED = "FROM workspaces w JOIN projects p ON p.id = w.project_id WHERE p.owner_user_id = $1"
+_SHELVES = {shelf: sql.replace("archived_at", "w.archived_at").replace("deleted_at", "w.deleted_at") for shelf, sql in SHELVES.items()}
+_OWNED = "FROM workspaces w JOIN projects p ON p.id = w.project_id WHERE p.owner_user_id = $1 AND p.deleted_at IS NULL"
 
 
 async def add_workspace(tx: Tx, workspace: Workspace, actor: str) -> None:
     """Keep a new workspace with its first version. Raises Conflicting when its name is taken."""
     values = tuple(getattr(workspace, name) for name in Workspace.__struct_fields__)
     await tx.run(
-        f"INSERT INTO workspaces ({', '.join(Workspace.__struct_fields__)}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        f"INSERT INTO workspaces ({', '.join(Workspace.__struct_fields__)})"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         values,
     )
     first = HeadMove(workspace.id, 0, workspace.current_manifest_hash, workspace.current_snapshot_id, None, actor)
@@ -55,14 +60,16 @@ async def add_workspace(tx: Tx, workspace: Workspace, actor: str) -> None:
 async def advance_head(tx: Tx, user_id: str, move: HeadMove, at: str) -> int:
     """Move a head by compare-and-swap and log the version it made (H1). Nothing else moves a head.
 
-    Raises VersionMoved when another got there first.
+    Raises VersionMoved when another got there first, Archived, NotFound.
     """
     moved = await tx.run(
         "UPDATE workspaces SET current_manifest_hash = $1, current_snapshot_id = $2, version = version + 1"
-        " WHERE id = $3 AND version = $4 AND project_id IN (SELECT id FROM projects WHERE owner_user_id = $5)",
+        " WHERE id = $3 AND version = $4 AND archived_at IS NULL AND deleted_at IS NULL"
+        " AND project_id IN (SELECT id FROM projects WHERE owner_user_id = $5 AND archived_at IS NULL AND deleted_at IS NULL)",
         (move.root, move.snapshot_id, move.workspace_id, move.expected_version, user_id),
     )
     if moved != 1:
+        await check_open(tx, user_id, move.workspace_id)
         raise VersionMoved("the head moved on before this", head=await get_head(tx, user_id, move.workspace_id))
     await _add_version(tx, move, at)
     return move.expected_version + 1
@@ -70,10 +77,21 @@ async def advance_head(tx: Tx, user_id: str, move: HeadMove, at: str) -> int:
 
 async def get_workspace(reader: Reader, user_id: str, workspace_id: str) -> Workspace:
     """One workspace. Raises NotFound, also for somebody else's."""
-    row = await reader.one(f"SELECT {_COLUMNS} {_OWNED} AND w.id = $2", (user_id, workspace_id))
+    row = await reader.one(f"SELECT {_COLUMNS} {_OWNED} AND w.id = $2 AND w.deleted_at IS NULL", (user_id, workspace_id))
     if row is None:
         raise NotFound("no such workspace")
     return Workspace(*row)
+
+
+async def check_open(reader: Reader, user_id: str, workspace_id: str) -> None:
+    """Raises Archived when the workspace or its project is, NotFound."""
+    row = await reader.one(f"SELECT w.archived_at, p.archived_at {_OWNED} AND w.id = $2 AND w.deleted_at IS NULL", (user_id, workspace_id))
+    if row is None:
+        raise NotFound("no such workspace")
+    if any(row):
+        raise Archived(
+            "the workspace is archived" if row[0] else "the project is archived", "Unarchive it first: it stays as it is until then."
+        )
 
 
 async def workspace_exists(reader: Reader, workspace_id: str) -> bool:
@@ -86,10 +104,10 @@ async def name_is_taken(reader: Reader, project_id: str, name: str) -> bool:
     return await reader.one("SELECT 1 FROM workspaces WHERE project_id = $1 AND name = $2", (project_id, name)) is not None
 
 
-async def list_workspaces(reader: Reader, user_id: str, project_id: str) -> list[Workspace]:
-    """A project's, the newest first."""
+async def list_workspaces(reader: Reader, user_id: str, project_id: str, shelf: Shelf = "open") -> list[Workspace]:
+    """A project's, the newest first: those at work, those archived, or those deleted and not yet purged."""
     rows = await reader.rows(
-        f"SELECT {_COLUMNS} {_OWNED} AND w.project_id = $2 ORDER BY w.created_at DESC, w.id DESC",
+        f"SELECT {_COLUMNS} {_OWNED} AND w.project_id = $2 AND {_SHELVES[shelf]} ORDER BY w.created_at DESC, w.id DESC",
         (user_id, project_id),
     )
     return [Workspace(*row) for row in rows]
@@ -99,7 +117,8 @@ async def get_head(reader: Reader, user_id: str, workspace_id: str) -> Head:
     """Where a workspace stands. Raises NotFound."""
     row = await reader.one(
         "SELECT w.id, m.value, w.version, w.current_manifest_hash, w.current_snapshot_id FROM workspaces w"
-        " JOIN projects p ON p.id = w.project_id JOIN meta m ON m.key = 'epoch' WHERE p.owner_user_id = $1 AND w.id = $2",
+        " JOIN projects p ON p.id = w.project_id JOIN meta m ON m.key = 'epoch' WHERE p.owner_user_id = $1 AND w.id = $2"
+        " AND w.deleted_at IS NULL AND p.deleted_at IS NULL",
         (user_id, workspace_id),
     )
     if row is None:

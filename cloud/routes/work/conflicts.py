@@ -5,14 +5,14 @@ from __future__ import annotations
 import msgspec
 from aiohttp import web
 
-from cloud.database import Reader, Tx
+from cloud import content
+from cloud.database import Tx
 from cloud.heads.catchup import DAY_MS, RESOLVED_DAYS
 from cloud.hub import Telling, pack_message
-from cloud.records import blobs
 from cloud.records.moments import text_of
 from cloud.records.work import activity, conflicts, replicas, workspaces
 from cloud.routes.envelope import account_of, answer, cloud_of, named_id, read_json
-from store.errors import BlobsMissing, InvalidManifest, InvalidValue, TooLarge
+from store.errors import InvalidManifest, InvalidValue, TooLarge
 from store.types import Digest
 from sync.core.wire import MAX_CONFLICTS, EventHeader, WireConflict, check_conflict
 
@@ -34,7 +34,7 @@ async def put_conflicts(request: web.Request) -> web.Response:
 
     async def work(tx: Tx) -> list[WireConflict]:
         workspace = await workspaces.get_workspace(tx, account.user_id, workspace_id)
-        await _check_owned(tx, account.user_id, wanted)
+        await content.hold(tx, cloud, account.user_id, wanted)
         changed = [conflict for conflict in sent if await conflicts.put_conflict(tx, conflict, workspace.version)]
         for conflict in changed:
             kind = "conflict.recorded" if conflict.state == "open" else "conflict.resolved"
@@ -68,12 +68,6 @@ def _check(conflict: WireConflict, workspace_id: str) -> list[Digest]:
         return [file.digest for file in check_conflict(conflict)[1]]
     except InvalidManifest as error:
         raise InvalidValue(error.message) from error
-
-
-async def _check_owned(reader: Reader, user_id: str, wanted: set[Digest]) -> None:
-    missing = sorted(wanted - (await blobs.owned_sizes(reader, user_id, wanted)).keys())
-    if missing:
-        raise BlobsMissing(f"{len(missing)} blobs are not here", "Send them first.", hashes=[digest.hex() for digest in missing])
 
 
 ROUTES = [

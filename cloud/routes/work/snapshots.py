@@ -5,8 +5,10 @@ from __future__ import annotations
 import msgspec
 from aiohttp import web
 
+from cloud.heads.body import checked_actor
+from cloud.heads.register import NewSnapshot, register
 from cloud.records.work import snapshots, workspaces
-from cloud.routes.envelope import account_of, answer, asked_number, cloud_of, named_id
+from cloud.routes.envelope import account_of, answer, asked_number, cloud_of, named_id, read_json
 
 
 async def list_snapshots(request: web.Request) -> web.Response:
@@ -25,7 +27,17 @@ async def show_snapshot(request: web.Request) -> web.Response:
     return answer({"snapshot": found})
 
 
+async def register_snapshot(request: web.Request) -> web.Response:
+    """201 for a new snapshot, 200 for one that is here; with an expected version it becomes the workspace's head."""
+    cloud, account = cloud_of(request), account_of(request)
+    asked = await read_json(request, NewSnapshot)
+    checked_actor(asked.actor)
+    found = await register(cloud, account, named_id(request, "project"), asked)
+    return answer({"snapshot": found.snapshot, "created": found.created, "head": found.head}, 201 if found.created else 200)
+
+
 ROUTES = [
+    web.post("/v1/projects/{project}/snapshots", register_snapshot),
     web.get("/v1/workspaces/{workspace}/snapshots", list_snapshots),
     web.get("/v1/snapshots/{snapshot}", show_snapshot),
 ]

@@ -11,7 +11,7 @@ from cloud.heads.fork import Made
 from cloud.hub import Telling, pack_message
 from cloud.records.work import projects, replicas, workspaces
 from cloud.records.work.workspaces import Workspace
-from cloud.routes.envelope import account_of, answer, checked_id, checked_name, cloud_of, named_id, read_json
+from cloud.routes.envelope import account_of, answer, asked_shelf, checked_id, checked_name, cloud_of, named_id, read_json
 from store.errors import TooLarge
 from store.types import new_ulid
 from sync.core.wire import EventHeader, NewWorkspace
@@ -44,10 +44,10 @@ async def create_workspace(request: web.Request) -> web.Response:
 
 
 async def list_workspaces(request: web.Request) -> web.Response:
-    """A project's workspaces, the newest first."""
+    """A project's workspaces, the newest first; with `?shelf=archived` or `deleted`, those."""
     cloud, account = cloud_of(request), account_of(request)
     project = await projects.get_project(cloud.read(), account.user_id, named_id(request, "project"))
-    found = await workspaces.list_workspaces(cloud.read(), account.user_id, project.id)
+    found = await workspaces.list_workspaces(cloud.read(), account.user_id, project.id, asked_shelf(request))
     return answer({"workspaces": [shown_workspace(workspace, cloud.epoch) for workspace in found]})
 
 

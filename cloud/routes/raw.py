@@ -1,0 +1,152 @@
+"""One blob's raw bytes, up or down: with a session, or by an address that was signed for it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import tempfile
+from contextlib import aclosing
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from cloud import content, signed
+from cloud.records.moments import text_of
+from cloud.routes.envelope import READ_SECONDS, account_of, answer, cloud_of, for_everybody, public_url, read_json, read_pieces
+from store.errors import HashMismatch, TooLarge
+from store.types import Digest, parse_digest
+
+SIGNED_AT_ONCE: Final = 100
+DOWNLOAD: Final = {
+    "Content-Type": "application/octet-stream", "Cache-Control": "private, max-age=31536000, immutable", "Accept-Ranges": "bytes",
+    "X-Content-Type-Options": "nosniff",
+}  # fmt: skip
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """The body of `presign-upload` and `presign-download`."""
+
+    hashes: list[str]
+
+
+async def take_one(request: web.Request) -> web.Response:
+    """One blob's raw bytes from whoever has a session."""
+    return await _take(request, account_of(request).user_id, parse_digest(request.match_info["hash"]))
+
+
+async def give_one(request: web.Request) -> web.StreamResponse:
+    """One blob's raw bytes to whoever has a session."""
+    return await _give(request, account_of(request).user_id, parse_digest(request.match_info["hash"]))
+
+
+@for_everybody
+async def take_signed(request: web.Request) -> web.Response:
+    """The same from whoever has a signed address for it."""
+    return await _take(request, *await _signed(request, "PUT"))
+
+
+@for_everybody
+async def give_signed(request: web.Request) -> web.StreamResponse:
+    """The same to whoever has a signed address for it."""
+    return await _give(request, *await _signed(request, "GET"))
+
+
+async def sign_uploads(request: web.Request) -> web.Response:
+    """An address for each blob that is to be sent."""
+    return answer({"urls": await _addresses(request, await _asked(request), "PUT")})
+
+
+async def sign_downloads(request: web.Request) -> web.Response:
+    """An address for each; 404 unless all are this user's."""
+    digests = await _asked(request)
+    for digest in digests:
+        await content.owned_size(cloud_of(request), account_of(request).user_id, digest)
+    return answer({"urls": await _addresses(request, digests, "GET")})
+
+
+async def _asked(request: web.Request) -> list[Digest]:
+    hashes = (await read_json(request, Asked)).hashes
+    if len(hashes) > SIGNED_AT_ONCE:
+        raise TooLarge(f"{len(hashes)} hashes", f"Ask for at most {SIGNED_AT_ONCE} at once.")
+    return [parse_digest(text) for text in hashes]
+
+
+async def _addresses(request: web.Request, digests: list[Digest], method: str) -> list[dict[str, str]]:
+    cloud, account = cloud_of(request), account_of(request)
+    key, ends_s = await signed.signing_key(cloud), cloud.now_ms() // 1000 + signed.VALID_SECONDS
+    return [
+        {
+            "hash": digest.hex(), "method": method, "expires_at": text_of(ends_s * 1000),
+            "url": f"{public_url(request)}/v1/blobs/signed/{signed.sign(key, account.user_id, digest, method, ends_s)}/{digest.hex()}",
+        }
+        for digest in digests
+    ]  # fmt: skip
+
+
+async def _signed(request: web.Request, method: str) -> tuple[str, Digest]:
+    cloud, digest = cloud_of(request), parse_digest(request.match_info["hash"])
+    return signed.check(await signed.signing_key(cloud), request.match_info["ticket"], digest, method, cloud.now_ms()), digest
+
+
+async def _take(request: web.Request, user_id: str, digest: Digest) -> web.Response:
+    """Streamed to a file and hashed on the way."""
+    cloud = cloud_of(request)
+    with tempfile.TemporaryFile(dir=cloud.data) as file:
+        hashed = hashlib.sha256()
+        async for piece in read_pieces(request.content):
+            hashed.update(piece)
+            if file.tell() + len(piece) > content.MAX_UPLOAD_BYTES:
+                raise TooLarge(f"a blob of over {content.MAX_UPLOAD_BYTES} bytes")
+            file.write(piece)
+        if hashed.digest() != digest:
+            raise HashMismatch(f"these bytes are not {digest.hex()}")
+        size = file.tell()
+        file.flush()
+        is_new = await content.take_file(cloud, user_id, digest, file.fileno(), size)
+    return answer({"hash": digest.hex(), "size": size, "created": is_new}, 201 if is_new else 200)
+
+
+async def _give(request: web.Request, user_id: str, digest: Digest) -> web.StreamResponse:
+    """Whole or from `Range: bytes=N-` on; a damaged one ends short of its length."""
+    cloud = cloud_of(request)
+    size = await content.owned_size(cloud, user_id, digest)
+    start, end = _asked_range(request, size)
+    response = web.StreamResponse(status=200 if (start, end) == (0, size) else 206, headers={**DOWNLOAD, "ETag": f'"{digest.hex()}"'})
+    if response.status == 206:
+        response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    response.content_length = end - start
+    await response.prepare(request)
+    at = 0
+    async with aclosing(cloud.objects.stream(digest)) as pieces:
+        async for piece in pieces:
+            part = piece[max(0, start - at) : max(0, end - at)]
+            at += len(piece)
+            if part:
+                async with asyncio.timeout(READ_SECONDS):
+                    await response.write(part)
+            if at >= end:
+                break
+    await response.write_eof()
+    return response
+
+
+def _asked_range(request: web.Request, size: int) -> tuple[int, int]:
+    try:
+        asked = request.http_range
+    except ValueError:
+        raise web.HTTPRequestRangeNotSatisfiable from None
+    start, end, _ = asked.indices(size)
+    if start >= end and size:
+        raise web.HTTPRequestRangeNotSatisfiable
+    return start, end
+
+
+ROUTES = [
+    web.put("/v1/blobs/upload/{hash}", take_one),
+    web.get("/v1/blobs/download/{hash}", give_one),
+    web.post("/v1/blobs/presign-upload", sign_uploads),
+    web.post("/v1/blobs/presign-download", sign_downloads),
+    web.put("/v1/blobs/signed/{ticket}/{hash}", take_signed),
+    web.get("/v1/blobs/signed/{ticket}/{hash}", give_signed),
+]
