@@ -26,13 +26,13 @@ from store.workspaces import Apart
 from sync.apply import Applied, apply_plan
 from sync.apply.styled import find_marked, in_style
 from sync.core.brake import Direction, Limits, count_losses, weigh
+from sync.core.ignore import carried_rules
 from sync.core.merge import MAX_TEXT_BYTES, merge_text
 from sync.core.plan import Action, Clash, Plan, plan
 from sync.core.wire import WireConflict, WireSnapshot
 from sync.incoming import Received
 from sync.progress import Phase
 from sync.replica import LocalReplica
-from sync.rules import carried_rules
 from sync.share import SECRET, owe
 from sync.snapshot import merge_lines
 

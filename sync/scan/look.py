@@ -12,7 +12,7 @@ from store.atomic import Folder, translate_os_error
 from store.errors import FastestError, FileMoved
 from store.index import is_folder, is_only_doubted, is_same_folder, pack_signature
 from store.types import Spot, spot_of
-from sync.rules import RULE_FILES
+from sync.core.ignore import RULE_FILES
 from sync.scan.notes import Notes, ScanResult
 from sync.scan.take import Here, Sources, Taker
 
