@@ -26,7 +26,7 @@ from cloud.parts import Parts, lock_data, opened
 from cloud.routes import blobs, events
 from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, wrap
 from cloud.routes.people import accounts
-from cloud.routes.work import conflicts, projects, replicas, snapshots, versions, workspaces
+from cloud.routes.work import conflicts, merges, projects, replicas, snapshots, versions, workspaces
 from store.errors import FastestError, Unwritable
 
 log = logging.getLogger(f"fastest.{__name__}")
@@ -36,7 +36,7 @@ DRAIN: Final = web.AppKey("drain", Drain)
 READ_BUFFER_BYTES: Final = 512 * 1024
 SWITCH_SECONDS: Final = 0.0005
 """A thread that checks a large push must not hold up the loop (research/stack.md 5)."""
-ROOMS: Final = (accounts, projects, workspaces, replicas, snapshots, versions, blobs, conflicts, events)
+ROOMS: Final = (accounts, projects, workspaces, replicas, snapshots, versions, merges, blobs, conflicts, events)
 
 
 def main(arguments: Sequence[str]) -> int:
