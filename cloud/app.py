@@ -20,13 +20,14 @@ from cloud.config import Settings, parse_arguments
 from cloud.context import Cloud
 from cloud.database.schema import epoch_of, renew_epoch
 from cloud.drain import Drain, counted
+from cloud.merges.drift import Drifts
 from cloud.operate.fsck import find_problems
 from cloud.operate.upkeep import keep_up
 from cloud.parts import Parts, lock_data, opened
 from cloud.routes import blobs, events
 from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, wrap
 from cloud.routes.people import accounts
-from cloud.routes.work import conflicts, merges, projects, replicas, snapshots, versions, workspaces
+from cloud.routes.work import conflicts, drift, merges, projects, replicas, snapshots, versions, workspaces
 from store.errors import FastestError, Unwritable
 
 log = logging.getLogger(f"fastest.{__name__}")
@@ -36,7 +37,7 @@ DRAIN: Final = web.AppKey("drain", Drain)
 READ_BUFFER_BYTES: Final = 512 * 1024
 SWITCH_SECONDS: Final = 0.0005
 """A thread that checks a large push must not hold up the loop (research/stack.md 5)."""
-ROOMS: Final = (accounts, projects, workspaces, replicas, snapshots, versions, merges, blobs, conflicts, events)
+ROOMS: Final = (accounts, projects, workspaces, replicas, snapshots, versions, merges, drift, blobs, conflicts, events)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -95,7 +96,7 @@ VERBS: Final[dict[str, Callable[[Settings], Coroutine[Any, Any, int]]]] = {
 
 async def over(parts: Parts, data: Path, now_ms: Callable[[], int]) -> Cloud:
     """What the routes stand on."""
-    return Cloud(parts.db, parts.objects, parts.hub, parts.pool, now_ms, await epoch_of(parts.db.read()), data)
+    return Cloud(parts.db, parts.objects, parts.hub, parts.pool, now_ms, await epoch_of(parts.db.read()), data, Drifts())
 
 
 def build(cloud: Cloud) -> web.Application:

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cloud.database import Database, Reader, Reading, Work
 from cloud.hub import Hub
 from cloud.objects import Objects
 from cloud.records.moments import text_of
+
+if TYPE_CHECKING:
+    from cloud.merges.drift import Drifts
 
 T = TypeVar("T")
 
@@ -28,6 +31,7 @@ class Cloud:
     now_ms: Callable[[], int]
     epoch: str
     data: Path
+    drifts: Drifts
 
     def read(self) -> Reader:
         """For a few rows."""

@@ -7,9 +7,15 @@ from typing import Any
 import msgspec
 
 from store.manifest import walk_manifest
-from store.types import Digest, Dir, File, Link, parse_digest, show_path
+from store.types import Digest, Dir, File, Link, digest_of, parse_digest, show_path
 from sync.core.wire import WireWorkspace
 from tests.clouds import Caller, Edits, Line, Reply
+
+TEXT = b"one\ntwo\nthree\nfour\nfive\n"
+
+
+def script(data: bytes) -> File:
+    return File(digest_of(data), len(data), True)
 
 
 class Pair:

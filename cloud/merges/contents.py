@@ -61,7 +61,7 @@ def _grouped(questions: Iterable[Question]) -> Iterable[list[Question]]:
 def _join(question: Question, contents: dict[Digest, bytes]) -> Answer:
     merged = merge_text(*(contents[digest] for digest in question.key))
     if merged.data is None:
-        return Answer(None, None, len(merged.conflicts))
+        return Answer(None, None, merged.conflicts)
     return Answer(merged.data, digest_of(merged.data))
 
 

@@ -16,9 +16,9 @@ import msgspec
 
 from store.errors import BlobMissing, TooLarge
 from store.manifest import Draft, NodeSource, diff_manifests, edit_manifest, find_entry
-from store.types import Change, Digest, Dir, Entry, File, RelPath
+from store.types import Digest, Dir, Entry, File, RelPath
 from sync.core.ignore import carried_rules
-from sync.core.merge import MAX_TEXT_BYTES
+from sync.core.merge import MAX_TEXT_BYTES, Region
 from sync.core.plan import FILE_FOLDER, Action, Clash, Plan, plan
 
 MAX_CHANGES: Final = 250_000
@@ -56,11 +56,11 @@ class Question(NamedTuple):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The joined bytes, or None and in how many places they do not join (none: they are no text)."""
+    """The joined bytes, or None and where they do not join (nowhere: they are no text)."""
 
     data: bytes | None
     digest: Digest | None = None
-    places: int = 0
+    regions: tuple[Region, ...] = ()
 
 
 class Known(msgspec.Struct):
@@ -80,7 +80,7 @@ class Side(StrEnum):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """A path that a person decides. `places`: where two texts do not join."""
+    """A path that a person decides. `regions`: where two texts do not join."""
 
     path: RelPath
     kind: str
@@ -88,7 +88,7 @@ class Decision(msgspec.Struct, frozen=True):
     ours: Entry | None
     theirs: Entry | None
     recommended: Side | None
-    places: int = 0
+    regions: tuple[Region, ...] = ()
 
     def entry(self, side: Side) -> Entry | None:
         """What the path has if this side is taken."""
@@ -159,7 +159,7 @@ def _list_decisions(three: Three, drawn: Plan, nodes: NodeSource, known: Known) 
         recommended = None
         if clash.kind == FILE_FOLDER:
             recommended = Side.OURS if isinstance(clash.ours, Dir) else Side.THEIRS
-        yield Decision(clash.path, clash.kind, clash.base, clash.ours, clash.theirs, recommended, _places(clash, known))
+        yield Decision(clash.path, clash.kind, clash.base, clash.ours, clash.theirs, recommended, _regions(clash, known))
     clashing = {clash.path for clash in drawn.clashes}
     for path in drawn.kept:
         ours = find_entry(three.ours, path, nodes)
@@ -176,20 +176,11 @@ def _is_tracked(path: RelPath, entry: Entry) -> bool:
     return False
 
 
-def _places(clash: Clash, known: Known) -> int:
+def _regions(clash: Clash, known: Known) -> tuple[Region, ...]:
     if not (isinstance(clash.base, File) and isinstance(clash.ours, File) and isinstance(clash.theirs, File)):
-        return 0
+        return ()
     answer = known.answers.get(Question(clash.base, clash.ours, clash.theirs).key)
-    return 0 if answer is None else answer.places
-
-
-def changes_between(old: Digest, new: Digest, nodes: NodeSource) -> Iterator[Change]:
-    """What differs, but for folders that hold nothing of their own. Raises TooLarge."""
-    for number, change in enumerate(diff_manifests(old, new, nodes)):
-        if number >= MAX_CHANGES:
-            raise TooLarge(f"over {MAX_CHANGES} differences", "Compare them on a machine, with `fst drift`.")
-        if any(entry is not None and not isinstance(entry, Dir) for entry in (change.old, change.new)):
-            yield change
+    return () if answer is None else answer.regions
 
 
 def contents_of(decided: Decided, known: Known) -> dict[Digest, bytes]:

@@ -12,6 +12,7 @@ from cloud.merges.meeting import Meeting
 from store.manifest import EntryRecord, record_of
 from store.types import Entry, File, RelPath
 from sync.core.brake import count_losses
+from sync.core.merge import Region
 from sync.core.plan import ADD_ADD, FILE_FOLDER, Action
 from sync.core.wire import Head
 
@@ -100,9 +101,19 @@ def _show_decision(decision: Decision, meeting: Meeting) -> dict[str, object]:
         options.append({"id": name, "label": what, "entry": None if side is None else _record(decision.path, decision.entry(side))})
     recommended = None if decision.recommended is None else option_of(decision.recommended, meeting)
     entries = {"base": decision.base, "ours": decision.ours, "theirs": decision.theirs}
-    return {
+    records = {name: _record(decision.path, entry) for name, entry in entries.items()}
+    hunks = [show_region(region) for region in decision.regions]
+    return records | {
         "path": key_of(decision.path), "kind": decision.kind, "conflict_reason": _reason(decision, sides), "options": options,
-        "recommended_option_id": recommended, **{name: _record(decision.path, entry) for name, entry in entries.items()},
+        "recommended_option_id": recommended, "hunks": hunks,
+    }  # fmt: skip
+
+
+def show_region(region: Region) -> dict[str, list[int]]:
+    """Lines from 0, the end exclusive."""
+    return {
+        "base": [region.base_start, region.base_end], "ours": [region.ours_start, region.ours_end],
+        "theirs": [region.theirs_start, region.theirs_end],
     }  # fmt: skip
 
 
@@ -116,8 +127,9 @@ def _reason(decision: Decision, sides: dict[Side, str]) -> str:
         return f"removed in {sides[gone]}, changed in {sides[there]}"
     if decision.kind == FILE_FOLDER:
         return "a folder on one side, none on the other"
-    if decision.places:
-        return f"both changed the same lines, in {decision.places} {'place' if decision.places == 1 else 'places'}"
+    if decision.regions:
+        places = len(decision.regions)
+        return f"both changed the same lines, in {places} {'place' if places == 1 else 'places'}"
     return "both added it, with other content" if decision.kind == ADD_ADD else "both changed it, and it is no text that can be joined"
 
 

@@ -8,7 +8,10 @@ import pytest
 
 from tests.clouds import ENGINE
 
-BOTH = {"test_cloud_push", "test_cloud_rooms", "test_cloud_content", "test_cloud_events", "test_cloud_session", "test_cloud_merges"}
+BOTH = {
+    *["test_cloud_push", "test_cloud_rooms", "test_cloud_content", "test_cloud_events", "test_cloud_session"],
+    *["test_cloud_merges", "test_cloud_drift"],
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

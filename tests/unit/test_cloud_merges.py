@@ -13,15 +13,9 @@ import pytest
 from cloud.app import wall_ms
 from cloud.database import Tx
 from cloud.operate.fsck import find_problems
-from store.types import DIR, File, Link, digest_of, new_ulid
+from store.types import DIR, Link, digest_of, new_ulid
 from tests.clouds import Caller, Edits, Line, Served, in_loop, next_message, serving
-from tests.merging import Pair, fork_of, pair_of
-
-TEXT = b"one\ntwo\nthree\nfour\nfive\n"
-
-
-def script(data: bytes) -> File:
-    return File(digest_of(data), len(data), True)
+from tests.merging import TEXT, Pair, fork_of, pair_of, script
 
 
 async def head_of(line: Line) -> tuple[int, str, str | None]:
@@ -105,6 +99,7 @@ async def test_what_main_did_comes_in_and_what_was_done_here_stays(tmp_path: Pat
         assert (await pair.execute(again)).code == "PREVIEW_EXPIRED"
 
 
+@pytest.mark.embedded
 @in_loop
 async def test_nothing_moves_by_being_shown(tmp_path: Path) -> None:
     async with serving(tmp_path / "cloud") as served:
@@ -129,6 +124,7 @@ CONFLICTS: list[tuple[str, Edits, Edits, Edits, str, str | None]] = [
 
 @pytest.mark.parametrize("side", ["use_main", "use_workspace"])
 @pytest.mark.parametrize(("name", "base", "main", "fork", "kind", "recommended"), CONFLICTS, ids=[each[0] for each in CONFLICTS])
+@pytest.mark.embedded
 @in_loop
 async def test_what_is_undecided_is_asked_and_comes_out_as_decided(
     tmp_path: Path, name: str, base: Edits, main: Edits, fork: Edits, kind: str, recommended: str | None, side: str
@@ -150,6 +146,7 @@ async def test_what_is_undecided_is_asked_and_comes_out_as_decided(
         assert await is_sound(served)
 
 
+@pytest.mark.embedded
 @in_loop
 async def test_a_decision_may_be_ones_own_text_or_both(tmp_path: Path) -> None:
     """SYNC-6: custom content keeps the bit; SYNC-14: binary files may both be kept, each whole."""
@@ -182,6 +179,7 @@ async def test_a_decision_may_be_ones_own_text_or_both(tmp_path: Path) -> None:
         assert await is_sound(served)
 
 
+@pytest.mark.embedded
 @in_loop
 async def test_modes_links_folders_and_names(tmp_path: Path) -> None:
     """SYNC-4: every kind has a defined outcome; names that differ in case only are two files here."""
@@ -211,6 +209,7 @@ FOLDERS = [
 
 
 @pytest.mark.parametrize(("folder", "wanted", "inside"), FOLDERS, ids=["folder", "file", "both at once", "beside"])
+@pytest.mark.embedded
 @in_loop
 async def test_a_file_against_a_folder(tmp_path: Path, folder: str, wanted: dict[str, str] | None, inside: str) -> None:
     """SYNC-4: the folder, the file, or both; what cannot stand together is refused and changes nothing."""
@@ -232,6 +231,7 @@ async def test_a_file_against_a_folder(tmp_path: Path, folder: str, wanted: dict
         assert await is_sound(served)
 
 
+@pytest.mark.embedded
 @in_loop
 async def test_a_folder_goes_with_the_edit_that_held_it(tmp_path: Path) -> None:
     async with serving(tmp_path / "cloud") as served:
@@ -241,6 +241,7 @@ async def test_a_folder_goes_with_the_edit_that_held_it(tmp_path: Path) -> None:
         assert await pair.shown() == {"z": "1"}
 
 
+@pytest.mark.embedded
 @in_loop
 async def test_what_main_ignores_it_has_not_removed(tmp_path: Path) -> None:
     """A file that main stopped carrying is none it took away: every replica of the fork would lose it."""
@@ -252,6 +253,7 @@ async def test_what_main_ignores_it_has_not_removed(tmp_path: Path) -> None:
         assert "kept.log" in shown and "d/x.tmp" in shown and "gone" not in shown
 
 
+@pytest.mark.embedded
 @in_loop
 async def test_a_name_that_is_not_utf8_is_decided_too(tmp_path: Path) -> None:
     async with serving(tmp_path / "cloud") as served:
@@ -408,6 +410,7 @@ async def test_an_undo_is_a_new_version_and_main_is_offered_again(tmp_path: Path
         assert await is_sound(served)
 
 
+@pytest.mark.embedded
 @in_loop
 async def test_an_undo_keeps_what_was_edited_since_or_refuses(tmp_path: Path) -> None:
     async with serving(tmp_path / "cloud") as served:
@@ -443,6 +446,7 @@ async def test_undos_raced_make_one(tmp_path: Path) -> None:
         assert (await head_of(pair.fork))[0] == before[0] + 1
 
 
+@pytest.mark.embedded
 @in_loop
 async def test_a_workspace_goes_into_main_with_the_same_guarantees(tmp_path: Path) -> None:
     """SYNC-12, and back again: each merge is the base of the next."""
@@ -465,6 +469,7 @@ async def test_a_workspace_goes_into_main_with_the_same_guarantees(tmp_path: Pat
         assert await is_sound(served)
 
 
+@pytest.mark.embedded
 @in_loop
 async def test_between_two_that_are_not_main(tmp_path: Path) -> None:
     async with serving(tmp_path / "cloud") as served:
@@ -505,6 +510,7 @@ async def test_without_a_common_history_it_is_two_way_and_says_so(tmp_path: Path
         assert (await pair.prepare())["up_to_date"]
 
 
+@pytest.mark.embedded
 @in_loop
 async def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
     async with serving(tmp_path / "cloud") as served:

@@ -273,7 +273,7 @@ async def test_somebody_elses_is_not_there(tmp_path: Path) -> None:
             for filled in (names, dict.fromkeys(names, ulid()) | {"hash": "0" * 64}):
                 path = route.path.format(**filled)
                 sent: dict[str, str | list[str]] = {"name": "x", "id": ulid(), "machine_id": eves, "local_path": "/", "conflicts": []}
-                sent["manifest_hash"] = EMPTY
+                sent["manifest_hash"], sent["preview_id"] = EMPTY, ulid()
                 if path.endswith("/push"):
                     step, _ = line.step({"b": b"2"})
                     reply = await eve.ask("POST", path, data=push_body(line.header(step)))
