@@ -25,6 +25,7 @@ MAX_CHANGES: Final = 250_000
 """On either side, since the base; more is merged on a machine."""
 MAX_DECISIONS: Final = 10_000
 EDIT_DELETE: Final = "edit-delete"
+CROSSWISE: Final = "crosswise"
 
 
 class Three(msgspec.Struct, frozen=True):
@@ -35,6 +36,8 @@ class Three(msgspec.Struct, frozen=True):
     theirs: Digest
     obeys_rules: bool = True
     """What theirs ignores it has not removed (P3); False where theirs is simply what was here before."""
+    others: tuple[Digest, ...] = ()
+    """Equally good bases, after a crosswise merge: where they would lead elsewhere, a person decides."""
 
 
 class Question(NamedTuple):
@@ -109,17 +112,19 @@ class Decided(msgspec.Struct, frozen=True):
 
 def draw_merge(three: Three, nodes: NodeSource, known: Known) -> Decided:
     """The merge as far as it is known. Raises TooLarge, BlobMissing."""
-    for side in () if known.is_measured else (three.ours, three.theirs):
-        if any(number >= MAX_CHANGES for number, _ in enumerate(diff_manifests(three.base, side, nodes))):
-            raise TooLarge(f"over {MAX_CHANGES} changes since the base", "Merge them on a machine, with `fst merge`.")
+    if not known.is_measured:
+        _measure(three, nodes)
     known.is_measured = True
     asking = _Asking(known)
     untracked = carried_rules(three.theirs, nodes, asking.rule_bytes) if three.obeys_rules else _is_tracked
-    drawn = plan(three.base, three.ours, three.theirs, nodes, join=asking.join, untracked=untracked)
+    bases = three.base, *three.others
+    drawn, *others = (plan(base, three.ours, three.theirs, nodes, join=asking.join, untracked=untracked) for base in bases)
     lacks = tuple(asking.lacks_joins.values()), tuple(asking.lacks_rules)
     if any(lacks):
         return Decided(three, (), (), frozenset(), three.ours, *lacks)
-    decisions = tuple(sorted(_list_decisions(three, drawn, nodes, known), key=lambda each: each.path))
+    asked = {each.path: each for each in _list_decisions(three, drawn, nodes, known)}
+    asked = {each.path: each for other in others for each in _list_crosswise(three, drawn, other, nodes)} | asked
+    decisions = tuple(asked[path] for path in sorted(asked))
     if len(decisions) > MAX_DECISIONS:
         raise TooLarge(f"{len(decisions)} paths to decide, at most {MAX_DECISIONS} at once", "Merge them on a machine, with `fst merge`.")
     made = {answer.digest for answer in known.answers.values()} - {None}
@@ -127,6 +132,13 @@ def draw_merge(three: Three, nodes: NodeSource, known: Known) -> Decided:
     changes = sorted((step.path, step.become) for step in drawn.actions)
     root = edit_manifest(three.ours, changes, Draft(nodes))
     return Decided(three, drawn.actions, decisions, joined - {each.path for each in decisions}, root)
+
+
+def _measure(three: Three, nodes: NodeSource) -> None:
+    for base in (three.base, *three.others):
+        for side in (three.ours, three.theirs):
+            if any(number >= MAX_CHANGES for number, _ in enumerate(diff_manifests(base, side, nodes))):
+                raise TooLarge(f"over {MAX_CHANGES} changes since the base", "Merge them on a machine, with `fst merge`.")
 
 
 class _Asking:
@@ -170,6 +182,16 @@ def _list_decisions(three: Three, drawn: Plan, nodes: NodeSource, known: Known) 
             base = find_entry(three.base, step.path, nodes)
             if base is not None:
                 yield Decision(step.path, EDIT_DELETE, base, None, step.become, Side.THEIRS)
+
+
+def _list_crosswise(three: Three, drawn: Plan, other: Plan, nodes: NodeSource) -> Iterator[Decision]:
+    """Where another base would have led elsewhere: what one side removed since that one must not come back unasked."""
+    here, there = ({step.path: step.become for step in each.actions} for each in (drawn, other))
+    for path in here.keys() | there.keys():
+        ours, theirs = (find_entry(side, path, nodes) for side in (three.ours, three.theirs))
+        wanted = {here.get(path, ours), there.get(path, ours)}
+        if len(wanted) > 1 and ours != theirs and not any(isinstance(entry, Dir) for entry in (ours, theirs, *wanted)):
+            yield Decision(path, CROSSWISE, find_entry(three.base, path, nodes), ours, theirs, None)
 
 
 def _is_tracked(path: RelPath, entry: Entry) -> bool:

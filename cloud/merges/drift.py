@@ -19,6 +19,7 @@ from cloud.context import Cloud
 from cloud.merges.contents import decide
 from cloud.merges.decide import MAX_CHANGES, Decided, Known, Three
 from cloud.merges.meeting import find_base, find_pair
+from cloud.merges.prepare import three_of
 from cloud.merges.shown import key_of, show_region
 from cloud.records.people.accounts import Account
 from cloud.records.work import snapshots
@@ -26,7 +27,7 @@ from cloud.records.work.workspaces import Workspace
 from store.blobs.reading import Cache
 from store.errors import TooLarge
 from store.manifest import NodeSource, diff_manifests, manifest_totals, walk_manifest
-from store.types import Change, Digest, Dir, Entry, File, RelPath, parse_digest
+from store.types import Change, Digest, Dir, Entry, File, RelPath
 from sync.core.merge import Region
 
 MAX_PATHS: Final = 10_000
@@ -113,9 +114,9 @@ async def compare(cloud: Cloud, account: Account, workspace_id: str, source_id: 
             root = None if last is None else (await snapshots.get_snapshot(cloud.read(), account.user_id, last)).manifest_hash
         if root is None:
             return f"{each.name} has no snapshot yet."
-        roots.append(parse_digest(root))
+        roots.append(root)
     base, bases = await find_base(cloud, account, project.id, workspace.current_snapshot_id, source.current_snapshot_id)
-    comparison = await cloud.drifts.compare(cloud, Three(parse_digest(base), roots[0], roots[1]))
+    comparison = await cloud.drifts.compare(cloud, three_of(base, *roots))
     return Compared(workspace, source, workspace.current_snapshot_id, source.current_snapshot_id, bases, comparison)
 
 

@@ -16,9 +16,9 @@ from cloud.database import Tx
 from cloud.heads.events import draw_deltas, tell_version, version_message
 from cloud.heads.keep import Kept, add_taken, draw_missing, draw_snapshot, keep_head
 from cloud.merges.contents import decide
-from cloud.merges.decide import Decided, Known, Three, contents_of
+from cloud.merges.decide import Decided, Known, contents_of
 from cloud.merges.meeting import Meeting, find_pair, has_moved
-from cloud.merges.prepare import Bound
+from cloud.merges.prepare import Bound, three_of
 from cloud.merges.resolve import BOTH, Choice, Resolved, resolve
 from cloud.merges.shown import CUSTOM, key_of, options_of
 from cloud.records import blobs
@@ -108,9 +108,8 @@ async def _draw(cloud: Cloud, account: Account, workspace_id: str, asked: Execut
             raise _stale(now)
     project, workspace, source = await find_pair(reader, account, workspace_id, bound.source.workspace_id)
     project = msgspec.structs.replace(project, main_workspace_id=bound.main_workspace_id)
-    meeting, known = Meeting(project, workspace, source, bound.base, bound.bases), Known()
-    three = Three(parse_digest(bound.base), parse_digest(bound.workspace.root), parse_digest(bound.source.root))
-    decided = await decide(cloud, three, known)
+    meeting, known = Meeting(project, workspace, source, bound.roots, bound.bases), Known()
+    decided = await decide(cloud, three_of(bound.roots, bound.workspace.root, bound.source.root), known)
     if decided.root.hex() != bound.root:
         raise PreviewExpired("this cloud merges otherwise than the one that made the preview", "Prepare another one.")
     choices, own = await _read_choices(cloud, account, meeting, decided, asked.decisions)

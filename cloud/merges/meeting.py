@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from cloud.context import Cloud
@@ -15,14 +17,16 @@ from store.manifest import EMPTY_ROOT
 from sync.core.history import merge_bases
 from sync.core.wire import Head
 
+MAX_BASES: Final = 8
+
 
 class Meeting(msgspec.Struct, frozen=True):
-    """A workspace and the one it meets. `base` is empty, and `bases` too, when they have no history in common: two-way, and told."""
+    """A workspace and the one it meets. `bases` are snapshots, `roots` theirs; without any the two have no history in common."""
 
     project: Project
     workspace: Workspace
     source: Workspace
-    base: str
+    roots: list[str]
     bases: list[str]
 
     @property
@@ -49,20 +53,22 @@ async def find_pair(reader: Reader, account: Account, workspace_id: str, source_
 async def meet(cloud: Cloud, account: Account, workspace_id: str, source_id: str | None) -> Meeting:
     """The heads as they are now. Raises NotFound, InvalidOperation, NoMainWorkspace."""
     project, workspace, source = await find_pair(cloud.read(), account, workspace_id, source_id)
-    base, bases = await find_base(cloud, account, project.id, workspace.current_snapshot_id, source.current_snapshot_id)
-    return Meeting(project, workspace, source, base, bases)
+    roots, bases = await find_base(cloud, account, project.id, workspace.current_snapshot_id, source.current_snapshot_id)
+    return Meeting(project, workspace, source, roots, bases)
 
 
-async def find_base(cloud: Cloud, account: Account, project_id: str, one: str | None, other: str | None) -> tuple[str, list[str]]:
-    """The root to count from, and every equally good snapshot; the first is it. What `merge_history` says is never asked."""
+async def find_base(cloud: Cloud, account: Account, project_id: str, one: str | None, other: str | None) -> tuple[list[str], list[str]]:
+    """The roots to count from, the best first, and their snapshots; the empty root without a history in common.
+
+    What `merge_history` says is never asked.
+    """
     bases: list[str] = []
     if one is not None and other is not None:
         parents = await cloud.reading(lambda reader: snapshots.all_parents(reader, project_id))
         undone = await merges.list_undone(cloud.read(), project_id)
         bases = await cloud.compute(lambda: merge_bases(one, other, parents, undone))
-    if not bases:
-        return EMPTY_ROOT.hex(), []
-    return (await snapshots.get_snapshot(cloud.read(), account.user_id, bases[0])).manifest_hash, bases
+    found = [(await snapshots.get_snapshot(cloud.read(), account.user_id, each)).manifest_hash for each in bases[:MAX_BASES]]
+    return list(dict.fromkeys(found)) or [EMPTY_ROOT.hex()], bases
 
 
 def head_of(cloud: Cloud, workspace: Workspace) -> Head:

@@ -25,7 +25,7 @@ class Bound(msgspec.Struct, frozen=True):
 
     workspace: Head
     source: Head
-    base: str
+    roots: list[str]
     bases: list[str]
     root: str
     main_workspace_id: str | None
@@ -39,12 +39,18 @@ class Shown(msgspec.Struct, frozen=True):
     known: Known
 
 
+def three_of(bases: list[str], ours: str, theirs: str) -> Three:
+    """Roots as the merge has them."""
+    base, *others = map(parse_digest, bases)
+    return Three(base, parse_digest(ours), parse_digest(theirs), others=tuple(others))
+
+
 async def draw(cloud: Cloud, account: Account, workspace_id: str, source_id: str | None) -> Shown:
     """The merge of the heads as they are now. Raises NotFound, InvalidOperation, NoMainWorkspace, TooLarge."""
     meeting = await meet(cloud, account, workspace_id, source_id)
     known = Known()
     ours, theirs = meeting.workspace.current_manifest_hash, meeting.source.current_manifest_hash
-    decided = await decide(cloud, Three(parse_digest(meeting.base), parse_digest(ours), parse_digest(theirs)), known)
+    decided = await decide(cloud, three_of(meeting.roots, ours, theirs), known)
     return Shown(meeting, decided, known)
 
 
@@ -57,7 +63,7 @@ async def prepare(cloud: Cloud, account: Account, workspace_id: str, source_id: 
     heads = head_of(cloud, meeting.workspace), head_of(cloud, meeting.source)
     is_empty = decided.three.theirs == decided.three.base
     if not is_empty:
-        body = msgspec.json.encode(Bound(*heads, meeting.base, meeting.bases, decided.root.hex(), meeting.project.main_workspace_id))
+        body = msgspec.json.encode(Bound(*heads, meeting.roots, meeting.bases, decided.root.hex(), meeting.project.main_workspace_id))
         await cloud.write(lambda tx: merges.add_preview(tx, preview_id, account.user_id, workspace_id, body, expires_at, at))
     times = {"id": preview_id, "created_at": at, "expires_at": expires_at, "up_to_date": is_empty}
     return times | show_preview(meeting, heads, decided, shown.known)

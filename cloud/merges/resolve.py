@@ -16,7 +16,7 @@ import msgspec
 from cloud.merges.decide import Decided, Decision, Side
 from store.errors import InvalidManifest, InvalidValue
 from store.manifest import Draft, NodeSource, check_tree_after, edit_manifest, find_entry, list_folder, walk_manifest
-from store.types import Digest, Dir, Entry, File, RelPath, parent_of
+from store.types import DIR, Digest, Dir, Entry, File, RelPath, parent_of
 from sync.core.merge.style import draw_copies
 from sync.core.plan import FILE_FOLDER, Clash, join_executable
 
@@ -50,9 +50,8 @@ def resolve(decided: Decided, choices: Mapping[RelPath, Choice], nodes: NodeSour
     changes: dict[RelPath, Entry | None] = {step.path: step.become for step in decided.actions}
     for decision in decided.decisions:
         choice = choices[decision.path]
-        if not choice.is_both:
-            changes[decision.path] = chosen_entry(decision, choice)
-    taken = {each.path: changes.get(each.path, each.ours) for each in decided.decisions}
+        changes[decision.path] = chosen_entry(decision, choice)
+    taken = {each.path: changes[each.path] for each in decided.decisions}
     _put_beside(decided, choices, changes, draft)
     _clear_below(decided, taken, changes, draft)
     _drop_folders(edit_manifest(ours, sorted(changes.items()), draft), decided, choices, changes, draft)
@@ -68,6 +67,8 @@ def resolve(decided: Decided, choices: Mapping[RelPath, Choice], nodes: NodeSour
 
 def chosen_entry(decision: Decision, choice: Choice) -> Entry | None:
     """What the path becomes. A content of one's own keeps the bit that the sides agree on."""
+    if choice.is_both:
+        return DIR if isinstance(decision.ours, Dir) else decision.theirs
     if choice.own is None:
         return decision.entry(choice.side or Side.OURS)
     base, sides = decision.base, [side for side in (decision.ours, decision.theirs) if isinstance(side, File)]

@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import Final
 
-from cloud.merges.decide import EDIT_DELETE, Decided, Decision, Known, Side
+from cloud.merges.decide import CROSSWISE, EDIT_DELETE, Decided, Decision, Known, Side
 from cloud.merges.meeting import Meeting
 from store.manifest import EntryRecord, record_of
 from store.types import Entry, File, RelPath
@@ -45,7 +45,7 @@ def option_of(side: Side, meeting: Meeting) -> str:
 def options_of(decision: Decision, meeting: Meeting) -> dict[str, Side | None]:
     """Option -> the side it takes; None for both."""
     options: dict[str, Side | None] = {option_of(side, meeting): side for side in (Side.THEIRS, Side.OURS)}
-    return options if decision.kind == EDIT_DELETE else options | {BOTH_OPTION: None}
+    return options if None in (decision.ours, decision.theirs) else options | {BOTH_OPTION: None}
 
 
 def show_preview(meeting: Meeting, heads: tuple[Head, Head], decided: Decided, known: Known) -> dict[str, object]:
@@ -127,6 +127,8 @@ def _reason(decision: Decision, sides: dict[Side, str]) -> str:
         return f"removed in {sides[gone]}, changed in {sides[there]}"
     if decision.kind == FILE_FOLDER:
         return "a folder on one side, none on the other"
+    if decision.kind == CROSSWISE:
+        return "the common states, for there are several, lead to different results"
     if decision.regions:
         places = len(decision.regions)
         return f"both changed the same lines, in {places} {'place' if places == 1 else 'places'}"
@@ -141,5 +143,5 @@ def _summary(counts: dict[str, int], meeting: Meeting) -> str:
     verbs = {"add": "add", "update": "update", "joined": "join", "remove": "remove", "decide": "decide"}
     parts = [f"{counts[kind]:,} to {verb}" for kind, verb in verbs.items() if counts[kind]]
     base = "" if meeting.bases else " They have no common history: every file that differs is a decision."
-    several = " They were merged crosswise: the newest common state is the base." if len(meeting.bases) > 1 else ""
+    several = " They were merged crosswise: what several common states leave open is a decision." if len(meeting.bases) > 1 else ""
     return f"{meeting.source.name} into {meeting.workspace.name}: {', '.join(parts) or 'nothing changes'}.{base}{several}"

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from base64 import b64encode
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
+from cloud.accounts.session import who_is
 from cloud.app import wall_ms
 from cloud.database import Tx
+from cloud.merges.execute import Execute, execute
+from cloud.merges.undo import Undo, undo
+from cloud.objects import Objects
 from cloud.operate.fsck import find_problems
-from store.types import DIR, Link, digest_of, new_ulid
+from store.errors import VersionMoved
+from store.types import DIR, Digest, Link, digest_of, new_ulid
 from tests.clouds import Caller, Edits, Line, Served, in_loop, next_message, serving
 from tests.merging import TEXT, Pair, fork_of, pair_of, script
 
@@ -289,6 +296,50 @@ async def test_a_head_that_moved_since_stops_it_and_nothing_is_changed(tmp_path:
         assert await pair.shown() == {"a": "2", "b": "2"}
 
 
+class Interrupted:
+    """The cloud's bytes; something happens right before the transaction that they are made ready for."""
+
+    def __init__(self, objects: Objects, meanwhile: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        self._objects = objects
+        self._meanwhile = meanwhile
+
+    async def ready(self, contents: Mapping[Digest, bytes]) -> None:
+        await self._meanwhile()
+        await self._objects.ready(contents)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._objects, name)
+
+
+@pytest.mark.parametrize("moved", ["main", "kept main", "fork", "undo"])
+@in_loop
+async def test_a_head_that_moves_at_the_last_moment_stops_it_too(tmp_path: Path, moved: str) -> None:
+    """SYNC-7: after everything was drawn and before the transaction began."""
+    async with serving(tmp_path / "cloud") as served:
+        pair = await pair_of(served.user(), {"a": b"1"})
+        await pair.apart({"a": b"2"}, {"b": b"2"})
+        if moved == "kept main":
+            # Its head is a snapshot, so that the merge itself has no reason to move it.
+            await pair.main.push({"a": b"3"}, message="kept", parents=[pair.main.head.snapshot_id or ""])
+        if moved == "undo":
+            await pair.merge()
+        preview = await pair.prepare()
+        before: list[object] = []
+
+        async def meanwhile() -> None:
+            await (pair.main if "main" in moved else pair.fork).push({"c": b"later"})
+            before.extend([await counts_of(served), await head_of(pair.main), await head_of(pair.fork)])
+
+        account = await who_is(served.cloud.read(), pair.caller.auth["Authorization"], wall_ms())
+        cloud = dataclasses.replace(served.cloud, objects=cast(Objects, Interrupted(served.cloud.objects, meanwhile)))
+        with pytest.raises(VersionMoved):
+            if moved == "undo":
+                await undo(cloud, account, pair.fork.workspace_id, Undo())
+            else:
+                await execute(cloud, account, pair.fork.workspace_id, Execute(preview["id"]))
+        assert before == [await counts_of(served), await head_of(pair.main), await head_of(pair.fork)]
+
+
 @in_loop
 async def test_a_preview_is_used_once(tmp_path: Path) -> None:
     """SYNC-6: many at once, one success."""
@@ -304,6 +355,28 @@ async def test_a_preview_is_used_once(tmp_path: Path) -> None:
         assert (await pair.execute(preview)).code == "PREVIEW_EXPIRED"
         assert (await kinds_of(pair.caller, pair.main.project_id)).count("merge.completed") == 1
         assert await is_sound(served)
+
+
+@pytest.mark.embedded
+@in_loop
+async def test_after_a_crosswise_merge_every_base_is_named(tmp_path: Path) -> None:
+    """SYNC-1: merged into each other from the states before: two best common ancestors."""
+    async with serving(tmp_path / "cloud") as served:
+        pair = await pair_of(served.user(), {"a": b"1"})
+        await pair.apart({"m": b"1"}, {"f": b"1"})
+        third = await fork_of(pair.fork, "third")
+        await pair.merge()
+        await pair.merge(line=pair.main, source_workspace_id=third.workspace_id)
+        await pair.apart({"m": None, "new": b"1"}, {"f": None})
+        preview = await pair.prepare()
+        assert len(preview["base_snapshot_ids"]) == 2 and preview["base_snapshot_id"] == max(preview["base_snapshot_ids"])
+        assert "crosswise" in preview["summary"]
+        # One of the two bases has no `f`, the other no `m`: by it alone what was removed would come in as new.
+        assert "crosswise" in {each["kind"] for each in preview["decisions_needed"]}
+        assert [each["path"] for each in preview["decisions_needed"]] == ["f", "m"]
+        assert (await pair.execute(preview, {"f": "use_workspace", "m": "use_main"})).status == 200
+        await pair.follow()
+        assert await pair.shown() == {"a": "1", "new": "1"}
 
 
 @in_loop
@@ -430,6 +503,40 @@ async def test_an_undo_keeps_what_was_edited_since_or_refuses(tmp_path: Path) ->
         assert safe["source"] == "system" and safe["message"] == "Before a merge was undone"
         await pair.merge()
         assert await pair.shown() == {"a": "2", "b": "2", "new": "1"}
+
+
+@pytest.mark.embedded
+@in_loop
+async def test_an_undo_takes_away_what_the_rules_of_before_ignore(tmp_path: Path) -> None:
+    """What was there before is what is wanted: its rules are no reason to keep anything."""
+    async with serving(tmp_path / "cloud") as served:
+        pair = await pair_of(served.user(), {".gitignore": b"*.log\n", "a": b"1"})
+        await pair.apart({"forced.log": b"1"}, {})
+        await pair.merge()
+        assert "forced.log" in await pair.shown()
+        assert (await pair.undo()).status == 200
+        assert await pair.shown() == {".gitignore": "*.log\n", "a": "1"}
+
+
+@pytest.mark.embedded
+@in_loop
+async def test_a_cloud_that_merges_otherwise_than_it_showed_does_nothing(tmp_path: Path) -> None:
+    """SYNC-5: another server, or the same one updated, took the preview's place."""
+    async with serving(tmp_path / "cloud") as served:
+        pair = await pair_of(served.user(), {"a": b"1"})
+        await pair.apart({"a": b"2"}, {})
+        preview = await pair.prepare()
+        before = await counts_of(served), await head_of(pair.fork)
+        row = await served.cloud.read().one("SELECT body FROM sync_previews WHERE id = $1", (preview["id"],))
+        assert row is not None
+        body = msgspec.json.encode(msgspec.json.decode(row[0]) | {"root": "0" * 64})
+
+        async def tamper(tx: Tx) -> None:
+            await tx.run("UPDATE sync_previews SET body = $1 WHERE id = $2", (body, preview["id"]))
+
+        served.write(tamper)
+        assert (await pair.execute(preview)).code == "PREVIEW_EXPIRED"
+        assert before == (await counts_of(served), await head_of(pair.fork))
 
 
 @in_loop
