@@ -21,6 +21,7 @@ from cloud.config import Settings, parse_arguments
 from cloud.context import Cloud
 from cloud.database.schema import epoch_of, renew_epoch
 from cloud.drain import Drain, counted
+from cloud.merges.drift import Drifts
 from cloud.operate import collect
 from cloud.operate.fsck import find_problems
 from cloud.operate.upkeep import keep_up
@@ -29,7 +30,7 @@ from cloud.routes import blobs, events, raw
 from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, wrap
 from cloud.routes.pages import account, device, federated, signing
 from cloud.routes.people import accounts, keys, oauth
-from cloud.routes.work import conflicts, projects, replicas, retiring, snapshots, variables, versions, workspaces
+from cloud.routes.work import conflicts, drift, merges, projects, replicas, retiring, snapshots, variables, versions, workspaces
 from store.errors import FastestError, Unwritable
 
 log = logging.getLogger(f"fastest.{__name__}")
@@ -42,7 +43,7 @@ SWITCH_SECONDS: Final = 0.0005
 ROOMS: Final = (
     *(accounts, keys, oauth),
     *(device, signing, federated, account),
-    *(projects, variables, workspaces, retiring, replicas, snapshots, versions, blobs, raw, conflicts, events),
+    *(projects, variables, workspaces, retiring, replicas, snapshots, versions, merges, drift, blobs, raw, conflicts, events),
 )
 
 
@@ -119,7 +120,8 @@ VERBS: Final[dict[str, Callable[[Settings], Coroutine[Any, Any, int]]]] = {
 
 async def over(parts: Parts, data: Path, now_ms: Callable[[], int]) -> Cloud:
     """What the routes stand on."""
-    return Cloud(parts.db, parts.objects, parts.hub, parts.pool, parts.vault, parts.gate, now_ms, await epoch_of(parts.db.read()), data)
+    epoch = await epoch_of(parts.db.read())
+    return Cloud(parts.db, parts.objects, parts.hub, parts.pool, parts.vault, parts.gate, now_ms, epoch, data, Drifts())
 
 
 def build(cloud: Cloud) -> web.Application:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cloud.accounts.gate import Gate
 from cloud.accounts.vault import Vault
@@ -15,6 +15,9 @@ from cloud.database import Database, Reader, Reading, Work
 from cloud.hub import Hub
 from cloud.objects import Objects
 from cloud.records.moments import text_of
+
+if TYPE_CHECKING:
+    from cloud.merges.drift import Drifts
 
 T = TypeVar("T")
 
@@ -32,6 +35,7 @@ class Cloud:
     now_ms: Callable[[], int]
     epoch: str
     data: Path
+    drifts: Drifts
 
     def read(self) -> Reader:
         """For a few rows."""

@@ -142,6 +142,34 @@ class NotFound(Refused):
     http_status = 404
 
 
+class InvalidOperation(Refused):
+    """What is asked makes no sense for this thing: a workspace merged with itself, an undo of nothing."""
+
+    code = "invalid-operation"
+    http_status = 400
+
+
+class NoMainWorkspace(Refused):
+    """The project has no main workspace to merge or compare with."""
+
+    code = "no-main-workspace"
+    http_status = 400
+
+
+class MissingDecisions(Refused):
+    """A merge is to be done and not everything was decided; `missing` lists the paths."""
+
+    code = "missing-decisions"
+    http_status = 400
+
+
+class PreviewExpired(Refused):
+    """No such preview of a merge: it expired, was used, or is not yours."""
+
+    code = "preview-expired"
+    http_status = 404
+
+
 class NotAWorkspace(Refused):
     """The folder belongs to no workspace."""
 

@@ -27,13 +27,13 @@ from store.workspaces import Apart
 from sync.apply import Applied, apply_plan
 from sync.apply.styled import find_marked, in_style
 from sync.core.brake import Direction, Limits, count_losses, weigh
+from sync.core.ignore import carried_rules
 from sync.core.merge import MAX_TEXT_BYTES, merge_text
 from sync.core.plan import NAME_REFUSED, Action, Clash, Fold, Plan, Refuse, plan
 from sync.core.wire import Head, WireConflict, WireSnapshot
 from sync.incoming import Received
 from sync.progress import Phase
 from sync.replica import LocalReplica
-from sync.rules import carried_rules
 from sync.share import OWED, Ground, ground, list_untaken
 from sync.snapshot import merge_lines
 

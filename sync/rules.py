@@ -1,24 +1,18 @@
-"""The ignore rules of a workspace, from where they stand: the folder on disk, or a manifest.
+"""The ignore rules of a workspace as they stand in the folder on disk (those in a manifest: `sync.core.ignore.carried_rules`).
 
-On disk a folder's rules are read once and kept until the scanner, which sees every change there is, says that they changed.
+A folder's rules are read once and kept until the scanner, which sees every change there is, says that they changed.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from store.atomic import Folder
 from store.errors import FastestError
-from store.manifest import NodeSource, find_entry
-from store.types import Digest, Dir, Entry, File, RelPath, Spot, spot_of
-from sync.core.ignore import PathRules, Rules
-
-RULE_FILES: Final = (b".gitignore", b".fstignore")
-MAX_RULE_BYTES: Final = 1024 * 1024
-"""A larger rule file is read as if it were not there."""
+from store.types import RelPath, Spot, spot_of
+from sync.core.ignore import MAX_RULE_BYTES, RULE_FILES, Rules
 
 
 class FolderRules(NamedTuple):
@@ -109,31 +103,6 @@ class IgnoreSource:
     def noted(self, path: bytes) -> tuple[bytes, ...]:
         """The rule files of a folder that were noted."""
         return tuple(self._notes[path]) if path in self._notes else ()
-
-
-def carried_rules(root: Digest, nodes: NodeSource, read: Callable[[Digest], bytes]) -> Callable[[RelPath, Entry], bool]:
-    """What a manifest's own rule files (and the defaults) say of a path: True when its absence there is no deletion.
-
-    `read` gives a rule file's bytes; what it raises goes through.
-    """
-
-    def rule_file(path: bytes) -> bytes | None:
-        entry = find_entry(root, RelPath(path), nodes)
-        return read(entry.digest) if isinstance(entry, File) and entry.size <= MAX_RULE_BYTES else None
-
-    def rule_files(folder: bytes) -> tuple[bytes | None, bytes | None]:
-        prefix = folder + b"/" if folder else b""
-        return rule_file(prefix + RULE_FILES[0]), rule_file(prefix + RULE_FILES[1])
-
-    made: list[PathRules] = []
-
-    def is_untracked(path: RelPath, entry: Entry) -> bool:
-        # Most plans remove nothing and never ask.
-        if not made:
-            made.append(PathRules(Rules.start(), rule_files))
-        return made[0].decide(path, isinstance(entry, Dir)).ignored
-
-    return is_untracked
 
 
 def _read_rule_files(folder: Folder) -> tuple[bytes | None, bytes | None]:

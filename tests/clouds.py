@@ -203,7 +203,7 @@ class Line:
 
     def delta(self, edits: Edits) -> Delta:
         """Bytes stand for a file with that content."""
-        entries = [(RelPath(name.encode()), entry) for name, entry in edits.items()]
+        entries = [(RelPath(name.encode("utf-8", "surrogateescape")), entry) for name, entry in edits.items()]
         files = [(path, File(digest_of(entry), len(entry)) if isinstance(entry, bytes) else entry) for path, entry in entries]
         return sorted(files, key=lambda change: change[0])
 

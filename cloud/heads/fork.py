@@ -6,13 +6,12 @@ import msgspec
 
 from cloud.context import Cloud
 from cloud.database import Tx
+from cloud.heads.keep import keep_head
 from cloud.records.people.accounts import Account
 from cloud.records.work import activity, projects, replicas, snapshots, workspaces
-from cloud.records.work.workspaces import HeadMove, Workspace
+from cloud.records.work.workspaces import Workspace
 from store.errors import Conflicting, InvalidValue, NotFound
 from store.manifest import EMPTY_ROOT
-from store.snapshots import make_snapshot, time_after
-from store.types import parse_digest
 from sync.core.wire import Head, NewWorkspace, WireSnapshot
 
 
@@ -89,26 +88,5 @@ async def _start_from_head(tx: Tx, cloud: Cloud, account: Account, project_id: s
     source = await workspaces.get_workspace(tx, account.user_id, asked.base_workspace_id or "")
     if source.project_id != project_id:
         raise InvalidValue("the base workspace is not in the project")
-    root, last = source.current_manifest_hash, source.current_snapshot_id
-    if last is not None and (await snapshots.get_snapshot(tx, account.user_id, last)).manifest_hash == root:
-        return Start(root, last)
-    if last is None and root == EMPTY_ROOT.hex():
-        return Start(root, None)
-    parents = () if last is None else (last,)
-    taken = make_snapshot(
-        project_id=project_id, workspace_id=source.id, manifest_hash=parse_digest(root), parents=parents,
-        source="system", message=f"Before the fork {asked.name}", author_name=account.name or "", author_email=account.email, agent="",
-        created_ms=time_after(cloud.now_ms(), parents),
-    )  # fmt: skip
-    wire = WireSnapshot(
-        taken.id, taken.project_id, taken.workspace_id, root, list(taken.parents), taken.source, taken.message, taken.author_name,
-        taken.author_email, taken.agent, taken.created_ms,
-    )  # fmt: skip
-    await snapshots.add_snapshot(tx, wire, source.version + 1)
-    move = HeadMove(source.id, source.version, root, taken.id, None, "system")
-    version = await workspaces.advance_head(tx, account.user_id, move, cloud.now())
-    await activity.add_activity(
-        tx, cloud.now_ms(), project_id, "snapshot.pushed", "system",
-        workspace_id=source.id, snapshot_id=taken.id, message=taken.message,
-    )  # fmt: skip
-    return Start(root, taken.id, Head(source.id, cloud.epoch, version, root, taken.id), wire)
+    kept = await keep_head(tx, cloud, account, source, f"Before the fork {asked.name}")
+    return Start(source.current_manifest_hash, kept.snapshot_id, kept.head, kept.taken)

@@ -15,30 +15,25 @@ from cloud.context import Cloud
 from cloud.database import Reader, Tx
 from cloud.heads import checks
 from cloud.heads.body import Push
+from cloud.heads.events import draw_deltas, fitting, small_frames
 from cloud.hub import Telling, pack_message
 from cloud.records import blobs
 from cloud.records.people.accounts import Account
 from cloud.records.work import activity, projects, replicas, snapshots, workspaces
 from cloud.records.work.workspaces import HeadMove
-from store.blobs.frames import encode_frame
 from store.errors import EpochChanged, NotFound, VersionMoved
-from store.manifest import Draft, NodeSource, diff_manifests
+from store.manifest import Draft, NodeSource
 from store.types import Digest, parse_digest
 from sync.core.wire import (
-    INLINE_EVENT_BYTES,
     BeatReplica,
-    Delta,
     EventHeader,
     Head,
     PushHeader,
     WireSnapshot,
-    pack_delta,
 )
 
 BRIEF_BYTES = 16 * 1024
 """A push of so few bytes is judged at once, without a thread."""
-EVENT_CHANGES = 4_096
-"""A delta of several steps is joined for the event only up to so many changes; beyond, listeners ask."""
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -176,35 +171,13 @@ async def _write(tx: Tx, cloud: Cloud, account: Account, prepared: Prepared) -> 
 
 def _carried_deltas(parent: Digest, root: Digest, push: Push, draft: Draft) -> list[bytes] | None:
     """What leads from the parent to the new root, small enough for an event; None when it is not."""
-    if len(push.header.steps) == 1:
-        deltas = push.deltas
-    else:
-        joined: Delta = []
-        for change in diff_manifests(parent, root, draft):
-            joined.append((change.path, change.new))
-            if len(joined) > EVENT_CHANGES:
-                return None
-        deltas = list(pack_delta(joined))
-    return deltas if sum(map(len, deltas)) <= INLINE_EVENT_BYTES else None
+    return fitting(push.deltas) if len(push.header.steps) == 1 else draw_deltas(parent, root, draft)
 
 
 def _messages(head: Head, push: Push, sent: list[WireSnapshot], read: Read) -> tuple[bytes, bytes]:
     parent_root = None if read.carried is None else push.header.parent_root
     carried = read.carried or []
     header = EventHeader("version", head, parent_root, len(carried), push.header.replica_id, sent)
-    frames = _carried_frames(push.frames, read.contents)
+    frames = small_frames(read.contents, push.frames)
     lean = pack_message(header, carried, [])
     return pack_message(header, carried, frames) if frames else lean, lean
-
-
-def _carried_frames(frames: list[bytes], contents: dict[Digest, bytes]) -> list[bytes]:
-    """The small blobs in one frame; the one they came in when that holds nothing else."""
-    small: list[tuple[Digest, bytes]] = []
-    room = INLINE_EVENT_BYTES
-    for digest, data in contents.items():
-        if len(data) <= room:
-            small.append((digest, data))
-            room -= len(data)
-    if len(small) == len(contents) and len(frames) == 1:
-        return frames
-    return [encode_frame(small)] if small else []

@@ -16,9 +16,10 @@ from store.index import StatIndex, doubt_record, make_record
 from store.types import DIR, Digest, Dir, Entry, File, Link, RelPath, is_ours, parent_of, show_path
 from sync.apply.build import GRAIN_NS, Built, build_folder, find_new_folders, remove_built
 from sync.apply.site import Blobs, Held, Keep, Site
+from sync.core.ignore import RULE_FILES
 from sync.core.plan import Action
 from sync.progress import Progress
-from sync.rules import RULE_FILES, IgnoreSource
+from sync.rules import IgnoreSource
 from sync.scan.mounts import mount_of
 
 WAITING_FILES: Final = 16

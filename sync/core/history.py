@@ -6,11 +6,20 @@ Ids are compared only to break ties: snapshot ids sort by time, so the largest i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from store.errors import BlobMissing
 
 Parents = Mapping[str, Sequence[str]]
 """Every id with its parents."""
+
+
+class Undone(NamedTuple):
+    """A merge that was taken back: `undo` is the snapshot that did it, `kept` those parents of the merge that still count (SYNC-11)."""
+
+    merge: str
+    undo: str
+    kept: tuple[str, ...]
 
 
 def ancestors(tip: str, parents: Parents) -> dict[str, int]:
@@ -37,17 +46,30 @@ def merge_base(one: str, other: str, parents: Parents) -> str | None:
     return bases[0] if bases else None
 
 
-def merge_bases(one: str, other: str, parents: Parents) -> list[str]:
+def merge_bases(one: str, other: str, parents: Parents, undone: Iterable[Undone] = ()) -> list[str]:
     """All common ancestors that are not behind another one: nearest first (steps from both sides added), of equals the newest first.
 
     A nearer one that is behind another would be no base: what came in between would count as both sides' edits. Raises BlobMissing.
     """
-    from_one, from_other = _steps_from([one], parents), _steps_from([other], parents)
+    taken_back = sorted(undone, key=lambda each: each.undo, reverse=True)
+    from_one, from_other = (_steps_from([tip], _as_seen_from(tip, parents, taken_back)) for tip in (one, other))
     common = from_one.keys() & from_other.keys()
     # All that is behind a common ancestor is common too, so being a parent of one is all that can outdo it.
     outdone = {behind for each in common for behind in parents[each]}
     newest_first = sorted(common - outdone, reverse=True)
     return sorted(newest_first, key=lambda each: from_one[each] + from_other[each])
+
+
+def _as_seen_from(tip: str, parents: Parents, undone: Sequence[Undone]) -> Parents:
+    """For whoever has the undo behind it the merge brought nothing in: else what was taken back would never be offered again.
+
+    From the newest on: what only an undone merge brought along, an older undo say, is behind nobody any more.
+    """
+    seen = dict(parents) if undone else parents
+    for each in undone:
+        if each.merge in seen and each.undo in _steps_from([tip], seen):
+            seen = {**seen, each.merge: each.kept}
+    return seen
 
 
 def _steps_from(tips: Iterable[str], parents: Parents) -> dict[str, int]:

@@ -22,9 +22,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from operator import methodcaller
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from store.types import show_path
+from store.manifest import NodeSource, find_entry
+from store.types import Digest, Dir, Entry, File, RelPath, show_path
 from sync.core.glob import Tail, parse_glob
 
 DEFAULTS = b"""\
@@ -41,6 +42,10 @@ Thumbs.db
 desktop.ini
 """
 """Version-control folders, our own, and what operating systems strew. Nothing else: no build output, no dependencies."""
+
+RULE_FILES: Final = (b".gitignore", b".fstignore")
+MAX_RULE_BYTES: Final = 1024 * 1024
+"""A larger rule file is read as if it were not there."""
 
 _KEEP = 4096
 """Bound of what one `Rules.start` remembers: parsed rule files by folder, and selections of rules by stack."""
@@ -295,6 +300,31 @@ class PathRules:
                 found = verdict if verdict.ignored else found.enter(folder, *self._rule_files(folder))
             self._seen[folder] = found
         return found
+
+
+def carried_rules(root: Digest, nodes: NodeSource, read: Callable[[Digest], bytes]) -> Callable[[RelPath, Entry], bool]:
+    """What a manifest's own rule files (and the defaults) say of a path: True when its absence there is no deletion.
+
+    `read` gives a rule file's bytes; what it raises goes through.
+    """
+
+    def rule_file(path: bytes) -> bytes | None:
+        entry = find_entry(root, RelPath(path), nodes)
+        return read(entry.digest) if isinstance(entry, File) and entry.size <= MAX_RULE_BYTES else None
+
+    def rule_files(folder: bytes) -> tuple[bytes | None, bytes | None]:
+        prefix = folder + b"/" if folder else b""
+        return rule_file(prefix + RULE_FILES[0]), rule_file(prefix + RULE_FILES[1])
+
+    made: list[PathRules] = []
+
+    def is_untracked(path: RelPath, entry: Entry) -> bool:
+        # Most plans remove nothing and never ask.
+        if not made:
+            made.append(PathRules(Rules.start(), rule_files))
+        return made[0].decide(path, isinstance(entry, Dir)).ignored
+
+    return is_untracked
 
 
 def _trim(text: bytes) -> bytes:

@@ -298,10 +298,10 @@ def _join_files(base: File | None, ours: File, theirs: File, join: Join) -> File
     else:
         # Both sides have a content of their own.
         content = join(base, ours, theirs)
-    return None if content is None else File(content.digest, content.size, _join_executable(base, ours, theirs))
+    return None if content is None else File(content.digest, content.size, join_executable(base, ours, theirs))
 
 
-def _join_executable(base: File | None, ours: File, theirs: File) -> bool:
+def join_executable(base: File | None, ours: File, theirs: File) -> bool:
     """The side that changed the bit has it. Without a base it is set if either set it: a script that lost it would not run."""
     if base is None:
         return ours.executable or theirs.executable

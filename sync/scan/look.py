@@ -12,8 +12,8 @@ from store.atomic import Folder, translate_os_error
 from store.errors import FastestError, FileMoved
 from store.index import is_folder, is_only_doubted, is_same_folder, make_record, pack_signature
 from store.types import DIR, RelPath, Spot, show_path, spot_of
+from sync.core.ignore import RULE_FILES
 from sync.core.plan import Problem
-from sync.rules import RULE_FILES
 from sync.scan.mounts import mount_of
 from sync.scan.notes import Notes, ScanResult
 from sync.scan.take import Here, Sources, Taker

@@ -13,9 +13,10 @@ from store.atomic import TEMP_PREFIX, Folder, has_writer, translate_os_error
 from store.errors import FastestError, FileMoved
 from store.index import StatIndex, entry_of, make_record, pack_signature
 from store.types import DIR, MAX_PATH_BYTES, Change, Dir, Entry, File, Link, RelPath, Spot, is_ours, show_path
+from sync.core.ignore import RULE_FILES
 from sync.core.plan import Problem
 from sync.progress import Progress
-from sync.rules import RULE_FILES, FolderRules, IgnoreSource
+from sync.rules import FolderRules, IgnoreSource
 from sync.scan.contents import Contents, Keeper, read_still
 from sync.scan.notes import Notes
 

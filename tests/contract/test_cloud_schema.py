@@ -15,7 +15,7 @@ from tests.lab.services import Postgres
 
 ADDED_TABLES: Final = {
     *["meta", "machines", "workspace_replicas", "workspace_versions", "workspace_conflicts", "owned_blobs", "owned_nodes"],
-    *["user_identities", "sync_previews", "housekeeping", "account_events", "stream_tickets"],
+    *["user_identities", "sync_previews", "housekeeping", "account_events", "stream_tickets", "workspace_merges"],
 }
 ADDED_COLUMNS: Final = {
     "auth_codes": {"attempts"},

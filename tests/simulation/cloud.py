@@ -96,9 +96,8 @@ class SimulatedCloud:
         self.db = EmbeddedDatabase.open(self.folder, threaded=False)
         self.objects = Objects(self.db, self.folder, cast(Any, None))
         epoch = drive(epoch_of(self.db.read()))
-        self.cloud = Cloud(
-            self.db, self.objects, Told(self._world), cast(Any, None), cast(Any, None), cast(Any, None), self._now_ms, epoch, self.folder
-        )
+        none = cast(Any, None)
+        self.cloud = Cloud(self.db, self.objects, Told(self._world), none, none, none, self._now_ms, epoch, self.folder, none)
 
     def _now_ms(self) -> int:
         return 1_700_000_000_000 + int(self._world.loop.now * 1000)

@@ -274,6 +274,7 @@ async def test_somebody_elses_is_not_there(tmp_path: Path) -> None:
                 path = route.path.format(**filled)
                 sent: dict[str, object] = {"name": "x", "id": ulid(), "machine_id": eves, "local_path": "/", "conflicts": []}
                 sent |= {"manifest_hash": EMPTY, "key": "A", "value": "", "variables": [], "intent": "fun", "brief": {"intent": "fun"}}
+                sent["preview_id"] = ulid()
                 if path.endswith("/push"):
                     step, _ = line.step({"b": b"2"})
                     reply = await eve.ask("POST", path, data=push_body(line.header(step)))

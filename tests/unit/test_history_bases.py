@@ -5,7 +5,7 @@ import random
 import pytest
 
 from store.errors import BlobMissing
-from sync.core.history import ancestors, is_ancestor, merge_base, merge_bases, reachable
+from sync.core.history import Undone, ancestors, is_ancestor, merge_base, merge_bases, reachable
 
 
 def dag(text: str) -> dict[str, list[str]]:
@@ -84,3 +84,28 @@ def test_the_order_of_the_mapping_does_not_matter() -> None:
 def test_a_long_history_needs_no_deep_stack() -> None:
     parents: dict[str, list[str]] = {str(number): [str(number - 1)] if number else [] for number in range(50_000)}
     assert merge_base("49999", "25000", parents) == "25000"
+
+
+def test_an_undone_merge_brought_nothing_in() -> None:
+    """`w` and `n` fork from `a`; `x` merges main's `n` into `w`, `y` undoes that."""
+    parents = dag("a n<a w<a x<wn y<x")
+    undone = [Undone("x", "y", ("w",))]
+    assert merge_bases("y", "n", parents) == ["n"]
+    assert merge_bases("y", "n", parents, undone) == merge_bases("n", "y", parents, undone) == ["a"]
+    # Who has the merge and not the undo has merged.
+    assert merge_bases("x", "n", parents, undone) == ["n"]
+    # A fork of the merge, against the undo: the merge is what they share.
+    parents |= dag("f<x")
+    assert merge_bases("y", "f", parents, undone) == ["x"]
+    # Merged once more.
+    parents |= dag("z<yn")
+    assert merge_bases("z", "n", parents, undone) == ["n"]
+
+
+def test_an_undo_that_only_an_undone_merge_brought_along_undoes_nothing() -> None:
+    """Main merged `v` in `m` and took it back in `n`; `w` came from `m`, merged `n` in `x` and took that back in `y`."""
+    parents = dag("a v<a c<a m<cv n<m w<m x<wn y<x")
+    undone = [Undone("m", "n", ("c",)), Undone("x", "y", ("w",))]
+    assert merge_bases("n", "v", parents, undone) == ["a"]
+    assert merge_bases("y", "v", parents, undone) == ["v"]
+    assert merge_bases("y", "n", parents, undone) == ["m"]

@@ -7,7 +7,8 @@ from pathlib import Path
 from store.atomic import Folder
 from store.manifest import Draft, MemoryNodes, build_manifest
 from store.types import DIR, Digest, Entry, RelPath
-from sync.rules import MAX_RULE_BYTES, IgnoreSource, carried_rules
+from sync.core.ignore import MAX_RULE_BYTES, carried_rules
+from sync.rules import IgnoreSource
 from tests.trees import MemoryBlobs, file, write_tree
 
 

@@ -92,3 +92,9 @@ async def take_as_main(tx: Tx, project_id: str, workspace_id: str) -> bool:
     """Make this workspace the main one if the project has none; True when it did."""
     sql = "UPDATE projects SET main_workspace_id = $1 WHERE id = $2 AND main_workspace_id IS NULL"
     return await tx.run(sql, (workspace_id, project_id)) > 0
+
+
+async def set_main(tx: Tx, project_id: str, workspace_id: str, at: str) -> bool:
+    """Make this workspace the main one; False when it is already."""
+    sql = "UPDATE projects SET main_workspace_id = $1, updated_at = $2 WHERE id = $3 AND coalesce(main_workspace_id, '') <> $4"
+    return await tx.run(sql, (workspace_id, at, project_id, workspace_id)) > 0

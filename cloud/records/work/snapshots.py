@@ -55,6 +55,12 @@ async def in_project(reader: Reader, project_id: str, snapshot_id: str) -> bool:
     return await reader.one("SELECT 1 FROM snapshots WHERE id = $1 AND project_id = $2", (snapshot_id, project_id)) is not None
 
 
+async def all_parents(reader: Reader, project_id: str) -> dict[str, list[str]]:
+    """Every snapshot of a project with its parents."""
+    rows = await reader.rows("SELECT id, parent_snapshot_ids FROM snapshots WHERE project_id = $1", (project_id,))
+    return {row[0]: msgspec.json.decode(row[1], type=list[str]) for row in rows}
+
+
 async def list_by_project(reader: Reader, user_id: str, project_id: str, limit: int, before: str) -> list[WireSnapshot]:
     """At most `limit` of a project's that are older than `before` (`"~"`: from the newest on), newest first."""
     rows = await reader.rows(

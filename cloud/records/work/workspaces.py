@@ -75,6 +75,21 @@ async def advance_head(tx: Tx, user_id: str, move: HeadMove, at: str) -> int:
     return move.expected_version + 1
 
 
+async def hold_head(tx: Tx, user_id: str, workspace_id: str, version: int) -> bool:
+    """True when the head is at this version; it then stays there until this transaction ends."""
+    held = await tx.run(
+        "UPDATE workspaces SET version = version"
+        " WHERE id = $1 AND version = $2 AND project_id IN (SELECT id FROM projects WHERE owner_user_id = $3)",
+        (workspace_id, version, user_id),
+    )
+    return held == 1
+
+
+async def set_merge_history(tx: Tx, workspace_id: str, history: str | None) -> None:
+    """What was merged into a workspace whose head this transaction moves."""
+    await tx.run("UPDATE workspaces SET merge_history = $1 WHERE id = $2", (history, workspace_id))
+
+
 async def get_workspace(reader: Reader, user_id: str, workspace_id: str) -> Workspace:
     """One workspace. Raises NotFound, also for somebody else's."""
     row = await reader.one(f"SELECT {_COLUMNS} {_OWNED} AND w.id = $2 AND w.deleted_at IS NULL", (user_id, workspace_id))
