@@ -187,7 +187,7 @@ async def test_a_sign_in_is_over_after_ten_minutes(tmp_path: Path) -> None:
 @pytest.mark.embedded
 @in_loop
 async def test_an_issuer_that_changes_its_keys_is_believed_after_a_look(tmp_path: Path) -> None:
-    now = [NOW * 1000]
+    now = [int(time.time() * 1000)]
     async with issuing() as issuer:
         gate = GateSettings(issuers=issuers_file(tmp_path, issuer.url))
         async with serving(tmp_path / "cloud", lambda: now[0], gate) as served:

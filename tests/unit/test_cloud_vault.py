@@ -21,9 +21,6 @@ from tests.clouds import in_loop, serving
 PLACE = ("01HXADA", "anthropic", "user_api_keys.key_value")
 
 
-GOOD = base64.b64encode(b"k" * 32).decode()
-
-
 def key() -> str:
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
@@ -93,9 +90,7 @@ def test_a_new_key_seals_and_the_old_one_still_opens() -> None:
             vault.open(text, *PLACE)
 
 
-@pytest.mark.parametrize(
-    "text", ["", " ", "short", base64.b64encode(b"x" * 31).decode(), "é" * 44, base64.b64encode(b"k" * 32).decode() + " x"]
-)
+@pytest.mark.parametrize("text", ["", " ", "short", "eHh4eA==", "é" * 44, base64.b64encode(b"x" * 32).decode() + " x"])
 def test_keys_that_are_none_are_refused_and_not_shown(text: str) -> None:
     with pytest.raises(InvalidValue) as told:
         Vault.parse(text)
