@@ -341,7 +341,7 @@ class Supervisor:
 
     def _after_pull(self, adopted: Adopted) -> None:
         row, now, stale = self.engine.replica.row, self._clock.steady(), adopted.stale
-        self._agenda.unpushed |= adopted.clashes > 0 or row.shared_root != row.agreed_root
+        self._agenda.unpushed |= adopted.clashes > 0 or row.shared_root != row.agreed_root or row.shared_full != row.full_root
         if adopted.problems:
             self._agenda.owed_at = now + OWED_SECONDS
         if stale:
