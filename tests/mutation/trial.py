@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from enum import IntEnum
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from itertools import zip_longest
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import IO, NamedTuple
@@ -88,8 +89,8 @@ class _Baseline(NamedTuple):
         return sorted(items, key=lambda item: ("test_core_ends" not in item.nodeid, self.seconds.get(item.nodeid, 0)))
 
 
-def try_mutants(target: Target) -> Iterator[tuple[Mutant, Outcome]]:
-    """Each mutant's outcome. The mutants are code of the module's own file."""
+def try_mutants(target: Target) -> Iterator[tuple[Mutant, Outcome, float]]:
+    """Each mutant's outcome, and the seconds it took. The mutants are code of the module's own file."""
     for name in WARM:
         importlib.import_module(name)
     with _session(target, _InPlace(target)) as told:
@@ -99,11 +100,11 @@ def try_mutants(target: Target) -> Iterator[tuple[Mutant, Outcome]]:
             raise SystemExit(f"the tests of {target.name} cannot be loaded, or fail without a mutant") from None
         for mutant in target.mutants:
             if not baseline.is_loaded_once(mutant):
-                yield mutant, pickle.load(told)
+                yield mutant, *pickle.load(told)
     with _session(target, _Anew(target, baseline)) as told:
         for mutant in target.mutants:
             if baseline.is_loaded_once(mutant):
-                yield mutant, pickle.load(told)
+                yield mutant, *pickle.load(told)
 
 
 @contextmanager
@@ -149,11 +150,12 @@ class _InPlace:
         for mutant in self._target.mutants:
             if not baseline.is_loaded_once(mutant):
                 items = baseline.in_order([item for item in session.items if mutant.place in baseline.called[item.nodeid]])
+                began = time.monotonic()
                 child = _fork(baseline.cpu_seconds(items))
                 if not child:
                     _replace_code(sys.modules[self._target.name], mutant.code)
                     os._exit(_run_items(items))
-                _tell(self.told, _await(child))
+                _tell(self.told, (_await(child), time.monotonic() - began))
         os._exit(0)
 
     def _run_unbroken(self, session: pytest.Session) -> _Baseline:
@@ -214,13 +216,14 @@ class _Anew:
     def pytest_collection(self) -> None:
         for mutant in self._target.mutants:
             if self._baseline.is_loaded_once(mutant):
+                began = time.monotonic()
                 child = _fork(self._baseline.cpu_seconds())
                 if not child:
                     for name in [name for name in sys.modules if name.startswith(AGAIN)]:
                         del sys.modules[name]
                     sys.meta_path.insert(0, _Importer(self._target, mutant.code))
                     return
-                _tell(self.told, _await(child))
+                _tell(self.told, (_await(child), time.monotonic() - began))
         os._exit(0)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -265,7 +268,7 @@ def _await(child: int) -> Outcome:
 
 def _run_items(items: Sequence[pytest.Item]) -> Outcome:
     """Until one fails."""
-    for item, following in zip(items, [*items[1:], None], strict=True):
+    for item, following in zip_longest(items, items[1:]):
         witness = _Witness()
         item.config.pluginmanager.register(witness)
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
