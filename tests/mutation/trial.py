@@ -15,6 +15,7 @@ import pickle
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ from tests.mutation.operators import Mutant
 
 CPU_SECONDS = 5
 """A child's limit, on top of three times what the unbroken tests take."""
+WAITS = 4
+"""By the clock it has so many times as long."""
 MEMORY_BYTES = 4 << 30
 PYTEST = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "timeout=0", "-o", "addopts=--import-mode=importlib"]
 
@@ -43,6 +46,9 @@ WARM = ("hypothesis.strategies", "msgspec", "zstandard", "store.manifest", "test
 
 AGAIN = ("sync", "daemon", "cloud", "tests.lab")
 """What a mutant may be in, or in what it is made of, and `conftest` has imported already."""
+
+
+ENDED = (signal.SIGXCPU, signal.SIGKILL, signal.SIGALRM)
 
 
 class Outcome(IntEnum):
@@ -140,6 +146,7 @@ class _InPlace:
     def pytest_sessionstart(self) -> None:
         _repeat_and_do_not_shrink()
         sys.setprofile(self._calls.note)
+        threading.setprofile(self._calls.note)
 
     def pytest_collection_finish(self) -> None:
         sys.setprofile(None)
@@ -256,13 +263,14 @@ def _fork(cpu_seconds: int) -> int:
     if not child:
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+        signal.alarm(WAITS * cpu_seconds)
     return child
 
 
 def _await(child: int) -> Outcome:
     status = os.waitpid(child, 0)[1]
     if os.WIFSIGNALED(status):
-        return Outcome.ENDLESS if os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL) else Outcome.BROKEN
+        return Outcome.ENDLESS if os.WTERMSIG(status) in ENDED else Outcome.BROKEN
     return Outcome(os.WEXITSTATUS(status))
 
 

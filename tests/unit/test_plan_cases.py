@@ -333,6 +333,13 @@ def test_what_the_remote_ignores_is_not_removed(base: str, local: str, remote: s
     assert made.clashes == ()
 
 
+@pytest.mark.parametrize(("there", "stays"), [("D", True), ("F1", False)])
+def test_what_the_remote_ignores_may_depend_on_what_is_here(there: str, stays: bool) -> None:
+    """`build/` is a rule for folders only."""
+    made = plan_trees(f"build={there}", f"build={there}", "-", untracked=lambda _, found: found == DIR)
+    assert (made.actions == ()) is stays
+
+
 # --- a disk that folds names ------------------------------------------------------------------------------------------------
 
 # base, local, remote -> wanted; held
