@@ -1,6 +1,6 @@
 """What became of mutants in earlier runs, a file a module in `build/mutation`: a run that was cut short goes on where it was.
 
-What died once is not tried again while the module and the operators stay as they are: tests come, and hardly ever go. What lived is
+What died once is not tried again while the module and its mutants stay as they are: tests come, and hardly ever go. What lived is
 tried again as soon as any test changed. Without the folder everything is tried anew.
 """
 
@@ -17,7 +17,6 @@ from tests.mutation.trial import Outcome, Target, try_mutants
 
 TESTS = Path(__file__).resolve().parents[1]
 FOLDER = TESTS.parent / "build/mutation"
-OPERATORS = Path(__file__).with_name("operators.py")
 KILLED = (Outcome.ASSERTED, Outcome.RAISED)
 
 
@@ -37,8 +36,9 @@ def identity(mutant: Mutant) -> str:
 def try_remaining(target: Target) -> Iterator[Trial]:
     """Every mutant's outcome, tried now or known."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    journal = FOLDER / f"{target.name}-{_digest([target.file, OPERATORS])}.txt"
-    tests = _digest(sorted(TESTS.rglob("test_*.py")))
+    code = _digest([target.file.read_bytes(), *[identity(mutant).encode() for mutant in target.mutants]])
+    journal = FOLDER / f"{target.name}-{code}.txt"
+    tests = _digest(path.read_bytes() for path in sorted(TESTS.rglob("test_*.py")))
     known = dict(_read(journal, tests))
     remaining = []
     for mutant in target.mutants:
@@ -59,9 +59,8 @@ def _read(journal: Path, tests: str) -> Iterator[tuple[str, tuple[Outcome, float
             yield str(ast.literal_eval(words[3])), (Outcome[words[1]], float(words[2]))
 
 
-def _digest(files: Iterable[Path]) -> str:
-    """Of what is in them."""
+def _digest(parts: Iterable[bytes]) -> str:
     digest = sha256()
-    for file in files:
-        digest.update(sha256(file.read_bytes()).digest())
+    for part in parts:
+        digest.update(sha256(part).digest())
     return digest.hexdigest()[:12]

@@ -10,7 +10,7 @@ import copy
 from collections import Counter
 from collections.abc import Iterator
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any, AnyStr, NamedTuple
 
 COMPARISONS = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Is, ast.IsNot)
 OPPOSITES: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is}
@@ -261,10 +261,15 @@ def _other_values(value: Any) -> Iterator[Any]:
             yield not value
         case int() | float():
             yield from (value + 1, value - 1)
-        case str() | bytes():
-            more = "XX" if isinstance(value, str) else b"XX"
-            others = [more[:0] if value else more[:1].lower(), more + value + more, value.lower(), value.upper()]
-            yield from (other for other in dict.fromkeys(others) if other != value)
+        case str():
+            yield from _other_texts(value, "", "x", "XX")
+        case bytes():
+            yield from _other_texts(value, b"", b"x", b"XX")
+
+
+def _other_texts(value: AnyStr, none: AnyStr, one: AnyStr, more: AnyStr) -> Iterator[AnyStr]:
+    others = [none if value else one, more + value + more, value.lower(), value.upper()]
+    yield from (other for other in dict.fromkeys(others) if other != value)
 
 
 def _other_calls(node: ast.Call) -> Iterator[ast.AST]:

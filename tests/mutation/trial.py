@@ -17,12 +17,14 @@ import signal
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from itertools import zip_longest
+from mmap import mmap
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import IO, NamedTuple
@@ -34,6 +36,8 @@ from tests.mutation.operators import Mutant
 
 CPU_SECONDS = 5
 """A child's limit, on top of three times what the unbroken tests take."""
+RECENT = 20
+"""So many tests that saw something in a function are asked first."""
 WAITS = 4
 """By the clock it has so many times as long."""
 MEMORY_BYTES = 4 << 30
@@ -90,9 +94,14 @@ class _Baseline(NamedTuple):
         """Whether it changes what is done while the module is imported."""
         return not mutant.place or mutant.place.endswith(".") or mutant.place in self.at_import
 
-    def in_order(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
-        """The quickest first, but before them those that see by an assertion that a loop does not end."""
-        return sorted(items, key=lambda item: ("test_core_ends" not in item.nodeid, self.seconds.get(item.nodeid, 0)))
+    def in_order(self, items: Sequence[pytest.Item], seen: Sequence[str] = ()) -> list[pytest.Item]:
+        """First those that see by an assertion that a loop does not end, then those that saw something last, then the quickest."""
+
+        def rank(item: pytest.Item) -> tuple[bool, int, float]:
+            late = -seen.index(item.nodeid) if item.nodeid in seen else 1
+            return "test_core_ends" not in item.nodeid, late, self.seconds.get(item.nodeid, 0)
+
+        return sorted(items, key=rank)
 
 
 def try_mutants(target: Target) -> Iterator[tuple[Mutant, Outcome, float]]:
@@ -154,15 +163,23 @@ class _InPlace:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         baseline = self._run_unbroken(session)
         _tell(self.told, baseline)
+        seen: defaultdict[str, list[str]] = defaultdict(list)
+        """In each function, by which tests: of late, the last the latest."""
+        at = mmap(-1, 8)
         for mutant in self._target.mutants:
             if not baseline.is_loaded_once(mutant):
-                items = baseline.in_order([item for item in session.items if mutant.place in baseline.called[item.nodeid]])
+                asked = [item for item in session.items if mutant.place in baseline.called[item.nodeid]]
+                items = baseline.in_order(asked, seen[mutant.place])
                 began = time.monotonic()
                 child = _fork(baseline.cpu_seconds(items))
                 if not child:
                     _replace_code(sys.modules[self._target.name], mutant.code)
-                    os._exit(_run_items(items))
-                _tell(self.told, (_await(child), time.monotonic() - began))
+                    os._exit(_run_items(items, at))
+                outcome = _await(child)
+                if outcome in (Outcome.ASSERTED, Outcome.RAISED):
+                    name = items[int.from_bytes(at[:])].nodeid
+                    seen[mutant.place] = [*[each for each in seen[mutant.place] if each != name][-RECENT:], name]
+                _tell(self.told, (outcome, time.monotonic() - began))
         os._exit(0)
 
     def _run_unbroken(self, session: pytest.Session) -> _Baseline:
@@ -274,9 +291,11 @@ def _await(child: int) -> Outcome:
     return Outcome(os.WEXITSTATUS(status))
 
 
-def _run_items(items: Sequence[pytest.Item]) -> Outcome:
-    """Until one fails."""
-    for item, following in zip_longest(items, items[1:]):
+def _run_items(items: Sequence[pytest.Item], at: mmap | None = None) -> Outcome:
+    """Until one fails; `at`, which is shared with the parent, is how many did not."""
+    for number, (item, following) in enumerate(zip_longest(items, items[1:])):
+        if at is not None:
+            at[:] = number.to_bytes(8)
         witness = _Witness()
         item.config.pluginmanager.register(witness)
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)

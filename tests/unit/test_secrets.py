@@ -55,6 +55,7 @@ TOKENS = [
     (Reason.PROVIDER_API, b"dop" + b"_v1_" + body(64, b"0123456789abcdef")),
     *[(Reason.PROVIDER_API, kind + b"_v1_" + body(64, b"0123456789abcdef")) for kind in (b"doo", b"dor")],
     *[(Reason.PROVIDER_API, kind + b"_" + body(32, b"0123456789abcdef")) for kind in (b"shpat", b"shpca", b"shppa", b"shpss")],
+    (Reason.PROVIDER_API, b"shpat" + b"_" + body(32, b"0123456789ABCDEF")),
     (Reason.PROVIDER_API, b"glsa" + b"_" + body(32) + b"_" + body(8, b"0123456789abcdef")),
     (Reason.PRIVATE_KEY, b"AGE-SECRET" + b"-KEY-" + body(59, UPPER + DIGITS)),
 ]
@@ -116,6 +117,8 @@ def test_an_aws_key_counts_with_its_secret_only() -> None:
     secret = body(40, LETTERS + DIGITS + b"+/")
     assert looks_secret(b"a", b"id: %b\nsecret: %b\n" % (key, secret)) == Reason.AWS
     assert looks_secret(b"a", b"id: %b\n" % key) is None
+    for longer in (b"x" + key, b"X" + key, b"0" + key, key + b"x", key + b"X", key + b"0"):
+        assert looks_secret(b"a", b"id: %b\nsecret: %b\n" % (longer, secret)) is None
     assert looks_secret(b"a", b"secret: %b\n" % secret) is None
     assert looks_secret(b"a", b"id: %b\nsha1: %b\n" % (key, body(40, b"0123456789abcdef"))) is None
 
