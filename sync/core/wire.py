@@ -362,8 +362,9 @@ def parse_digests(body: bytes) -> list[Digest]:
     """Concatenated 32-byte digests. Raises InvalidValue or TooLarge."""
     if len(body) % 32:
         raise InvalidValue("a list of digests is a multiple of 32 bytes")
-    if len(body) // 32 > MISSING_DIGESTS:
-        raise TooLarge(f"{len(body) // 32} digests", f"Send at most {MISSING_DIGESTS} at once.")
+    count = len(body) // 32
+    if count > MISSING_DIGESTS:
+        raise TooLarge(f"{count} digests", f"Send at most {MISSING_DIGESTS} at once.")
     return [Digest(body[at : at + 32]) for at in range(0, len(body), 32)]
 
 
@@ -386,7 +387,7 @@ def check_conflict(conflict: WireConflict) -> tuple[RelPath, list[File]]:
     parse_ulid(conflict.id)
     if max(len(conflict.kind), len(conflict.state), len(conflict.resolution or "")) > MAX_WORD:
         raise InvalidValue(f"a word of over {MAX_WORD} characters in a conflict record")
-    if conflict.state not in ("open", "resolved") or (conflict.state == "open") != (conflict.resolved_ms is None):
+    if conflict.state != ("open" if conflict.resolved_ms is None else "resolved"):
         raise InvalidValue("a conflict is open, or it was resolved at some time")
     path, _ = entry_of(conflict.record)
     pinned = []

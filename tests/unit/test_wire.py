@@ -56,6 +56,8 @@ def test_a_section_is_a_kind_a_length_and_a_payload() -> None:
     assert list(split_sections(b"")) == []
     with pytest.raises(InvalidReply, match="^a section was cut short$"):
         list(split_sections(body[:-1]))
+    parts = [(Section.FRAME, b"x" * length) for length in range(20)]
+    assert list(split_sections(b"".join(pack_section(*part) for part in parts))) == parts
 
 
 def test_a_section_may_be_as_large_as_the_bound_and_no_larger() -> None:
@@ -255,6 +257,7 @@ def test_a_shape(shape: type, needed: dict[str, Any], defaults: dict[str, Any]) 
         ("000000001", b"\x00\x01"),
         ("1111111111111111", b"\xff\xff"),
         ("10100000010", b"\x05\x02"),
+        ("1" * 2400, b"\xff" * 300),
     ],
 )
 def test_a_bitmap(flags: str, bits: bytes) -> None:
@@ -305,6 +308,13 @@ def test_a_conflict_has_one_path_and_pins_its_files() -> None:
     assert check_conflict(conflict(kind="k" * 100, resolution="r" * 100)) == (b"a", [File(ONE, 3)])
 
 
+def test_a_conflict_is_what_came_over_the_wire() -> None:
+    """Words and paths that are equal, and not the same objects."""
+    file = EntryRecord(path="notes/a", type="file", hash=ONE.hex(), size=3)
+    told = msgspec.json.encode(conflict(record=file, ours=file, theirs=file))
+    assert check_conflict(msgspec.json.decode(told, type=wire.WireConflict)) == (b"notes/a", [File(ONE, 3)] * 2)
+
+
 ELSEWHERE = EntryRecord(path="b", type="file", hash=ONE.hex(), size=3)
 
 
@@ -318,6 +328,7 @@ ELSEWHERE = EntryRecord(path="b", type="file", hash=ONE.hex(), size=3)
         ({"state": "closed", "resolved_ms": 5}, "a conflict is open, or it was resolved at some time"),
         ({"state": "open", "resolved_ms": 5}, "a conflict is open, or it was resolved at some time"),
         ({"state": "resolved"}, "a conflict is open, or it was resolved at some time"),
+        ({"record": ELSEWHERE}, "the sides of a conflict have one path"),
         ({"base": ELSEWHERE}, "the sides of a conflict have one path"),
         ({"ours": ELSEWHERE}, "the sides of a conflict have one path"),
         ({"theirs": ELSEWHERE}, "the sides of a conflict have one path"),
