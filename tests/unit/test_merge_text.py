@@ -132,7 +132,7 @@ def test_what_is_not_text_does_not_join(bad: bytes, at: int) -> None:
     texts = [b"a\nb\nc\n", b"A\nb\nc\n", b"a\nb\nC\n"]
     texts[at] = bad
     assert merge_text(*texts) == Merged(None)
-    with pytest.raises(InvalidValue, match="^binary or too large to be marked$") as caught:
+    with pytest.raises(InvalidValue, match=r"^binary or too large to be marked$") as caught:
         merge_marked(*texts, ours_label="ours", theirs_label="theirs")
     assert caught.value.hint == "Choose a side with `fst resolve --ours`, `--theirs` or `--both`."
 

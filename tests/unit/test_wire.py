@@ -54,7 +54,7 @@ def test_a_section_is_a_kind_a_length_and_a_payload() -> None:
     assert body == b"\1\0\0\0\2{}" + b"\2\0\0\0\0" + b"\3\0\0\1\2" + b"x" * 258
     assert list(split_sections(body)) == [(Section.HEADER, b"{}"), (Section.DELTA, b""), (Section.FRAME, b"x" * 258)]
     assert list(split_sections(b"")) == []
-    with pytest.raises(InvalidReply, match="^a section was cut short$"):
+    with pytest.raises(InvalidReply, match=r"^a section was cut short$"):
         list(split_sections(body[:-1]))
     parts = [(Section.FRAME, b"x" * length) for length in range(20)]
     assert list(split_sections(b"".join(pack_section(*part) for part in parts))) == parts
@@ -63,9 +63,9 @@ def test_a_section_is_a_kind_a_length_and_a_payload() -> None:
 def test_a_section_may_be_as_large_as_the_bound_and_no_larger() -> None:
     most = bytes(wire.MAX_SECTION_BYTES)
     assert list(split_sections(pack_section(Section.FRAME, most))) == [(Section.FRAME, most)]
-    with pytest.raises(TooLarge, match="^a section of 16777217 bytes$"):
+    with pytest.raises(TooLarge, match=r"^a section of 16777217 bytes$"):
         pack_section(Section.FRAME, most + b"x")
-    with pytest.raises(TooLarge, match="^a section of 16777217 bytes$"):
+    with pytest.raises(TooLarge, match=r"^a section of 16777217 bytes$"):
         parse_section_head(b"\3\1\0\0\1")
     assert parse_section_head(b"\3\1\0\0\0") == (Section.FRAME, 16 * MIB)
 
@@ -87,7 +87,7 @@ def test_a_body_that_is_not_whole(body: bytes, told: str) -> None:
 
 @pytest.mark.parametrize("head", [b"", b"\1\0\0\0", b"\1\0\0\0\0\0"])
 def test_a_section_head_has_five_bytes(head: bytes) -> None:
-    with pytest.raises(InvalidReply, match="^a section was cut short$"):
+    with pytest.raises(InvalidReply, match=r"^a section was cut short$"):
         parse_section_head(head)
 
 
@@ -134,10 +134,10 @@ def a_link(number: int, size: int) -> tuple[RelPath, Entry | None]:
 def test_a_delta_is_no_larger_than_the_bound() -> None:
     empty = b"[]".ljust(wire.MAX_DELTA_RAW_BYTES)
     assert parse_delta(zstandard.compress(empty)) == []
-    with pytest.raises(TooLarge, match="^a delta section of 8388609 bytes$"):
+    with pytest.raises(TooLarge, match=r"^a delta section of 8388609 bytes$"):
         parse_delta(zstandard.compress(empty + b" "))
     # A stream need not say its size, and then is not read at all.
-    with pytest.raises(TooLarge, match="^a delta section of -1 bytes$"):
+    with pytest.raises(TooLarge, match=r"^a delta section of -1 bytes$"):
         parse_delta(squeeze({"path": "a", "type": "dir"}, size=False))
 
 
@@ -276,10 +276,10 @@ def test_digests() -> None:
     assert parse_digests(b"") == []
     assert parse_digests(ONE + OTHER) == [ONE, OTHER]
     for wrong in (b"x", bytes(31), bytes(33), bytes(48)):
-        with pytest.raises(InvalidValue, match="^a list of digests is a multiple of 32 bytes$"):
+        with pytest.raises(InvalidValue, match=r"^a list of digests is a multiple of 32 bytes$"):
             parse_digests(wrong)
     assert len(parse_digests(bytes(32 * wire.MISSING_DIGESTS))) == wire.MISSING_DIGESTS
-    with pytest.raises(TooLarge, match="^100001 digests$") as caught:
+    with pytest.raises(TooLarge, match=r"^100001 digests$") as caught:
         parse_digests(bytes(32 * (wire.MISSING_DIGESTS + 1)))
     assert caught.value.hint == "Send at most 100000 at once."
 
@@ -374,7 +374,7 @@ def test_an_id_that_cannot_be(text: str) -> None:
 def test_a_delta_has_no_more_changes_than_the_bound_and_nothing_behind_it() -> None:
     records = [{"path": f"{number}", "type": "none"} for number in range(4097)]
     assert len(parse_delta(squeeze(*records[:4096]))) == 4096
-    with pytest.raises(TooLarge, match="^a delta section of 4097 changes$"):
+    with pytest.raises(TooLarge, match=r"^a delta section of 4097 changes$"):
         parse_delta(squeeze(*records))
     with pytest.raises(InvalidReply):
         parse_delta(squeeze(*records[:3]) + b"x")
