@@ -41,7 +41,10 @@ RECENT = 20
 WAITS = 4
 """By the clock it has so many times as long."""
 MEMORY_BYTES = 4 << 30
-PYTEST = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "timeout=0", "-o", "addopts=--import-mode=importlib"]
+PYTEST = [
+    *["-q", "-x", "--assert=plain", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist"],
+    *["-o", "timeout=0", "-o", "addopts=--import-mode=importlib"],
+]
 
 
 WARM = ("hypothesis.strategies", "msgspec", "zstandard", "store.manifest", "tests.alphabet")
@@ -311,7 +314,8 @@ class _Witness:
     def __init__(self) -> None:
         self.outcome = Outcome.LIVED
 
-    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> pytest.TestReport | None:
+        """Nobody reads why a mutant died, and to tell it takes longer than to find it."""
         if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception) and self.outcome is Outcome.LIVED:
             if call.excinfo.errisinstance(MemoryError):
                 self.outcome = Outcome.ENDLESS
@@ -319,6 +323,8 @@ class _Witness:
                 self.outcome = Outcome.ASSERTED
             else:
                 self.outcome = Outcome.RAISED
+            return pytest.TestReport(item.nodeid, item.location, {}, "failed", "", call.when)
+        return None
 
 
 def _repeat_and_do_not_shrink() -> None:
