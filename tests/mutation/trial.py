@@ -323,7 +323,7 @@ class _Witness:
                 self.outcome = Outcome.ASSERTED
             else:
                 self.outcome = Outcome.RAISED
-            return pytest.TestReport(item.nodeid, item.location, {}, "failed", "", call.when)
+            return pytest.TestReport(item.nodeid, item.location, {}, "failed", "", "call")
         return None
 
 
