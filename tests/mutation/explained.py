@@ -6,14 +6,27 @@ SPARES = "only spares work: what it skips would come to the same"
 TYPED = "for the type checker: nothing else can be there"
 WRITTEN = "written before it is read"
 DEFAULT = "is what Python takes anyway"
+NATURAL = "no count is below zero"
+STEPPED = "counted up by one, so it is met and never passed"
+FALSY = "of a yes or no, None is no"
+ONE_OBJECT = "two that are equal are one object here: a bool, a small number, or what is there once"
 
 EXPLAINED: dict[str, dict[str, str]] = {
     "autosnapshot": {
         "snapshot_due_ms: 0 <= now_ms - newest_ms < COOLDOWN_MS -> 0 <= now_ms - newest_ms <= COOLDOWN_MS": "at the bound, both are now",
+        "_measure: significant |= change.old is None or change.new is None"
+        " -> significant += change.old is None or change.new is None": "any number but zero is a yes",
+        "_measure: files >= LARGE_FILES -> files == LARGE_FILES": STEPPED,
+        "_measure: files >= LARGE_FILES -> files is LARGE_FILES": STEPPED,
+        "_common_start: low < high -> low != high": "they meet, and never pass each other",
         "_common_start: 1 -> 2": "halving a little further up finds the same place",
     },
     "brake": {
         "_tell: 1 -> 2": "two parts read the same whether they are taken as a list or as its last and the rest",
+        "weigh: before > 0 -> before != 0": NATURAL,
+        "weigh: after == 0 -> after <= 0": NATURAL,
+        "weigh: before > 0 -> before != 0 (2)": NATURAL,
+        "_tell: len(what) > 1 -> len(what) != 1": "there is always something to tell",
         "count_losses: new is not None -> True": "what arrives as nothing is never looked up",
     },
     "disk": {
@@ -36,6 +49,9 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "Mark.: '**/' -> ''": "a mark's value is for readers",
         "Mark.: '/' -> ''": "a mark's value is for readers",
         "Mark.: '\\\\/' -> ''": "a mark's value is for readers",
+    },
+    "history": {
+        "_as_seen_from: each.merge in seen and each.undo in _steps_from([tip], seen) -> each.undo in _steps_from([tip], seen)": SPARES,
     },
     "ignore": {
         "_sieve: for tail in tails if tail.kind == 'literal' -> for tail in tails": SPARES,
@@ -80,6 +96,10 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "name_reason: name in _ENDS_OF_PATHS and (b'/' + path.lower()).endswith(_CREDENTIAL_PATHS)"
         " -> (b'/' + path.lower()).endswith(_CREDENTIAL_PATHS)": SPARES,
         "content_reason: gate.regex.search(data) -> True": SPARES,
+    },
+    "state": {
+        "Standing.__post_init__: (self.state is State.HALTED) != (self.halt is not None)"
+        " -> (self.state is State.HALTED) is not (self.halt is not None)": ONE_OBJECT,
     },
     "wire": {
         "parse_section_head: int.from_bytes(head[1:], 'big') -> int.from_bytes(head[1:])": DEFAULT,

@@ -357,3 +357,10 @@ def test_many_conflicts_are_marked_with_one_budget(monkeypatch: pytest.MonkeyPat
     merge_marked(base, *map(b"".join, sides), ours_label="ours", theirs_label="theirs")
     assert len(spent) > 5 and len({id(budget) for budget in spent}) == 1
     assert spent[0].steps >= -1000
+
+
+def test_what_one_side_alone_changed_is_its_own_even_if_it_is_no_text() -> None:
+    for base, mine in ((b"a\0b", b"c\0d"), (bytes(MAX_TEXT_BYTES + 1), b"small")):
+        same = bytes(bytearray(base))
+        assert merge_text(base, mine, same) == merge_text(base, same, mine) == Merged(mine)
+        assert merge_text(base, mine, bytes(bytearray(mine))) == Merged(mine)
