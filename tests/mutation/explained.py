@@ -59,9 +59,19 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "_affixes: len(tail.end) >= len(tail.start) -> len(tail.end) > len(tail.start)": "of two as long, either tells as much",
     },
     "merge.join": {
+        "is_text: False -> None": FALSY,
+        "_join: 0 -> None": "where a slice begins anyway",
+        "find_stretches: () -> None": FALSY,
         "find_stretches: mine and yours and _are_replacements(mine + yours) -> yours and _are_replacements(mine + yours)": SPARES,
         "find_stretches: mine and yours and _are_replacements(mine + yours) -> mine and _are_replacements(mine + yours)": SPARES,
         "find_stretches: known or tuple(map(frozenset, texts)) -> tuple(map(frozenset, texts))": SPARES,
+    },
+    "merge.style": {
+        "copy_names: number == 1 -> number <= 1": STEPPED,
+        "copy_names: MAX_NAME_BYTES - len(end) -> MAX_NAME_BYTES ^ len(end)": "255 is all ones",
+        "cut_name: 0 < size < len(name) -> 0 != size < len(name)": NATURAL,
+        "_is_surely_text: False -> None": FALSY,
+        "_is_surely_text: False -> None (2)": FALSY,
     },
     "merge.lines": {
         "diff_lines: numbers.setdefault(line, len(numbers)) -> numbers.setdefault(line) (2)": "what only the new text has meets no equal",
@@ -90,12 +100,18 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "_widen: 1 -> 0 (3)": "every other diagonal: the one below is not reached",
     },
     "plan": {
+        "_Table.hold_taken: holder != path -> holder is not path": ONE_OBJECT,
+        "join_executable: ours.executable == base.executable -> ours.executable is base.executable": ONE_OBJECT,
         "_Table.names_kept: folder in self.wanted -> False": SPARES,
     },
     "secrets": {
+        "_holds: False -> None": FALSY,
         "name_reason: name in _ENDS_OF_PATHS and (b'/' + path.lower()).endswith(_CREDENTIAL_PATHS)"
         " -> (b'/' + path.lower()).endswith(_CREDENTIAL_PATHS)": SPARES,
         "content_reason: gate.regex.search(data) -> True": SPARES,
+    },
+    "settle": {
+        "warm_up: looks > FREE_LONG_LOOKS -> looks is not FREE_LONG_LOOKS": ONE_OBJECT,
     },
     "state": {
         "Standing.__post_init__: (self.state is State.HALTED) != (self.halt is not None)"
@@ -107,7 +123,12 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "pack_delta: zstandard.ZstdCompressor(level=1) -> zstandard.ZstdCompressor()": "any level can be read; 1 is for speed",
         "pack_delta: 1 -> 2": "any level can be read; 1 is for speed",
         "pack_delta: 1 -> 0": "any level can be read; 1 is for speed",
+        "split_sections: at < len(body) -> at != len(body)": "what would go beyond was told before",
+        "pack_delta: len(batch) == DELTA_CHANGES -> len(batch) >= DELTA_CHANGES": STEPPED,
+        "bitmap: out[at >> 3] |= 1 << (at & 7) -> out[at >> 3] ^= 1 << (at & 7)": "each bit is set once",
+        "bitmap: out[at >> 3] |= 1 << (at & 7) -> out[at >> 3] += 1 << (at & 7)": "each bit is set once",
         "_with_checked_paths: len(path) <= MAX_PATH_BYTES -> len(path) < MAX_PATH_BYTES": SPARES,
+        "check_conflict: '' -> 'XXXX'": "no bound is as low as four characters",
         "check_conflict: '' -> 'x'": "no bound is as low as one character",
     },
 }
