@@ -31,7 +31,12 @@ EXPLAINED: dict[str, dict[str, str]] = {
     },
     "disk": {
         "Disk.fold: key.lower() -> key.upper()": "a key is only compared with keys",
-        ": 1 -> 0": "no name has a NUL",
+        "Disk.refusal: text != normalize('NFD', text) -> text is not normalize('NFD', text)": "CPython hands back what is normal already",
+        "_fold_letter: len(upper) == 1 -> len(upper) <= 1": "no letter has an empty capital",
+        "_fold_letter: len(lower) == 1 -> len(lower) <= 1": "no letter has an empty small one",
+        ": frozenset('<>:\"|?*\\\\') | frozenset(map(chr, range(32))) -> frozenset('<>:\"|?*\\\\') ^ frozenset(map(chr, range(32)))": (
+            "the two have none in common"
+        ),
     },
     "glob": {
         "_parse_set: at + 2 -> at (3)": "no `]` is in `[:`",

@@ -95,7 +95,7 @@ class _Baseline(NamedTuple):
 
     def is_loaded_once(self, mutant: Mutant) -> bool:
         """Whether it changes what is done while the module is imported."""
-        return not mutant.place or mutant.place.endswith(".") or mutant.place in self.at_import
+        return not mutant.place or mutant.place.endswith(".") or _is_in(mutant, self.at_import)
 
     def in_order(self, items: Sequence[pytest.Item], seen: Sequence[str] = ()) -> list[pytest.Item]:
         """First those that see by an assertion that a loop does not end, then those that saw something last, then the quickest."""
@@ -171,7 +171,7 @@ class _InPlace:
         at = mmap(-1, 8)
         for mutant in self._target.mutants:
             if not baseline.is_loaded_once(mutant):
-                asked = [item for item in session.items if mutant.place in baseline.called[item.nodeid]]
+                asked = [item for item in session.items if _is_in(mutant, baseline.called[item.nodeid])]
                 items = baseline.in_order(asked, seen[mutant.place])
                 began = time.monotonic()
                 child = _fork(baseline.cpu_seconds(items))
@@ -270,6 +270,11 @@ class _Importer(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         exec(self._code, module.__dict__)
+
+
+def _is_in(mutant: Mutant, functions: set[str]) -> bool:
+    """In one of these, or in a function in it."""
+    return any(f"{mutant.place}.".startswith(f"{function}.") for function in functions)
 
 
 def _tell(told: IO[bytes], what: object) -> None:
