@@ -13,9 +13,9 @@ from collections import Counter
 from pathlib import Path
 
 from tests.mutation.explained import EXPLAINED
-from tests.mutation.journal import KILLED, identity, try_remaining
+from tests.mutation.journal import identity, try_remaining
 from tests.mutation.operators import make_mutants
-from tests.mutation.trial import Outcome, Target
+from tests.mutation.trial import KILLED, Outcome, Target
 
 HOUSE = Path(__file__).resolve().parents[2]
 CORE = HOUSE / "sync/core"

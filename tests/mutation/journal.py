@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.mutation.operators import Mutant
-from tests.mutation.trial import Outcome, Target, try_mutants
+from tests.mutation.trial import KILLED, Outcome, Target, try_mutants
 
 TESTS = Path(__file__).resolve().parents[1]
 FOLDER = TESTS.parent / "build/mutation"
-KILLED = (Outcome.ASSERTED, Outcome.RAISED)
 
 
 class Trial(NamedTuple):

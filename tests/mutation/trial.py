@@ -36,8 +36,8 @@ from tests.mutation.operators import Mutant
 
 CPU_SECONDS = 5
 """A child's limit, on top of three times what the unbroken tests take."""
-RECENT = 20
-"""So many tests that saw something in a function are asked first."""
+SHARP = 5
+"""So many tests that saw something in a function are asked alone at first."""
 WAITS = 4
 """By the clock it has so many times as long."""
 MEMORY_BYTES = 4 << 30
@@ -72,6 +72,9 @@ class Outcome(IntEnum):
     """Time or memory ran out: not a kill."""
 
 
+KILLED = (Outcome.ASSERTED, Outcome.RAISED)
+
+
 class Target(NamedTuple):
     """A module, its mutants, and the tests that answer for it."""
 
@@ -88,23 +91,18 @@ class _Baseline(NamedTuple):
     called: dict[str, set[str]]
     at_import: set[str]
 
-    def cpu_seconds(self, items: Sequence[pytest.Item] | None = None) -> int:
+    def cpu_seconds(self, items: Sequence[pytest.Item] | None = None, least: int = CPU_SECONDS) -> int:
         """The limit of a child that runs these tests, or all."""
         names = self.seconds if items is None else [item.nodeid for item in items]
-        return CPU_SECONDS + 3 * int(sum(self.seconds[name] for name in names))
+        return least + 3 * int(sum(self.seconds[name] for name in names))
 
     def is_loaded_once(self, mutant: Mutant) -> bool:
         """Whether it changes what is done while the module is imported."""
         return not mutant.place or mutant.place.endswith(".") or _is_in(mutant, self.at_import)
 
-    def in_order(self, items: Sequence[pytest.Item], seen: Sequence[str] = ()) -> list[pytest.Item]:
-        """First those that see by an assertion that a loop does not end, then those that saw something last, then the quickest."""
-
-        def rank(item: pytest.Item) -> tuple[bool, int, float]:
-            late = -seen.index(item.nodeid) if item.nodeid in seen else 1
-            return "test_core_ends" not in item.nodeid, late, self.seconds.get(item.nodeid, 0)
-
-        return sorted(items, key=rank)
+    def in_order(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
+        """The quickest first, but before them those that see by an assertion that a loop does not end."""
+        return sorted(items, key=lambda item: ("test_core_ends" not in item.nodeid, self.seconds.get(item.nodeid, 0)))
 
 
 def try_mutants(target: Target) -> Iterator[tuple[Mutant, Outcome, float]]:
@@ -154,6 +152,7 @@ class _InPlace:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._calls = _Calls(target)
+        self._at = mmap(-1, 8)
 
     def pytest_sessionstart(self) -> None:
         _repeat_and_do_not_shrink()
@@ -166,24 +165,28 @@ class _InPlace:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         baseline = self._run_unbroken(session)
         _tell(self.told, baseline)
-        seen: defaultdict[str, list[str]] = defaultdict(list)
-        """In each function, by which tests: of late, the last the latest."""
-        at = mmap(-1, 8)
+        sharp: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+        """Those that saw something in a function, the last one first."""
         for mutant in self._target.mutants:
             if not baseline.is_loaded_once(mutant):
-                asked = [item for item in session.items if _is_in(mutant, baseline.called[item.nodeid])]
-                items = baseline.in_order(asked, seen[mutant.place])
                 began = time.monotonic()
-                child = _fork(baseline.cpu_seconds(items))
-                if not child:
-                    _replace_code(sys.modules[self._target.name], mutant.code)
-                    os._exit(_run_items(items, at))
-                outcome = _await(child)
-                if outcome in (Outcome.ASSERTED, Outcome.RAISED):
-                    name = items[int.from_bytes(at[:])].nodeid
-                    seen[mutant.place] = [*[each for each in seen[mutant.place] if each != name][-RECENT:], name]
+                few = sharp[mutant.place][:SHARP]
+                outcome, at = self._attempt(mutant, few, baseline.cpu_seconds(few, least=1))
+                if outcome not in KILLED:
+                    few = baseline.in_order([item for item in session.items if _is_in(mutant, baseline.called[item.nodeid])])
+                    outcome, at = self._attempt(mutant, few, baseline.cpu_seconds(few))
+                if outcome in KILLED:
+                    sharp[mutant.place] = [few[at], *[item for item in sharp[mutant.place] if item is not few[at]]]
                 _tell(self.told, (outcome, time.monotonic() - began))
         os._exit(0)
+
+    def _attempt(self, mutant: Mutant, items: Sequence[pytest.Item], cpu_seconds: int) -> tuple[Outcome, int]:
+        """What these tests make of a mutant, and which of them saw it."""
+        child = _fork(cpu_seconds)
+        if not child:
+            _replace_code(sys.modules[self._target.name], mutant.code)
+            os._exit(_run_items(items, self._at))
+        return _await(child), int.from_bytes(self._at[:])
 
     def _run_unbroken(self, session: pytest.Session) -> _Baseline:
         receive, send = os.pipe()
