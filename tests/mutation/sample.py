@@ -31,8 +31,8 @@ TESTS = {
     "sync.apply.probe": ("tests/unit/test_probe.py",),
     "sync.apply.run": APPLY,
     "sync.apply.site": APPLY,
-    "sync.apply.styled": APPLY,
-    "sync.engine": ("tests/unit/test_agenda.py", ENGINE),
+    "sync.apply.styled": (*APPLY, "tests/unit/test_styled.py"),
+    "sync.engine": ("tests/unit/test_agenda.py", ENGINE, "tests/hostile/test_engine_lied_to.py"),
     "sync.scan.look": SCAN,
     "sync.scan.take": SCAN,
 }
