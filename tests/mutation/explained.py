@@ -64,7 +64,10 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "_affixes: len(tail.end) >= len(tail.start) -> len(tail.end) > len(tail.start)": "of two as long, either tells as much",
     },
     "merge.join": {
+        "_are_replacements: one.old_end <= other.old_start -> one.old_end == other.old_start": "those of a stretch touch or overlap",
+        "_is_alone: 3 - side -> 3 ^ side": "2 of 1, and 1 of 2",
         "is_text: False -> None": FALSY,
+        "_take_touching: False -> None": FALSY,
         "_join: 0 -> None": "where a slice begins anyway",
         "find_stretches: () -> None": FALSY,
         "find_stretches: mine and yours and _are_replacements(mine + yours) -> yours and _are_replacements(mine + yours)": SPARES,

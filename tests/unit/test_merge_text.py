@@ -54,6 +54,10 @@ def text(letters: str) -> bytes:
         ("abcde", "aBCde", "abcDe", "aBCDe"),
         ("xcab", "xcAb", "qxcaB", "qxcAB"),
         ("abcde", "aBcDe", "abCdE", "aBCDE"),
+        ("xab", "xAb", "qxaB", "qxAB"),
+        ("xyab", "qxyAb", "xyaB", "qxyAB"),
+        ("abmn", "Xbmn", "aBmnX", None),
+        ("abmn", "aBmnX", "Xbmn", None),
         ("ab", "xyb", "aB", None),
         ("ab", "b", "aB", None),
         ("ab", "Ab", "a", None),
@@ -364,3 +368,21 @@ def test_what_one_side_alone_changed_is_its_own_even_if_it_is_no_text() -> None:
         same = bytes(bytearray(base))
         assert merge_text(base, mine, same) == merge_text(base, same, mine) == Merged(mine)
         assert merge_text(base, mine, bytes(bytearray(mine))) == Merged(mine)
+
+
+@pytest.mark.parametrize("swapped", [True, False])
+def test_what_was_joined_in_turn_is_there_beside_what_is_marked(swapped: bool) -> None:
+    base, mine, yours = text("ab1234z"), text("Ab1234Y"), text("aB1234Z")
+    if swapped:
+        mine, yours = yours, mine
+    marked = merge_marked(base, mine, yours, ours_label="o", theirs_label="t")
+    assert marked.startswith(text("AB1234") + b"<<<<<<< o\n")
+
+
+def test_far_down_a_text_joins_as_at_its_beginning() -> None:
+    above = b"".join(b"%d\n" % number for number in range(1000))
+    for base, mine, yours, joined in (("ab", "Ab", "aB", "AB"), ("abc", "Abc", "abC", "AbC"), ("ab", "xab", "abx", "xabx")):
+        assert merge_text(above + text(base), above + text(mine), above + text(yours)) == Merged(above + text(joined))
+        assert merge_marked(above + text(base), above + text(mine), above + text(yours), ours_label="", theirs_label="") == above + text(
+            joined
+        )
