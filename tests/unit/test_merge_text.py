@@ -382,7 +382,6 @@ def test_what_was_joined_in_turn_is_there_beside_what_is_marked(swapped: bool) -
 def test_far_down_a_text_joins_as_at_its_beginning() -> None:
     above = b"".join(b"%d\n" % number for number in range(1000))
     for base, mine, yours, joined in (("ab", "Ab", "aB", "AB"), ("abc", "Abc", "abC", "AbC"), ("ab", "xab", "abx", "xabx")):
-        assert merge_text(above + text(base), above + text(mine), above + text(yours)) == Merged(above + text(joined))
-        assert merge_marked(above + text(base), above + text(mine), above + text(yours), ours_label="", theirs_label="") == above + text(
-            joined
-        )
+        texts = [above + text(letters) for letters in (base, mine, yours)]
+        assert merge_text(*texts) == Merged(above + text(joined))
+        assert merge_marked(*texts, ours_label="", theirs_label="") == above + text(joined)
