@@ -74,6 +74,18 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "find_stretches: mine and yours and _are_replacements(mine + yours) -> mine and _are_replacements(mine + yours)": SPARES,
         "find_stretches: known or tuple(map(frozenset, texts)) -> tuple(map(frozenset, texts))": SPARES,
     },
+    "merge.marked": {
+        "merge_marked: 0 -> None": "where a slice begins anyway",
+        **dict.fromkeys(
+            (
+                "_parts: _Part(region.ours_start, region.ours_end, region.theirs_start, region.theirs_end, in_conflict=False)"
+                " -> _Part(region.ours_start, region.ours_end, region.theirs_start, region.theirs_end, in_conflict=None)",
+                "_parts: _Part(region.ours_end, region.ours_end, region.theirs_end, region.theirs_end, in_conflict=False)"
+                " -> _Part(region.ours_end, region.ours_end, region.theirs_end, region.theirs_end, in_conflict=None)",
+            ),
+            FALSY,
+        ),
+    },
     "merge.style": {
         "copy_names: number == 1 -> number <= 1": STEPPED,
         "copy_names: MAX_NAME_BYTES - len(end) -> MAX_NAME_BYTES ^ len(end)": "255 is all ones",

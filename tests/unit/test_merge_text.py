@@ -169,6 +169,7 @@ def test_a_nul_far_from_the_start_is_not_joined_over() -> None:
         (b"a\nb\nc\n", b"A\nb\nc\n", b"a\nb\nC\n", b"A\nb\nC\n"),
         (b"a\nb\n", b"a\n", b"a\nB\n", b"a\n<<<<<<< me\n=======\nB\n>>>>>>> them\n"),
         # The marker ends as the line before it does on both sides, and the base's first.
+        (b"a\r\nb\n", b"a\nX\n", b"a\r\nY\n", b"<<<<<<< me\na\nX\n=======\na\r\nY\n>>>>>>> them\n"),
         (b"h\r\nk\r\nc\n", b"h\nk\r\nX\n", b"h\r\nk\r\nY\n", b"h\nk\r\n<<<<<<< me\r\nX\n=======\r\nY\n>>>>>>> them\r\n"),
         (b"h\r\nk\r\nc\n", b"h\r\nk\r\nX\n", b"h\nk\r\nY\n", b"h\nk\r\n<<<<<<< me\r\nX\n=======\r\nY\n>>>>>>> them\r\n"),
         (b"c\r\nk\r\n", b"X\r\nk\r\nz\n", b"Y\r\nk\r\n", b"<<<<<<< me\r\nX\r\n=======\r\nY\r\n>>>>>>> them\r\nk\r\nz\n"),
@@ -385,3 +386,9 @@ def test_far_down_a_text_joins_as_at_its_beginning() -> None:
         texts = [above + text(letters) for letters in (base, mine, yours)]
         assert merge_text(*texts) == Merged(above + text(joined))
         assert merge_marked(*texts, ours_label="", theirs_label="") == above + text(joined)
+
+
+@pytest.mark.parametrize(("between", "conflicts"), [("ABCDE", 2), ("bcdef", 2), ("12345", 2), ("{}();", 1), ("ABC", 1)])
+def test_conflicts_with_words_between_them_stay_apart(between: str, conflicts: int) -> None:
+    marked = merge_marked(*(text(f"{ends[0]}{between}{ends[1]}") for ends in ("xy", "XY", "vw")), ours_label="o", theirs_label="t")
+    assert marked.count(b"<<<<<<<") == conflicts
