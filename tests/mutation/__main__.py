@@ -32,7 +32,7 @@ TESTS = {
     "disk": ("tests/unit/test_disk.py",),
     "glob": ("tests/unit/test_glob.py", "tests/unit/test_ignore.py", *GIT),
     "history": ("tests/unit/test_history_bases.py",),
-    "ignore": ("tests/unit/test_ignore.py", *GIT),
+    "ignore": ("tests/unit/test_ignore.py", "tests/unit/test_rules.py", *GIT),
     "merge": ("tests/unit/test_merge_[ts]*.py", "tests/property/test_merge_laws.py", MERGE_FILE),
     "plan": ("tests/unit/test_plan_cases.py", "tests/property/test_plan_laws.py", "tests/property/test_two_machines.py"),
     "secrets": ("tests/unit/test_secrets.py",),

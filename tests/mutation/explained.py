@@ -8,6 +8,7 @@ WRITTEN = "written before it is read"
 DEFAULT = "is what Python takes anyway"
 NATURAL = "no count is below zero"
 STEPPED = "counted up by one, so it is met and never passed"
+UNMET = "what only the new text has meets no equal"
 FALSY = "of a yes or no, None is no"
 ONE_OBJECT = "two that are equal are one object here: a bool, a small number, or what is there once"
 
@@ -59,6 +60,15 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "_as_seen_from: each.merge in seen and each.undo in _steps_from([tip], seen) -> each.undo in _steps_from([tip], seen)": SPARES,
     },
     "ignore": {
+        "_Names.search: None -> ''": FALSY,
+        "_sieve: tail.kind == 'literal' -> tail.kind <= 'literal'": "of the four kinds it is the first",
+        "_sieve: tail.kind == 'literal' -> tail.kind >= 'literal'": SPARES,
+        "_Stack.names_in: len(self._names) >= _KEEP -> len(self._names) == _KEEP": STEPPED,
+        "Rules.enter: len(self._known) >= _KEEP -> len(self._known) == _KEEP": STEPPED,
+        "Rules.enter: _Known(self._stack, gitignore, fstignore, self._deeper(folder, gitignore, fstignore))"
+        " -> _Known(self._stack, gitignore, None, self._deeper(folder, gitignore, fstignore))": SPARES,
+        "_trim: len(bare) - len(bare.rstrip(b'\\\\')) -> len(bare) ^ len(bare.rstrip(b'\\\\'))": "odd where the other is odd",
+        "_trim: len(bare) < len(text) -> len(bare) != len(text)": "what was cut is not longer",
         "_sieve: for tail in tails if tail.kind == 'literal' -> for tail in tails": SPARES,
         "_trim: len(bare) - len(bare.rstrip(b'\\\\')) -> len(bare) + len(bare.rstrip(b'\\\\'))": "odd where the other is odd",
         "_affixes: len(tail.end) >= len(tail.start) -> len(tail.end) > len(tail.start)": "of two as long, either tells as much",
@@ -94,7 +104,16 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "_is_surely_text: False -> None (2)": FALSY,
     },
     "merge.lines": {
-        "diff_lines: numbers.setdefault(line, len(numbers)) -> numbers.setdefault(line) (2)": "what only the new text has meets no equal",
+        "diff_lines: numbers.setdefault(line, len(numbers)) -> numbers.setdefault(line, None) (2)": UNMET,
+        "diff_lines: numbers.setdefault(line, len(numbers)) -> numbers.setdefault(line) (2)": UNMET,
+        "_Side.slide_up: self.start == 0 -> self.start <= 0": NATURAL,
+        "_Side.slide_up: self.lines[self.start - 1] != self.lines[self.end - 1]"
+        " -> self.lines[self.start - 1] is not self.lines[self.end - 1]": ONE_OBJECT,
+        "_Side.slide_up: False -> None": FALSY,
+        "_Side.slide_down: self.end == self.count -> self.end >= self.count": STEPPED,
+        "_Side.slide_down: self.lines[self.start] != self.lines[self.end] -> self.lines[self.start] is not self.lines[self.end]": ONE_OBJECT,
+        "_Side.slide_down: False -> None": FALSY,
+        "_equal_ends: a[at] != b[at] -> a[at] is not b[at]": ONE_OBJECT,
         "_Side.__init__: 1 -> 2": "one place more that is never changed",
         "_Side.equal_ahead: found < 0 -> found <= 0": "the first place is never behind a group",
         "_Side.equal_ahead: 0 -> 1": "the first place is never behind a group",

@@ -288,7 +288,9 @@ def _other_calls(node: ast.Call) -> Iterator[ast.AST]:
     for index, keyword in enumerate(node.keywords):
         if keyword.arg != "strict":
             others = _without(node.keywords, index)
-            yield from (_with(node, keywords=some) for some in (others, [*others, _with(keyword, value=ast.Constant(None))]))
+            yield _with(node, keywords=others)
+            if not (isinstance(keyword.value, ast.Constant) and keyword.value.value is None):
+                yield _with(node, keywords=[*others, _with(keyword, value=ast.Constant(None))])
 
 
 def _with(node: ast.AST, **fields: object) -> ast.AST:
