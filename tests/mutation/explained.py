@@ -111,7 +111,8 @@ EXPLAINED: dict[str, dict[str, str]] = {
         " -> self.lines[self.start - 1] is not self.lines[self.end - 1]": ONE_OBJECT,
         "_Side.slide_up: False -> None": FALSY,
         "_Side.slide_down: self.end == self.count -> self.end >= self.count": STEPPED,
-        "_Side.slide_down: self.lines[self.start] != self.lines[self.end] -> self.lines[self.start] is not self.lines[self.end]": ONE_OBJECT,
+        "_Side.slide_down: self.lines[self.start] != self.lines[self.end]"
+        " -> self.lines[self.start] is not self.lines[self.end]": ONE_OBJECT,
         "_Side.slide_down: False -> None": FALSY,
         "_equal_ends: a[at] != b[at] -> a[at] is not b[at]": ONE_OBJECT,
         "_Side.__init__: 1 -> 2": "one place more that is never changed",

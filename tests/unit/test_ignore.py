@@ -107,6 +107,11 @@ def rules_in(*files: tuple[bytes, bytes | None, bytes | None]) -> PathRules:
     return PathRules(Rules.start(b""), lambda folder: known.get(folder, (None, None)))
 
 
+def test_without_rules_nothing_is_ignored() -> None:
+    for name in (b"x", b"XXXX", b"XX", b"", b".gitignore"):
+        assert Rules.start().decide(name, False) is Rules.start(b"").decide(name, True) is KEPT
+
+
 @pytest.mark.parametrize(("rules", "path", "ignored"), CASES)
 def test_a_case(rules: bytes, path: bytes, ignored: bool) -> None:
     assert rules_in((b"", rules, None)).decide(path.rstrip(b"/"), path.endswith(b"/")).ignored == ignored

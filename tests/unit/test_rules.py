@@ -57,6 +57,7 @@ def test_what_is_no_file_is_no_rule_file_of_a_manifest() -> None:
 
 
 def test_a_giant_rule_file_is_not_read() -> None:
+    assert MAX_RULE_BYTES == 1 << 20
     root, nodes, blobs = build({b".gitignore": b"*.log\n".ljust(MAX_RULE_BYTES, b"#")})
     assert carried_rules(root, nodes, lambda digest: blobs.kept[digest])(RelPath(b"a.log"), file(b""))
     root, nodes, blobs = build({b".gitignore": b"*.log\n".ljust(MAX_RULE_BYTES + 1, b"#")})
