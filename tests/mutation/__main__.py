@@ -48,7 +48,8 @@ def main(names: list[str]) -> int:
     os.chdir(HOUSE)
     unexplained = 0
     with tempfile.TemporaryDirectory(prefix="mutation-") as scratch:
-        os.environ["PYTEST_DEBUG_TEMPROOT"] = scratch
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = f"{scratch}/temp"
+        Path(f"{scratch}/temp").mkdir()
         for name in names or find_modules():
             unexplained += try_module(name)
     return min(unexplained, 99)

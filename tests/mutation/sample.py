@@ -41,7 +41,8 @@ TESTS = {
 def main(names: list[str]) -> None:
     """Try a sample of each of the named modules, or of all."""
     with tempfile.TemporaryDirectory(prefix="mutation-") as scratch:
-        os.environ["PYTEST_DEBUG_TEMPROOT"] = scratch
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = f"{scratch}/temp"
+        Path(f"{scratch}/temp").mkdir()
         copy = Path(scratch) / "copy"
         shutil.copytree(HOUSE, copy, ignore=shutil.ignore_patterns(".*", "build", "node_modules", "web"))
         os.chdir(copy)

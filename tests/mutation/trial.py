@@ -13,6 +13,7 @@ import importlib.util
 import os
 import pickle
 import resource
+import shutil
 import signal
 import sys
 import threading
@@ -297,6 +298,8 @@ def _fork(cpu_seconds: int) -> int:
 
 def _await(child: int) -> Outcome:
     status = os.waitpid(child, 0)[1]
+    shutil.rmtree(os.environ["PYTEST_DEBUG_TEMPROOT"], ignore_errors=True)  # thousands of folders are slow to number, and to remove
+    Path(os.environ["PYTEST_DEBUG_TEMPROOT"]).mkdir(exist_ok=True)
     if os.WIFSIGNALED(status):
         return Outcome.ENDLESS if os.WTERMSIG(status) in ENDED else Outcome.BROKEN
     return Outcome(os.WEXITSTATUS(status))
