@@ -217,7 +217,6 @@ async def move_head(tx: Tx, cloud: Cloud, account: Account, workspace: Workspace
     """The one compare-and-swap, and what goes with it in the project's row."""
     at = cloud.now()
     await workspaces.advance_head(tx, account.user_id, move, at)
-    await workspaces.touch_workspaces(tx, account.user_id, [workspace.id], at)
     await projects.touch_project(tx, workspace.project_id, move.snapshot_id, at)
 
 

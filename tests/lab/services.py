@@ -27,8 +27,9 @@ _numbers = itertools.count()
 class Postgres:
     """A cluster of its own, reached through a socket that only we know of. Nothing is synced to disk: no test cuts its power."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, syncs: bool = False) -> None:
         self.folder = folder
+        self._fsync = "on" if syncs else "off"
         self._user = "postgres" if os.geteuid() == 0 else None
         self._data = folder / "data"
         if self._user:
@@ -39,7 +40,7 @@ class Postgres:
 
     def start(self) -> None:
         """Until it answers."""
-        options = {"listen_addresses": "", "unix_socket_directories": str(self.folder), "fsync": "off", "max_connections": "200"}
+        options = {"listen_addresses": "", "unix_socket_directories": str(self.folder), "fsync": self._fsync, "max_connections": "200"}
         flags = [text for name, value in options.items() for text in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen([_binary("postgres"), "-D", str(self._data), *flags], stdout=log, stderr=log, user=self._user)
@@ -81,11 +82,11 @@ class Postgres:
 
 
 @contextmanager
-def postgres_server() -> Iterator[Postgres]:
-    """One for as long as it is needed."""
+def postgres_server(*, syncs: bool = False) -> Iterator[Postgres]:
+    """One for as long as it is needed; `syncs`: as it comes, for who measures it."""
     # Not below pytest's own folders: only root may enter those.
     with tempfile.TemporaryDirectory(prefix="fst-pg-", dir="/tmp") as folder:
-        server = Postgres(Path(folder))
+        server = Postgres(Path(folder), syncs=syncs)
         try:
             yield server
         finally:

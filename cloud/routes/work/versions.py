@@ -23,10 +23,11 @@ async def take_push(request: web.Request) -> web.Response:
     cloud, account, workspace_id = cloud_of(request), account_of(request), named_id(request, "workspace")
     sections = read_sections(request)
     header = await body.read_header(sections)
-    made = await push.check_header(cloud.read(), account, workspace_id, header)
+    place = await push.check_header(cloud.read(), account, workspace_id, header)
+    made = place.made
     if made is None:
         sent = await body.read_rest(sections, header)
-        prepared = await push.prepare(cloud, account, workspace_id, sent)
+        prepared = await push.prepare(cloud, account, place, sent)
         made = await push.keep(cloud, account, prepared, header)
     return answer(made)
 
