@@ -22,14 +22,16 @@ from cloud.context import Cloud
 from cloud.database.schema import epoch_of, renew_epoch
 from cloud.drain import Drain, counted
 from cloud.merges.drift import Drifts
+from cloud.openapi.document import draw_document
 from cloud.operate import collect
 from cloud.operate.fsck import find_problems
 from cloud.operate.upkeep import keep_up
 from cloud.parts import Parts, lock_data, opened
-from cloud.routes import blobs, events, raw
+from cloud.routes import blobs, events, raw, surface
 from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, wrap
 from cloud.routes.pages import account, device, federated, signing
 from cloud.routes.people import accounts, keys, oauth
+from cloud.routes.surface import DOCUMENT
 from cloud.routes.work import conflicts, drift, merges, projects, replicas, retiring, snapshots, variables, versions, workspaces
 from store.errors import FastestError, Unwritable
 
@@ -43,7 +45,7 @@ SWITCH_SECONDS: Final = 0.0005
 ROOMS: Final = (
     *(accounts, keys, oauth),
     *(device, signing, federated, account),
-    *(projects, variables, workspaces, retiring, replicas, snapshots, versions, merges, drift, blobs, raw, conflicts, events),
+    *(projects, variables, workspaces, retiring, replicas, snapshots, versions, merges, drift, blobs, raw, conflicts, events, surface),
 )
 
 
@@ -130,8 +132,9 @@ def build(cloud: Cloud) -> web.Application:
     app = web.Application(middlewares=[wrap, counted(drain)], client_max_size=MAX_BODY_BYTES)
     app[CLOUD] = cloud
     app[DRAIN] = drain
-    for room in ROOMS:
-        app.add_routes(room.ROUTES)
+    routes = [route for room in ROOMS for route in room.ROUTES]
+    app.add_routes(routes)
+    app[DOCUMENT] = draw_document(routes)
     return app
 
 

@@ -22,18 +22,30 @@ from cloud.context import Cloud
 from cloud.records.moments import text_of
 from cloud.records.people.accounts import Account
 from cloud.records.people.sessions import touch_session
-from cloud.records.work.projects import SHELVES, Shelf
-from store.errors import Corrupt, FastestError, InvalidJson, InvalidReply, InvalidValue, NotFound, RateLimited, TimedOut, Transient
+from store.errors import (
+    SPOKEN,
+    FastestError,
+    InvalidJson,
+    InvalidReply,
+    InvalidValue,
+    NotFound,
+    RateLimited,
+    TimedOut,
+    Transient,
+    wire_code,
+)
 from store.types import UNREADABLE, parse_ulid
-from sync.core.wire import MISSING_DIGESTS, ErrorBody, Section, parse_section_head, split_sections, wire_code
+from sync.core.wire import MISSING_DIGESTS, ErrorBody, Section, parse_section_head, split_sections
 
 log = logging.getLogger(f"fastest.{__name__}")
 T = TypeVar("T")
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+H = TypeVar("H", bound=Callable[..., Awaitable[object]])
+S = TypeVar("S", bound=msgspec.Struct)
 
 CLOUD: Final = web.AppKey("cloud", Cloud)
 ACCOUNT: Final = web.RequestKey("account", Account)
-_OPEN: Final[set[Answer]] = set()
+_OPEN: Final[set[object]] = set()
 MAX_BODY_BYTES: Final = 32 * MISSING_DIGESTS
 """Of a body that is read whole: the longest list of digests. Streams have bounds of their own."""
 MAX_NAME: Final = 200
@@ -48,7 +60,14 @@ CUT: Final = (ClientError, ConnectionError, HttpProcessingError, web.RequestPayl
 _AUTHORITY: Final = re.compile(r"[A-Za-z0-9.-]{1,255}(:[0-9]{1,5})?\Z|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?\Z")
 _ID: Final = re.compile(r"[!-~]{1,200}\Z")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-_HTTP_CODES: Final = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "TOO_LARGE", 416: "RANGE_NOT_SATISFIABLE", 426: "UPGRADE_REQUIRED"}
+HTTP_CODES: Final = {
+    400: "BAD_REQUEST", 404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "TOO_LARGE", 415: "UNSUPPORTED_MEDIA_TYPE",
+    416: "RANGE_NOT_SATISFIABLE", 417: "EXPECTATION_FAILED", 426: "UPGRADE_REQUIRED", 500: "INTERNAL_ERROR",
+}  # fmt: skip
+"""What HTTP itself refuses, and what only the cloud's log tells."""
+JSON: Final = "application/json"
+UNSAID: Final = "application/octet-stream"
+"""What aiohttp takes a body for that says nothing of itself."""
 
 
 def cloud_of(request: web.Request) -> Cloud:
@@ -61,7 +80,7 @@ def account_of(request: web.Request) -> Account:
     return request[ACCOUNT]
 
 
-def for_everybody(handler: Answer) -> Answer:
+def for_everybody(handler: H) -> H:
     """Decorator: this route needs no session, or looks for one by itself."""
     _OPEN.add(handler)
     return handler
@@ -136,10 +155,7 @@ async def wrap(request: web.Request, handler: Answer) -> web.StreamResponse:
     except FastestError as error:
         response = refusal(error, request_id)
     except web.HTTPException as error:
-        body = ErrorBody(_HTTP_CODES.get(error.status, "REFUSED"), error.reason)
-        response = web.Response(status=error.status, body=_dump({"error": body}), content_type="application/json")
-        if "Allow" in error.headers:
-            response.headers["Allow"] = error.headers["Allow"]
+        response = _told(error, request_id)
     except ConnectionError:
         response = web.Response(status=400)  # the client is gone: nobody will read this
     except Exception:  # the boundary of one request: whatever it is must not show its insides
@@ -156,32 +172,39 @@ async def wrap(request: web.Request, handler: Answer) -> web.StreamResponse:
 
 def refusal(error: FastestError, request_id: str) -> web.Response:
     """An error as its envelope. What only we can mend is logged, and not shown."""
-    if isinstance(error, Corrupt):
+    if type(error) not in SPOKEN:
         log.error("request met damage", extra={"request_id": request_id, "code": error.code, "reason": error.message})
         return _hidden(request_id)
-    body = ErrorBody(wire_code(error.code), error.message, error.hint, error.details)
-    response = web.Response(status=error.http_status, body=_dump({"error": body}), content_type="application/json")
+    body = ErrorBody(wire_code(error.code), error.message, error.hint, error.details, request_id)
+    response = answer({"error": body}, error.http_status)
     if isinstance(error, Transient):
         response.headers["Retry-After"] = str(error.details.get("retry_after_seconds", RETRY_SECONDS))
     return response
 
 
 def _hidden(request_id: str) -> web.Response:
-    body = ErrorBody("INTERNAL_ERROR", "The cloud failed.", f"Its log says why, under request {request_id}.")
-    return web.Response(status=500, body=_dump({"error": body}), content_type="application/json")
+    body = ErrorBody("INTERNAL_ERROR", "The cloud failed.", f"Its log says why, under request {request_id}.", request_id=request_id)
+    return answer({"error": body}, 500)
+
+
+def _told(error: web.HTTPException, request_id: str) -> web.Response:
+    """What aiohttp refuses by itself."""
+    body = ErrorBody(HTTP_CODES.get(error.status, "REFUSED"), error.reason, request_id=request_id)
+    response = answer({"error": body}, error.status)
+    if "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response
 
 
 def answer(value: object, status: int = 200) -> web.Response:
     """A value as JSON."""
-    return web.Response(status=status, body=_dump(value), content_type="application/json")
-
-
-def _dump(value: object) -> bytes:
-    return msgspec.json.encode(value)
+    return web.Response(status=status, body=msgspec.json.encode(value), content_type=JSON)
 
 
 async def read_json(request: web.Request, shape: type[T]) -> T:
-    """The body as this shape. Raises InvalidJson, InvalidValue."""
+    """The body as this shape. Raises InvalidJson, InvalidValue, HTTPUnsupportedMediaType when it is said to be something else."""
+    if request.content_type not in (JSON, UNSAID) and not request.content_type.endswith("+json"):
+        raise web.HTTPUnsupportedMediaType
     try:
         return msgspec.json.decode(await read_body(request), type=shape)
     except msgspec.ValidationError as error:
@@ -249,23 +272,17 @@ async def _read_some(body: StreamReader, most: int) -> bytes:
         raise InvalidValue("the connection was cut") from error
 
 
-def asked_number(request: web.Request, name: str, default: int, least: int, most: int) -> int:
-    """A whole number from the query. Raises InvalidValue."""
-    text = request.query.get(name)
-    if text is None:
-        return default
-    if not text.isascii() or not text.isdigit() or len(text) > 15 or not least <= int(text) <= most:
-        raise InvalidValue(f"{name} is a number from {least} to {most}")
-    return int(text)
-
-
-def asked_shelf(request: web.Request) -> Shelf:
-    """Which of them: those at work, archived, or deleted. Raises InvalidValue."""
-    asked = request.query.get("shelf", "open")
-    for shelf in SHELVES:
-        if asked == shelf:
-            return shelf
-    raise InvalidValue(f"shelf is one of {', '.join(SHELVES)}")
+def read_query(request: web.Request, shape: type[S]) -> S:
+    """The query as this shape; what it does not name is left alone. Raises InvalidValue."""
+    named = msgspec.structs.fields(shape)
+    for field in named:
+        if len(request.query.getall(field.encode_name, ())) > 1:
+            raise InvalidValue(f"{field.encode_name} is there twice")
+    given = {field.encode_name: request.query[field.encode_name] for field in named if field.encode_name in request.query}
+    try:
+        return msgspec.convert(given, shape, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidValue(f"the query is not what is expected: {error}") from None
 
 
 def named_id(request: web.Request, name: str) -> str:

@@ -13,25 +13,20 @@ import aiohttp
 import msgspec
 
 from store.errors import (
-    BlobsMissing,
-    Conflicting,
-    EpochChanged,
+    SPOKEN,
     FastestError,
-    HashMismatch,
-    InvalidJson,
     InvalidReply,
     InvalidValue,
     NoSpace,
-    NotFound,
     NotSignedIn,
     Offline,
     RateLimited,
     Refused,
     TooLarge,
-    VersionMoved,
+    wire_code,
 )
 from store.types import UNREADABLE, parse_digest
-from sync.core.wire import Head, wire_code
+from sync.core.wire import Head
 
 MAX_TEXT: Final = 500
 """Characters of what the cloud says that are shown to a person."""
@@ -41,10 +36,6 @@ CONTENT_TYPES: Final = frozenset({"application/json", "application/octet-stream"
 PORTAL_HINT: Final = (
     "Does this network want a sign-in? Open any web page to see. Else sign in with the address that the cloud is reached at."
 )
-_SPOKEN: Final[tuple[type[FastestError], ...]] = (
-    BlobsMissing, Conflicting, EpochChanged, HashMismatch, InvalidJson, InvalidValue, NotFound, TooLarge, VersionMoved,
-)  # fmt: skip
-"""What a cloud may say of a request. All else (a damaged store, a lost root) is ours to say of this machine."""
 
 
 class Details(msgspec.Struct, frozen=True):
@@ -108,7 +99,7 @@ def error_of(said: Said) -> FastestError:
 
     VersionMoved and EpochChanged carry `head` as a Head, BlobsMissing `digests` as a list of Digests. Raises InvalidReply.
     """
-    known = {wire_code(each.code): each for each in _SPOKEN}
+    known = {wire_code(each.code): each for each in SPOKEN}
     details: dict[str, object] = {}
     if said.details.head is not None:
         details["head"] = said.details.head

@@ -19,9 +19,10 @@ from store.errors import (
     Refused,
     TooLarge,
     VersionMoved,
+    wire_code,
 )
 from store.types import Digest
-from sync.core.wire import ErrorBody, Head, wire_code
+from sync.core.wire import ErrorBody, Head
 
 HEAD = Head("W", "E", 3, "0" * 64)
 
