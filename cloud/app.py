@@ -22,16 +22,15 @@ from cloud.context import Cloud
 from cloud.database.schema import epoch_of, renew_epoch
 from cloud.drain import Drain, counted
 from cloud.merges.drift import Drifts
-from cloud.openapi.document import draw_document
 from cloud.operate import collect
 from cloud.operate.fsck import find_problems
 from cloud.operate.upkeep import keep_up
 from cloud.parts import Parts, lock_data, opened
 from cloud.routes import blobs, events, raw, surface
-from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, wrap
+from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, sign_answer, wrap
 from cloud.routes.pages import account, device, federated, signing
 from cloud.routes.people import accounts, keys, oauth
-from cloud.routes.surface import DOCUMENT
+from cloud.routes.surface import ALL_ROUTES, AllRoutes
 from cloud.routes.work import conflicts, drift, merges, projects, replicas, retiring, snapshots, variables, versions, workspaces
 from store.errors import FastestError, Unwritable
 
@@ -130,11 +129,12 @@ def build(cloud: Cloud) -> web.Application:
     """All routes over what they stand on."""
     drain = Drain()
     app = web.Application(middlewares=[wrap, counted(drain)], client_max_size=MAX_BODY_BYTES)
+    app.on_response_prepare.append(sign_answer)
     app[CLOUD] = cloud
     app[DRAIN] = drain
     routes = [route for room in ROOMS for route in room.ROUTES]
     app.add_routes(routes)
-    app[DOCUMENT] = draw_document(routes)
+    app[ALL_ROUTES] = AllRoutes(routes)
     return app
 
 

@@ -18,16 +18,16 @@ from store.errors import BlobsMissing, Conflicting, InvalidValue, ManifestNotFou
 from store.manifest import EMPTY_ROOT
 from store.snapshots import make_snapshot, time_after
 from store.types import Digest, parse_digest
-from sync.core.wire import Actor, EventHeader, Hash, Head, Millis, Named, Number, WireSnapshot
+from sync.core.wire import Actor, EventHeader, Hash, Head, Millis, Number, WireSnapshot
 
 
 class NewSnapshot(msgspec.Struct, frozen=True):
     """The body. With `snapshot_id` all that the id covers must be given; with `expected_version` the workspace's head moves."""
 
     manifest_hash: Hash
-    snapshot_id: Named | None = None
-    parent_snapshot_ids: list[Named] = []
-    workspace_id: Named | None = None
+    snapshot_id: str | None = None
+    parent_snapshot_ids: list[str] = []
+    workspace_id: str | None = None
     source: str = "cli"
     message: str = ""
     author_name: str | None = None

@@ -34,9 +34,10 @@ TOLD: Final[Json] = {
 }
 ASKED_ID: Final[Json] = {
     "name": "X-Request-Id", "in": "header", "required": False,
-    "description": "Comes back, and stands in the server's log.",
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+    "description": "Comes back, and stands in the server's log, if it is 1 to 64 of A-Za-z0-9_-; else another is made up.",
+    "schema": {"type": "string"},
 }  # fmt: skip
+ANSWERED_ID: Final[Json] = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
 RANGE: Final[Json] = {
     "name": "Range", "in": "header", "required": False, "description": "Goes on after a cut.",
     "schema": {"type": "string", "pattern": "^bytes=[0-9]{1,15}-[0-9]{0,15}$"},
@@ -66,7 +67,7 @@ def draw_document(routes: Sequence[Route]) -> Json:
             "responses": shared_responses(schemas["ErrorBody"], TOLD),
             "securitySchemes": {"session": {"type": "http", "scheme": "bearer", "description": "The token of POST /v1/oauth/token."}},
             "headers": {
-                "RequestId": {"description": "Of this request.", "required": True, "schema": ASKED_ID["schema"]},
+                "RequestId": {"description": "Of this request.", "required": True, "schema": ANSWERED_ID},
                 "Epoch": {"description": "Another one after a restore from a backup.", "required": True, "schema": {"type": "string"}},
             },
         },

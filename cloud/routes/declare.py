@@ -120,7 +120,8 @@ def declare(
     if set(found) - {"request", "query", "asked"}:
         raise TypeError(f"{handler.__qualname__} takes what no request has")
     gives_shape, asked, query = _shape_of(hints["return"]), hints.get("asked"), hints.get("query")
-    needs_body = "asked" not in found or found["asked"].default is inspect.Parameter.empty
+    shape = body if asked is None else asked
+    needs_body = found["asked"].default is inspect.Parameter.empty if "asked" in found else _has_needed(shape)
     if not statuses:
         statuses = (200, 201) if "created" in _fields(gives_shape) else (status,)
     answering = _answering(handler, asked, query, needs_body, statuses, NO_STORE if is_secret else {})
@@ -128,9 +129,9 @@ def declare(
         for_everybody(answering)
     return Route(
         method, path, answering, handler.__module__.rpartition(".")[2], inspect.getdoc(handler) or "",
-        body=body if asked is None else asked,
+        body=shape,
         takes=Media.BYTES if asked is bytes else takes,
-        needs_body=needs_body,
+        needs_body=needs_body and shape is not bytes,
         query=query,
         answer=gives_shape,
         gives=gives or (Media.BYTES if gives_shape in (bytes, None) else Media.JSON),
@@ -149,6 +150,10 @@ def _shape_of(said: Any) -> Any:
 
 def _fields(shape: Any) -> Mapping[str, Any]:
     return get_type_hints(shape) if is_typeddict(shape) or (inspect.isclass(shape) and issubclass(shape, msgspec.Struct)) else {}
+
+
+def _has_needed(shape: Any) -> bool:
+    return inspect.isclass(shape) and issubclass(shape, msgspec.Struct) and any(field.required for field in msgspec.structs.fields(shape))
 
 
 def _answering(handler: Handler, asked: Any, query: Any, needs_body: bool, statuses: tuple[int, ...], headers: Mapping[str, str]) -> Answer:

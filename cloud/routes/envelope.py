@@ -44,6 +44,7 @@ H = TypeVar("H", bound=Callable[..., Awaitable[object]])
 S = TypeVar("S", bound=msgspec.Struct)
 
 CLOUD: Final = web.AppKey("cloud", Cloud)
+REQUEST_ID: Final = web.RequestKey("request_id", str)
 ACCOUNT: Final = web.RequestKey("account", Account)
 _OPEN: Final[set[object]] = set()
 MAX_BODY_BYTES: Final = 32 * MISSING_DIGESTS
@@ -145,7 +146,7 @@ def public_url(request: web.Request) -> str:
 async def wrap(request: web.Request, handler: Answer) -> web.StreamResponse:
     """Say who is asking, and put every failure into the one envelope."""
     asked = request.headers.get("X-Request-Id", "")
-    request_id = asked if _REQUEST_ID.match(asked) else secrets.token_hex(8)
+    request[REQUEST_ID] = request_id = asked if _REQUEST_ID.match(asked) else secrets.token_hex(8)
     cloud = cloud_of(request)
     try:
         if request.match_info.handler not in _OPEN:
@@ -161,13 +162,16 @@ async def wrap(request: web.Request, handler: Answer) -> web.StreamResponse:
     except Exception:  # the boundary of one request: whatever it is must not show its insides
         log.exception("request failed", extra={"request_id": request_id, "method": request.method, "path": request.path})
         response = _hidden(request_id)
-    if not response.prepared:
-        response.headers["X-Request-Id"] = request_id
-        response.headers["X-Fastest-Epoch"] = cloud.epoch
-        if request.writer.output_size and request.transport is not None:
-            # An answer was half sent when it failed. The client must see that it was cut, not a second answer inside the first.
-            request.transport.abort()
+    if not response.prepared and request.writer.output_size and request.transport is not None:
+        # An answer was half sent when it failed. The client must see that it was cut, not a second answer inside the first.
+        request.transport.abort()
     return response
+
+
+async def sign_answer(request: web.Request, response: web.StreamResponse) -> None:
+    """What every answer carries, a stream's and a WebSocket's too: as it begins, for no middleware sees those before they are sent."""
+    response.headers["X-Request-Id"] = request[REQUEST_ID]
+    response.headers["X-Fastest-Epoch"] = cloud_of(request).epoch
 
 
 def refusal(error: FastestError, request_id: str) -> web.Response:

@@ -218,8 +218,8 @@ SHAPES: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
         {"name": "n"},
         {"id": None, "base_workspace_id": None, "base_snapshot_id": None, "machine_id": None, "local_path": None, "actor": "cli"},
     ),
-    (wire.NewMachine, {"id": "M", "name": "n"}, {"platform": "", "version": ""}),
-    (wire.NewReplica, {"id": "I", "machine_id": "M", "local_path": "/w"}, {}),
+    (wire.NewMachine, {"id": "0" * 26, "name": "n"}, {"platform": "", "version": ""}),
+    (wire.NewReplica, {"id": "0" * 26, "machine_id": "M", "local_path": "/w"}, {}),
     (
         wire.WireReplica,
         {

@@ -18,7 +18,7 @@ from cloud.records.work.variables import Variable
 from cloud.routes.asking import Acting, Done
 from cloud.routes.declare import delete, get, post, put
 from cloud.routes.envelope import account_of, cloud_of, for_everybody, named_id
-from store.errors import InvalidValue, TooLarge
+from store.errors import InvalidValue, NotFound, TooLarge
 from store.types import new_ulid
 from sync.core.wire import Actor
 
@@ -105,6 +105,8 @@ async def remove_variable(request: web.Request, query: Acting) -> Done:
     """Gone, also when it was before."""
     cloud, account, project_id = cloud_of(request), account_of(request), named_id(request, "project")
     key = request.match_info["key"]
+    if not _KEY.match(key):
+        raise NotFound("no such variable")
 
     async def work(tx: Tx) -> None:
         await projects.get_open_project(tx, account.user_id, project_id)
