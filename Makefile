@@ -47,6 +47,7 @@ soak: setup
 	HYPOTHESIS_PROFILE=soak SOAK_SECONDS=$(SOAK_SECONDS) SEEDS=$(SEEDS) FLIPS=2000 DAMAGE=1 \
 		$(BIN)/python -m pytest -n 2 --dist worksteal --timeout 3600 tests/property tests/crash tests/soak tests/e2e/test_damage.py
 	LIES=all $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 600 tests/hostile
+	SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -n 2 --timeout 7200 tests/unit/test_cloud_openapi.py
 	SAVES=40 STORM=30000 LONG=1 LARGE=1 $(BIN)/python -m pytest -s --timeout 3600 tests/e2e/test_editors.py tests/e2e/test_watch_truth.py tests/e2e/test_hard_files.py
 	SOAK=1 STOP_SECONDS=40 $(BIN)/python -m pytest --timeout 3600 tests/e2e/test_doubt.py tests/e2e/test_bad_network.py tests/e2e/test_two_daemons.py
 	BIG_TREE=1 KILLS=200 $(BIN)/python -m pytest -s --timeout 14400 tests/e2e/test_two_machines_real.py tests/e2e/test_kill_storm.py

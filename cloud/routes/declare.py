@@ -17,7 +17,7 @@ from typing import Any, Final, Union, get_args, get_origin, get_type_hints, is_t
 import msgspec
 from aiohttp import web
 
-from cloud.routes.envelope import Answer, answer, for_everybody, is_open, read_body, read_json, read_query
+from cloud.routes.envelope import Answer, answer, for_everybody, go_on, is_open, read_body, read_json, read_query
 
 Handler = Callable[..., Awaitable[object]]
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -64,8 +64,8 @@ class Route(web.AbstractRouteDef):
         """As aiohttp asks for it; what is got can be asked for its head."""
         if self.method == "GET":
             resource = router.add_resource(self.path)
-            return [resource.add_route("GET", self.handler), resource.add_route("HEAD", self.handler)]
-        return [router.add_route(self.method, self.path, self.handler)]
+            return [resource.add_route(method, self.handler, expect_handler=go_on) for method in ("GET", "HEAD")]
+        return [router.add_route(self.method, self.path, self.handler, expect_handler=go_on)]
 
     @property
     def is_open(self) -> bool:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 import msgspec
-from aiohttp import ClientError, StreamReader, web
+from aiohttp import ClientError, HttpVersion11, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from cloud.accounts.limits import Limit, network_of
@@ -63,7 +63,7 @@ _ID: Final = re.compile(r"[!-~]{1,200}\Z")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 HTTP_CODES: Final = {
     400: "BAD_REQUEST", 404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "TOO_LARGE", 415: "UNSUPPORTED_MEDIA_TYPE",
-    416: "RANGE_NOT_SATISFIABLE", 417: "EXPECTATION_FAILED", 426: "UPGRADE_REQUIRED", 500: "INTERNAL_ERROR",
+    416: "RANGE_NOT_SATISFIABLE", 426: "UPGRADE_REQUIRED", 500: "INTERNAL_ERROR",
 }  # fmt: skip
 """What HTTP itself refuses, and what only the cloud's log tells."""
 JSON: Final = "application/json"
@@ -142,11 +142,24 @@ def public_url(request: web.Request) -> str:
     return f"{scheme}://{request.host}" if _AUTHORITY.match(request.host) else ""
 
 
+class WithoutHeads(logging.Filter):
+    """What is no HTTP may hold a token all the same: of it the log tells only that it came."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Always true."""
+        if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+            record.exc_info = None
+        return True
+
+
+HTTP_LOG: Final = logging.getLogger("fastest.cloud.http")
+HTTP_LOG.addFilter(WithoutHeads())
+
+
 @web.middleware
 async def wrap(request: web.Request, handler: Answer) -> web.StreamResponse:
     """Say who is asking, and put every failure into the one envelope."""
-    asked = request.headers.get("X-Request-Id", "")
-    request[REQUEST_ID] = request_id = asked if _REQUEST_ID.match(asked) else secrets.token_hex(8)
+    request_id = id_of(request)
     cloud = cloud_of(request)
     try:
         if request.match_info.handler not in _OPEN:
@@ -168,9 +181,25 @@ async def wrap(request: web.Request, handler: Answer) -> web.StreamResponse:
     return response
 
 
+def id_of(request: web.Request) -> str:
+    """What its asker calls it, if that is fit to be shown and logged; else one that is made up."""
+    if REQUEST_ID not in request:
+        asked = request.headers.get("X-Request-Id", "")
+        request[REQUEST_ID] = asked if _REQUEST_ID.match(asked) else secrets.token_hex(8)
+    return request[REQUEST_ID]
+
+
+async def go_on(request: web.Request) -> None:
+    """Answer `Expect: 100-continue`. Others may be left alone (RFC 9110, 10.1.1); aiohttp would refuse them past the envelope."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # Not a part of the answer, which has not begun.
+        request.writer.output_size = 0
+
+
 async def sign_answer(request: web.Request, response: web.StreamResponse) -> None:
     """What every answer carries, a stream's and a WebSocket's too: as it begins, for no middleware sees those before they are sent."""
-    response.headers["X-Request-Id"] = request[REQUEST_ID]
+    response.headers["X-Request-Id"] = id_of(request)
     response.headers["X-Fastest-Epoch"] = cloud_of(request).epoch
 
 

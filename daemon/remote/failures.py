@@ -25,7 +25,7 @@ from store.errors import (
     TooLarge,
     wire_code,
 )
-from store.types import UNREADABLE, parse_digest
+from store.types import MAX_PATH_BYTES, UNREADABLE, parse_digest
 from sync.core.wire import Head
 
 MAX_TEXT: Final = 500
@@ -43,6 +43,7 @@ class Details(msgspec.Struct, frozen=True):
 
     head: Head | None = None
     hashes: list[str] = []
+    missing: list[str] = []
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -97,12 +98,15 @@ def failure_of(status: int, body: bytes, retry_after: str | None = None) -> Fast
 def error_of(said: Said) -> FastestError:
     """The error that a failed answer stands for; a code that is not of the protocol only says that the request was refused.
 
-    VersionMoved and EpochChanged carry `head` as a Head, BlobsMissing `digests` as a list of Digests. Raises InvalidReply.
+    VersionMoved and EpochChanged carry `head` as a Head, BlobsMissing `digests` as a list of Digests, MissingDecisions `missing`.
+    Raises InvalidReply.
     """
     known = {wire_code(each.code): each for each in SPOKEN}
     details: dict[str, object] = {}
     if said.details.head is not None:
         details["head"] = said.details.head
+    if said.details.missing:
+        details["missing"] = [path[:MAX_PATH_BYTES] for path in said.details.missing]
     if said.details.hashes:
         try:
             details["digests"] = [parse_digest(text) for text in said.details.hashes]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, TypedDict
 
 import msgspec
@@ -60,7 +59,7 @@ class LastVersions(msgspec.Struct, frozen=True):
     """A page; `before` is the last version of the page before."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 50
-    before: Annotated[int, msgspec.Meta(ge=1, le=MAX_VERSION)] | None = None
+    before: Annotated[int, msgspec.Meta(ge=1, le=MAX_VERSION)] = MAX_VERSION
 
 
 class ListedVersions(TypedDict):
@@ -86,7 +85,7 @@ async def list_versions(request: web.Request, query: LastVersions) -> ListedVers
     """What the head was, newest first; `before` is the last version of the page before."""
     cloud, account = cloud_of(request), account_of(request)
     workspace = await workspaces.get_workspace(cloud.read(), account.user_id, named_id(request, "workspace"))
-    return {"versions": await workspaces.list_versions(cloud.read(), workspace.id, query.limit, query.before or sys.maxsize)}
+    return {"versions": await workspaces.list_versions(cloud.read(), workspace.id, query.limit, query.before)}
 
 
 ROUTES = [
