@@ -28,6 +28,7 @@ from cloud.operate.upkeep import keep_up
 from cloud.parts import Parts, lock_data, opened
 from cloud.routes import blobs, events, raw, surface
 from cloud.routes.envelope import CLOUD, HTTP_LOG, MAX_BODY_BYTES, sign_answer, wrap
+from cloud.routes.origins import answer_preflights, let_read
 from cloud.routes.pages import account, device, federated, signing
 from cloud.routes.people import accounts, keys, oauth
 from cloud.routes.surface import ALL_ROUTES, AllRoutes
@@ -128,8 +129,10 @@ async def over(parts: Parts, data: Path, now_ms: Callable[[], int]) -> Cloud:
 def build(cloud: Cloud) -> web.Application:
     """All routes over what they stand on."""
     drain = Drain()
-    app = web.Application(middlewares=[wrap, counted(drain)], client_max_size=MAX_BODY_BYTES, handler_args={"logger": HTTP_LOG})
-    app.on_response_prepare.append(sign_answer)
+    app = web.Application(
+        middlewares=[answer_preflights, wrap, counted(drain)], client_max_size=MAX_BODY_BYTES, handler_args={"logger": HTTP_LOG}
+    )
+    app.on_response_prepare.extend([sign_answer, let_read])
     app[CLOUD] = cloud
     app[DRAIN] = drain
     routes = [route for room in ROOMS for route in room.ROUTES]
