@@ -16,9 +16,9 @@ import msgspec
 from aiohttp import ClientError, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from cloud.accounts.limits import Limit, network_of
 from cloud.accounts.session import SEEN_MS, who_is
 from cloud.context import Cloud
+from cloud.limits import Limit, network_of
 from cloud.records.moments import text_of
 from cloud.records.people.accounts import Account
 from cloud.records.people.sessions import touch_session

@@ -8,8 +8,8 @@ from aiohttp import web
 
 from cloud.accounts import device
 from cloud.accounts.device import CODE_SECONDS, INTERVAL_SECONDS
-from cloud.accounts.limits import DECIDE, POLL, START
 from cloud.accounts.session import DAY_MS, SESSION_DAYS, USER, Origin, who_holds
+from cloud.limits import DECIDE, POLL, START
 from cloud.routes.envelope import account_of, address_of, admit, answer, cloud_of, for_everybody, public_url
 from cloud.routes.people.fields import Fields, asked_text, read_fields
 from store.errors import FastestError, InvalidValue, RateLimited
