@@ -33,6 +33,7 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CLOUD: Final = web.AppKey("cloud", Cloud)
 ACCOUNT: Final = web.RequestKey("account", Account)
+REQUEST_ID: Final = web.RequestKey("request_id", str)
 _OPEN: Final[set[Answer]] = set()
 MAX_BODY_BYTES: Final = 32 * MISSING_DIGESTS
 """Of a body that is read whole: the longest list of digests. Streams have bounds of their own."""
@@ -59,6 +60,12 @@ def cloud_of(request: web.Request) -> Cloud:
 def account_of(request: web.Request) -> Account:
     """Who is asking; every route but the open ones has one."""
     return request[ACCOUNT]
+
+
+def route_of(request: web.Request) -> tuple[str, str]:
+    """Its method, and its path with the names of ids in place of ids; what is no route of ours has one name, whatever it is."""
+    resource = request.match_info.route.resource
+    return (request.method, resource.canonical) if resource is not None else ("ANY", "none")
 
 
 def for_everybody(handler: Answer) -> Answer:
@@ -127,6 +134,7 @@ async def wrap(request: web.Request, handler: Answer) -> web.StreamResponse:
     """Say who is asking, and put every failure into the one envelope."""
     asked = request.headers.get("X-Request-Id", "")
     request_id = asked if _REQUEST_ID.match(asked) else secrets.token_hex(8)
+    request[REQUEST_ID] = request_id
     cloud = cloud_of(request)
     try:
         if request.match_info.handler not in _OPEN:
@@ -143,7 +151,8 @@ async def wrap(request: web.Request, handler: Answer) -> web.StreamResponse:
     except ConnectionError:
         response = web.Response(status=400)  # the client is gone: nobody will read this
     except Exception:  # the boundary of one request: whatever it is must not show its insides
-        log.exception("request failed", extra={"request_id": request_id, "method": request.method, "path": request.path})
+        method, route = route_of(request)
+        log.exception("request failed", extra={"request_id": request_id, "method": method, "route": route})
         response = _hidden(request_id)
     if not response.prepared:
         response.headers["X-Request-Id"] = request_id
