@@ -37,9 +37,9 @@ class Settings:
     scope: str = "user"
     repair: bool = False
     dry_run: bool = False
-    database: str = ""
+    database: str = field(default="", repr=False)
     objects: str = ""
-    redis: str = ""
+    redis: str = field(default="", repr=False)
     key: str = field(default="", repr=False)
     """What secrets are sealed with; without it the data folder has a key of its own."""
     gate: GateSettings = NO_GATE
