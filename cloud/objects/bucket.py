@@ -59,12 +59,18 @@ class Bucket:
                 raise _translated(error) from error
 
     async def ping(self) -> None:
-        """Raises Busy, Unwritable unless it can be written to (asked once) and read. An object of ours is read: S3 tells who may not list
-        that one which is missing is forbidden."""
-        if not self._is_marked:
-            await self.put(MARK, b"")
-            self._is_marked = True
-        await self.get(MARK)
+        """Raises Busy, Unwritable unless it can be written to (asked once) and read.
+
+        An object of ours is read: of one that is missing S3 tells those who may not list that they may not read.
+        """
+        try:
+            if not self._is_marked:
+                await self.put(MARK, b"")
+                self._is_marked = True
+            await self.get(MARK)
+        except BlobMissing as error:
+            self._is_marked = False
+            raise Busy("the bucket is not there") from error
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Remove these; one that is not there is no error. Raises Busy, Unwritable."""

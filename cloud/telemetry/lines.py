@@ -1,8 +1,8 @@
 """How the cloud's log looks: one JSON document a line, or plain text for a person at a terminal.
 
-A line holds what its place in the code gave it, never a whole header, query, body or address. Two things are not ours to word and are
-put right here: the trace of an unforeseen failure, in which whatever looks like a token is struck out, and what aiohttp says of
-requests that it could not read, which would quote them.
+A line holds what its place in the code gave it, never a whole header, query, body or address. What is not ours to word is put right
+here: in what libraries say, and in the trace of an unforeseen failure, whatever looks like a token is struck out; and of a request
+that aiohttp could not read only that much is told.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class JsonLines(logging.Formatter):
         """One line."""
         line: dict[str, object] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage(), **_added(record),
+            "level": record.levelname.lower(), "logger": record.name, "message": _said(record), **_added(record),
         }  # fmt: skip
         if record.exc_info:
             line["trace"] = _trace(self, record)
@@ -57,7 +57,7 @@ class PlainLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line, and those of a trace."""
         at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
-        words = [at, record.levelname, record.name, _shown(record.getMessage())]
+        words = [at, record.levelname, record.name, _shown(_said(record))]
         words += [f"{name}={_shown(str(value))}" for name, value in _added(record).items()]
         return " ".join(words) + (f"\n{_trace(self, record)}" if record.exc_info else "")
 
@@ -70,6 +70,12 @@ def without_quotes(record: logging.LogRecord) -> bool:
         record.exc_info, record.exc_text = None, None
         record.levelno, record.levelname = logging.INFO, "INFO"
     return True
+
+
+def _said(record: logging.LogRecord) -> str:
+    """A library may quote what failed, an exception or a task with all it holds."""
+    text = record.getMessage()
+    return text if record.name.startswith("fastest") else _SECRET.sub("...", text)
 
 
 def _added(record: logging.LogRecord) -> dict[str, Any]:

@@ -73,6 +73,13 @@ def test_a_trace_says_where_it_was_and_hides_what_looks_like_a_token(made: loggi
     assert TOKEN not in said and "no such token: ..." in said and "test_cloud_lines.py" in said and "in failure" in said
 
 
+@pytest.mark.parametrize("made", [JsonLines(), PlainLines()], ids=["json", "plain"])
+def test_what_a_library_quotes_is_struck_out(made: logging.Formatter) -> None:
+    theirs = record("Task exception was never retrieved\nfuture: <Task exception=KeyError('%s')>", TOKEN)
+    theirs.name = "asyncio"
+    assert TOKEN not in made.format(theirs) and "never retrieved" in made.format(theirs)
+
+
 @in_loop
 async def test_each_request_has_a_line_without_its_query_or_path(tmp_path: Path, written: io.StringIO) -> None:
     async with serving(tmp_path / "cloud") as served:

@@ -73,6 +73,9 @@ async def test_pushes_streams_and_bytes_are_counted(tmp_path: Path) -> None:
         assert after["fastest_database_at_work_most"] > 0 and after["fastest_database_at_work"] >= 0
         assert after["process_resident_memory_bytes"] > 10_000_000
         await until(lambda: b"fastest_event_streams 0.0" in served.cloud.metrics.text())
+        stream = 'method="GET",route="/v1/events"'
+        await until(lambda: f'fastest_requests_total{{{stream},status="101"}} 1.0' in served.cloud.metrics.text().decode())
+        assert f"fastest_request_seconds_count{{{stream}}}" not in await counted(served), "how long it was open says nothing"
 
 
 @in_loop
