@@ -87,13 +87,12 @@ class Trail:
 
     def begin(self, started: Pending, placed: Mapping[RelPath, Entry | None]) -> None:
         """An apply, with what one before it placed and no agreement knows of. At once, for a kill may come in between."""
-        notes = [_note(path, entry) for path, entry in placed.items() if _is_noted(entry)]
-        self._write(b"\n".join((b"", _head_of(started), *notes, b"")))
+        self._write([b"", _head_of(started), *_notes(placed)])
 
-    def note(self, path: RelPath, entry: Entry | None) -> None:
-        """It is in the folder now; None: it is there no more."""
-        if _is_noted(entry):
-            self._write(_note(path, entry) + b"\n")
+    def note(self, placed: Mapping[RelPath, Entry | None]) -> None:
+        """These are in the folder now; None: it is there no more."""
+        if notes := _notes(placed):
+            self._write(notes)
 
     def resume(self, started: Pending) -> dict[RelPath, Entry | None]:
         """What was placed by this very apply, as far as the file can be read; more is noted behind it."""
@@ -120,16 +119,16 @@ class Trail:
         """Agreed knows all of it."""
         if self._has_ended:
             return
-        self._write(b"\n-\n")
+        self._write([b"", b"-"])
         self._has_ended = True
         with contextlib.suppress(OSError):
             if self._opened().tell() > KEPT_BYTES:
                 self._opened().truncate(0)
 
-    def _write(self, lines: bytes) -> None:
+    def _write(self, lines: list[bytes]) -> None:
         self._has_ended = False
         with contextlib.suppress(OSError):  # a full disk: then what is removed after a kill comes back, as it would without a trail
-            self._opened().write(lines)
+            self._opened().write(b"\n".join(lines) + b"\n")
 
     def _opened(self) -> io.FileIO:
         if self._file is None:
@@ -141,9 +140,6 @@ def _head_of(started: Pending) -> bytes:
     return b"%s %d" % (started.to_root.hex().encode(), started.started_ms)
 
 
-def _is_noted(entry: Entry | None) -> bool:
-    return entry is None or isinstance(entry, File | Link)
-
-
-def _note(path: RelPath, entry: Entry | None) -> bytes:
-    return msgspec.json.encode(record_of(path, entry))
+def _notes(placed: Mapping[RelPath, Entry | None]) -> list[bytes]:
+    noted = ((path, entry) for path, entry in placed.items() if entry is None or isinstance(entry, File | Link))
+    return [msgspec.json.encode(record_of(path, entry)) for path, entry in noted]
