@@ -56,9 +56,11 @@ hooks: setup
 	$(BIN)/pre-commit install
 
 # After a change of the dependencies in pyproject.toml. No address of a registry may stand in the result (tests/house).
+LOCK := $(BIN)/uv pip compile pyproject.toml --extra scale --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command "make lock" --quiet
 lock:
-	$(BIN)/uv pip compile pyproject.toml --group dev --extra scale --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-		--custom-compile-command "make lock" --quiet -o requirements-dev.txt
+	$(LOCK) --group dev -o requirements-dev.txt
+	$(LOCK) -c requirements-dev.txt -o packaging/docker/requirements.txt
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

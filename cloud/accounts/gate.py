@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from cloud.accounts.limits import Limits, LocalLimits
 from cloud.accounts.mail import Mailer, mailer_of
 from cloud.accounts.oidc import Issuer, read_issuers
+from cloud.limits import Limits
+from cloud.limits.local import LocalLimits
 from store.errors import FastestError, InvalidValue
 
 log = logging.getLogger(f"fastest.{__name__}")

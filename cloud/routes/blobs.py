@@ -49,6 +49,7 @@ async def take_batch(request: web.Request) -> Kept:
         async for kind, payload in read_sections(request):
             if kind is not Section.FRAME:
                 raise InvalidValue(f"a {kind.name} section where only frames are expected")
+            cloud.metrics.count_in(len(payload))
             group.append(payload)
             group_bytes += len(payload)
             if group_bytes >= GROUP_BYTES:
@@ -151,6 +152,7 @@ async def _give(request: web.Request, batches: Iterable[Sequence[Digest]], give:
             async with asyncio.timeout(READ_SECONDS):
                 for frame in frames:
                     await response.write(pack_section(Section.FRAME, frame))
+                    cloud.metrics.count_out(len(frame))
             frames = [] if ahead is None else await ahead
         finally:
             if ahead and not ahead.done():

@@ -30,6 +30,7 @@ class Media(Enum):
     BYTES = "application/octet-stream"
     FORM = "application/x-www-form-urlencoded"
     PAGE = "text/html"
+    TEXT = "text/plain"
 
 
 PAGE: Final = {"gives": Media.PAGE, "statuses": (200, 303)}

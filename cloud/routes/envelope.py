@@ -16,9 +16,9 @@ import msgspec
 from aiohttp import ClientError, HttpVersion11, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from cloud.accounts.limits import Limit, network_of
 from cloud.accounts.session import SEEN_MS, who_is
 from cloud.context import Cloud
+from cloud.limits import Limit, network_of
 from cloud.records.moments import text_of
 from cloud.records.people.accounts import Account
 from cloud.records.people.sessions import touch_session
@@ -79,6 +79,12 @@ def cloud_of(request: web.Request) -> Cloud:
 def account_of(request: web.Request) -> Account:
     """Who is asking; every route but the open ones has one."""
     return request[ACCOUNT]
+
+
+def route_of(request: web.Request) -> tuple[str, str]:
+    """Its method, and its path with the names of ids in place of ids; what is no route of ours has one name, whatever it is."""
+    resource = request.match_info.route.resource
+    return (request.method, resource.canonical) if resource is not None else ("ANY", "none")
 
 
 def for_everybody(handler: H) -> H:
@@ -173,7 +179,8 @@ async def wrap(request: web.Request, handler: Answer) -> web.StreamResponse:
     except ConnectionError:
         response = web.Response(status=400)  # the client is gone: nobody will read this
     except Exception:  # the boundary of one request: whatever it is must not show its insides
-        log.exception("request failed", extra={"request_id": request_id, "method": request.method, "path": request.path})
+        method, route = route_of(request)
+        log.exception("request failed", extra={"request_id": request_id, "method": method, "route": route})
         response = _hidden(request_id)
     if not response.prepared and request.writer.output_size and request.transport is not None:
         # An answer was half sent when it failed. The client must see that it was cut, not a second answer inside the first.

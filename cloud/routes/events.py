@@ -52,7 +52,8 @@ async def listen(request: web.Request, query: Listening) -> web.WebSocketRespons
         await socket.prepare(request)
         await _seen(cloud, account, machine_id, Beat())
         await tell_machines(cloud, account.user_id)
-        await _serve(cloud, account, listener, socket)
+        with cloud.metrics.streaming():
+            await _serve(cloud, account, listener, socket)
     finally:
         await cloud.hub.leave(listener)
         await tell_machines(cloud, account.user_id)

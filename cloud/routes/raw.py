@@ -120,6 +120,7 @@ async def _take(request: web.Request, user_id: str, digest: Digest) -> TakenBlob
         hashed = hashlib.sha256()
         async for piece in read_pieces(request.content):
             hashed.update(piece)
+            cloud.metrics.count_in(len(piece))
             if file.tell() + len(piece) > content.MAX_UPLOAD_BYTES:
                 raise TooLarge(f"a blob of over {content.MAX_UPLOAD_BYTES} bytes")
             file.write(piece)
@@ -149,6 +150,7 @@ async def _give(request: web.Request, user_id: str, digest: Digest) -> web.Strea
             if part:
                 async with asyncio.timeout(READ_SECONDS):
                     await response.write(part)
+                cloud.metrics.count_out(len(part))
             if at >= end:
                 break
     await response.write_eof()

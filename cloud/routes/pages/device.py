@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from cloud.accounts import device
-from cloud.accounts.limits import DECIDE
+from cloud.limits import DECIDE
 from cloud.records.people.codes import Waiting
 from cloud.routes.declare import FORM, PAGE, get, post
 from cloud.routes.envelope import address_of, admit, cloud_of

@@ -9,8 +9,8 @@ from aiohttp import web
 
 from cloud.accounts import device
 from cloud.accounts.device import CODE_SECONDS, INTERVAL_SECONDS
-from cloud.accounts.limits import DECIDE, POLL, START
 from cloud.accounts.session import DAY_MS, SESSION_DAYS, USER, Origin, who_holds
+from cloud.limits import DECIDE, POLL, START
 from cloud.routes.asking import Done
 from cloud.routes.declare import NO_STORE, Media, post
 from cloud.routes.envelope import account_of, address_of, admit, answer, cloud_of, for_everybody, public_url

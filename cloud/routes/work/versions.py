@@ -22,13 +22,15 @@ MAX_VERSION = 10**15 - 1
 async def take_push(request: web.Request) -> Head:
     """The header is judged before the rest is read: a lost race costs no upload."""
     cloud, account, workspace_id = cloud_of(request), account_of(request), named_id(request, "workspace")
-    sections = read_sections(request)
-    header = await body.read_header(sections)
-    made = await push.check_header(cloud.read(), account, workspace_id, header)
-    if made is None:
-        sent = await body.read_rest(sections, header)
-        prepared = await push.prepare(cloud, account, workspace_id, sent)
-        made = await push.keep(cloud, account, prepared, header)
+    with cloud.metrics.pushing():
+        sections = read_sections(request)
+        header = await body.read_header(sections)
+        made = await push.check_header(cloud.read(), account, workspace_id, header)
+        if made is None:
+            sent = await body.read_rest(sections, header)
+            cloud.metrics.count_in(sum(map(len, sent.frames)))
+            prepared = await push.prepare(cloud, account, workspace_id, sent)
+            made = await push.keep(cloud, account, prepared, header)
     return made
 
 
