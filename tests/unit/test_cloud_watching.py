@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from cloud.accounts.gate import GateSettings
+from cloud.accounts.session import DAY_MS
+from cloud.app import wall_ms
 from cloud.context import Cloud
 from cloud.hub.local import LocalHub
 from cloud.operate import daily
@@ -83,8 +85,11 @@ async def test_runs_of_housekeeping_are_counted(tmp_path: Path, monkeypatch: pyt
     async def fail(_: Cloud) -> str:
         raise StoreDamaged("a manifest cannot be read")
 
-    async with serving(tmp_path / "cloud") as served:
+    now = [wall_ms()]
+    async with serving(tmp_path / "cloud", lambda: now[0]) as served:
         monkeypatch.setitem(daily.JOBS, "prune", fail)
+        assert await daily.run_due(served.cloud) == [], "a new cloud has nothing to clear away"
+        now[0] += DAY_MS + 1000
         await daily.run_due(served.cloud)
         found = await counted(served)
         assert found['fastest_jobs_total{job="collect",outcome="done"}'] == found['fastest_jobs_total{job="prune",outcome="failed"}'] == 1
