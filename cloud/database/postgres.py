@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
-from cloud.database import Params, Reading, Row, Tx, Work
+from cloud.database import Load, Params, Reading, Row, Tx, Work
 from cloud.database.schema import begin_epoch, bytes_tables, in_postgres_words, renew_epoch, tables
 from store.database import Component
 from store.errors import Busy, Conflicting, FastestError, InvalidValue, NewerStore, NoSpace, StoreDamaged, Unwritable
@@ -129,6 +129,10 @@ class PostgresDatabase:
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
                 raise _translated(error) from error
         raise AssertionError("the last try returns or raises")
+
+    def load(self) -> Load:
+        """Of the pool."""
+        return Load(self._pool.get_size() - self._pool.get_idle_size(), CONNECTIONS)
 
     async def close(self) -> None:
         """Give the connections back, waiting for what they do."""

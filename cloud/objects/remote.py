@@ -248,6 +248,10 @@ class RemoteObjects:
                 if not _is_node(digest, data):
                     yield "kept_nodes", digest, f"node {digest.hex()}: its bytes are not its own"
 
+    async def ping(self) -> None:
+        """The bucket's."""
+        await self._bucket.ping()
+
     async def tidy(self) -> None:
         """Nothing: rows are where they are cheapest."""
 
