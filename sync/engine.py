@@ -17,7 +17,7 @@ from store.conflicts import Conflict
 from store.database import Tx
 from store.errors import BlobsMissing, Busy, InvalidReply, Stale
 from store.manifest import EMPTY_ROOT, diff_manifests, manifest_totals
-from store.types import Digest, RelPath, Spot, show_path
+from store.types import Digest, Dir, RelPath, Spot, show_path, spot_of
 from store.workspaces import Apart
 from sync import adopt, incoming, transfer
 from sync.adopt import Adopted
@@ -325,12 +325,31 @@ class Engine:
         self._share()
         policy = self._policy()
         adopted = adopt.adopt(self.replica, received, self.apart, policy.limits, policy.boot_id)
-        # What a rule ignores since leaves before the next push, which would bring it back to whoever made the rule.
-        if rule_files := self.replica.ignore.take_written():
-            self._look(rule_files)
+        self._scanner.want(adopted.stale)
+        if not adopted.stale:
+            self._expel(adopted, received.root)
         self._changed_since_plan = bool(adopted.stale)
         self._read_apart()
         return adopted
+
+    def _expel(self, adopted: Adopted, head: Digest) -> None:
+        """What a rule ignores leaves before the next push, which would bring it back to whoever made the rule."""
+        rule_files, barred = self.replica.ignore.take_written(), self._barred_in(adopted, head)
+        if rule_files or barred:
+            self._scanner.decide_anew(barred)
+            self._look(rule_files)
+
+    def _barred_in(self, adopted: Adopted, head: Digest) -> set[bytes]:
+        """Folders with something carried that a rule ignores: it came, or others let go of it, after the rule had been read here."""
+        replica = self.replica
+        beyond = replica.changes_between(head, replica.row.full_root, replica.draft())
+        added = [(change.path, change.new) for change in beyond if change.old is None]
+        added += [(step.path, step.become) for step in adopted.made]
+        if not added:
+            return set()
+        with replica.open_root() as root:
+            spots = ((*spot_of(path), isinstance(entry, Dir)) for path, entry in added)
+            return {folder for folder, name, is_dir in spots if replica.ignore.rules_in(root, folder).expel(name, is_dir)}
 
     async def _learn(self, remote: Remote, told: CatchUp) -> None:
         """Snapshots and conflict records without a move of the head; the texts of open records come along."""

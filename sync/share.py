@@ -13,7 +13,7 @@ import msgspec
 
 from store import conflicts
 from store.conflicts import Conflict
-from store.manifest import Draft, edit_manifest, entry_of, find_entry, walk_manifest
+from store.manifest import Draft, edit_manifest, entry_of, find_entry, record_of, walk_manifest
 from store.types import Digest, Dir, Entry, File, RelPath, parent_of
 from store.workspaces import Apart
 from sync.core.merge.style import named_after
@@ -52,21 +52,22 @@ def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: 
     drop: list[RelPath] = []
     untaken = list_untaken(apart)
     waits = False
+    released: dict[RelPath, Entry | None] = {}
     if suspect is None:
-        for path, kept in apart.items():
-            if kept.kind == SECRET:
-                drop.append(path)
-                edits[path] = find_entry(row.full_root, path, draft)
+        released = {path: find_entry(row.full_root, path, draft) for path, kept in apart.items() if kept.kind == SECRET}
     for change in replica.changes_between(row.shared_full, row.full_root, draft):
         reason = None
         if suspect is not None and isinstance(change.new, File):
             reason = suspect(named_after(change.path), change.new)
             replica.progress.add()
         if reason is not None:
-            put[change.path] = Apart(change.path, SECRET, reason)
+            was = apart.get(change.path)
+            had = record_of(change.path, find_entry(row.shared_root, change.path, draft)) if was is None else was.had
+            put[change.path] = Apart(change.path, SECRET, reason, had)
             continue
         if change.path in apart and change.path not in untaken:
-            drop.append(change.path)
+            released[change.path] = change.new
+            continue
         if untaken and isinstance(change.old, Dir) and not isinstance(change.new, Dir):
             # What was to come into a folder goes with it; the plan, which comes before any push, brings both back.
             edits.update((path, None) for path in untaken if path.startswith(change.path + b"/"))
@@ -74,10 +75,25 @@ def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: 
             waits = True  # what a person made of it, and what came: only a plan tells
         else:
             edits[change.path] = change.new
+    for path, entry in released.items():
+        waiting = _release(apart[path], find_entry(row.shared_root, path, draft), entry)
+        if waiting is None:
+            drop.append(path)
+            edits[path] = entry
+        else:
+            put[path] = waiting
     if are_equal and not (put or waits):
         return Shared(row.full_root, put, drop)
     root = edit_manifest(row.shared_root, sorted(edits.items()), draft)
     return Shared(root, put, drop)
+
+
+def _release(kept: Apart, shared: Entry | None, entry: Entry | None) -> Apart | None:
+    """What was held back goes where it was held back from (None); where others were meanwhile, a plan decides between it and theirs."""
+    had = None if kept.had is None else entry_of(kept.had)[1]
+    if shared in (had, entry):
+        return None
+    return Apart(kept.path, OWED, "It was held back, and the cloud has another one.", record_of(kept.path, had))
 
 
 def list_tellable(replica: LocalReplica, suspect: Suspect | None) -> list[Conflict]:

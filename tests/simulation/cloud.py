@@ -127,7 +127,7 @@ class SimulatedCloud:
         except Corrupt as error:
             self._world.blame("corrupt", f"the cloud met damage: {error.message}")
             raise Offline("the cloud answered 500") from None
-        except FastestError as error:
+        except Exception as error:
             if not self.is_up or cloud is not self.cloud:
                 raise Offline("the connection was cut") from None
             raise error
