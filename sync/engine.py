@@ -17,7 +17,7 @@ from store.conflicts import Conflict
 from store.database import Tx
 from store.errors import BlobsMissing, Busy, InvalidReply, Stale
 from store.manifest import EMPTY_ROOT, diff_manifests, manifest_totals
-from store.types import Digest, Dir, RelPath, Spot, show_path, spot_of
+from store.types import Digest, RelPath, Spot, show_path
 from store.workspaces import Apart
 from sync import adopt, incoming, transfer
 from sync.adopt import Adopted
@@ -31,7 +31,7 @@ from sync.ports import CatchUp, Git, Remote
 from sync.progress import Phase, Progress
 from sync.replica import LocalReplica
 from sync.scan import Scanner, ScanResult
-from sync.share import SECRET, Suspect, derive_shared, list_tellable, list_untaken
+from sync.share import SECRET, Suspect, derive_shared, find_barred, list_tellable, list_untaken
 
 PUSH_TRIES: Final = 3
 ACTOR: Final = "watch"
@@ -327,29 +327,14 @@ class Engine:
         adopted = adopt.adopt(self.replica, received, self.apart, policy.limits, policy.boot_id)
         self._scanner.want(adopted.stale)
         if not adopted.stale:
-            self._expel(adopted, received.root)
+            # What a rule ignores leaves before the next push, which would bring it back to whoever made the rule.
+            rule_files, barred = self.replica.ignore.take_written(), find_barred(self.replica, received.root, adopted.made)
+            if rule_files or barred:
+                self._scanner.decide_anew(barred)
+                self._look(rule_files)
         self._changed_since_plan = bool(adopted.stale)
         self._read_apart()
         return adopted
-
-    def _expel(self, adopted: Adopted, head: Digest) -> None:
-        """What a rule ignores leaves before the next push, which would bring it back to whoever made the rule."""
-        rule_files, barred = self.replica.ignore.take_written(), self._barred_in(adopted, head)
-        if rule_files or barred:
-            self._scanner.decide_anew(barred)
-            self._look(rule_files)
-
-    def _barred_in(self, adopted: Adopted, head: Digest) -> set[bytes]:
-        """Folders with something carried that a rule ignores: it came, or others let go of it, after the rule had been read here."""
-        replica = self.replica
-        beyond = replica.changes_between(head, replica.row.full_root, replica.draft())
-        added = [(change.path, change.new) for change in beyond if change.old is None]
-        added += [(step.path, step.become) for step in adopted.made]
-        if not added:
-            return set()
-        with replica.open_root() as root:
-            spots = ((*spot_of(path), isinstance(entry, Dir)) for path, entry in added)
-            return {folder for folder, name, is_dir in spots if replica.ignore.rules_in(root, folder).expel(name, is_dir)}
 
     async def _learn(self, remote: Remote, told: CatchUp) -> None:
         """Snapshots and conflict records without a move of the head; the texts of open records come along."""

@@ -6,7 +6,7 @@ not take was never agreed on here: it is planned again from what the folder had 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -14,9 +14,10 @@ import msgspec
 from store import conflicts
 from store.conflicts import Conflict
 from store.manifest import Draft, edit_manifest, entry_of, find_entry, record_of, walk_manifest
-from store.types import Digest, Dir, Entry, File, RelPath, parent_of
+from store.types import Digest, Dir, Entry, File, RelPath, parent_of, spot_of
 from store.workspaces import Apart
 from sync.core.merge.style import named_after
+from sync.core.plan import Action
 from sync.replica import LocalReplica
 
 SECRET: Final = "secret"
@@ -94,6 +95,18 @@ def _release(kept: Apart, shared: Entry | None, entry: Entry | None) -> Apart | 
     if shared in (had, entry):
         return None
     return Apart(kept.path, OWED, "It was held back, and the cloud has another one.", record_of(kept.path, had))
+
+
+def find_barred(replica: LocalReplica, head: Digest, made: Iterable[Action]) -> set[bytes]:
+    """Folders with something carried that a rule ignores: it was `made`, or the head let go of it, after the rule had been read here."""
+    beyond = replica.changes_between(head, replica.row.full_root, replica.draft())
+    added = [(change.path, change.new) for change in beyond if change.old is None]
+    added += [(step.path, step.become) for step in made]
+    if not added:
+        return set()
+    with replica.open_root() as root:
+        spots = ((*spot_of(path), isinstance(entry, Dir)) for path, entry in added)
+        return {folder for folder, name, is_dir in spots if replica.ignore.rules_in(root, folder).expel(name, is_dir)}
 
 
 def list_tellable(replica: LocalReplica, suspect: Suspect | None) -> list[Conflict]:
