@@ -325,10 +325,10 @@ class Engine:
         self._share()
         policy = self._policy()
         adopted = adopt.adopt(self.replica, received, self.apart, policy.limits, policy.boot_id)
-        self._scanner.want(adopted.stale)
+        wanted = self._scanner.want(adopted.stale)
         if not adopted.stale:
             # What a rule ignores leaves before the next push, which would bring it back to whoever made the rule.
-            rule_files, barred = self.replica.ignore.take_written(), find_barred(self.replica, received.root, adopted.made)
+            rule_files, barred = self.replica.ignore.take_written(), find_barred(self.replica, received.root, adopted.made, wanted)
             if rule_files or barred:
                 self._scanner.decide_anew(barred)
                 self._look(rule_files)

@@ -14,7 +14,7 @@ import msgspec
 from store import conflicts
 from store.conflicts import Conflict
 from store.manifest import Draft, edit_manifest, entry_of, find_entry, record_of, walk_manifest
-from store.types import Digest, Dir, Entry, File, RelPath, parent_of, spot_of
+from store.types import Digest, Dir, Entry, File, RelPath, folders_above, parent_of, spot_of
 from store.workspaces import Apart
 from sync.core.merge.style import named_after
 from sync.core.plan import Action
@@ -83,6 +83,8 @@ def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: 
             edits[path] = entry
         else:
             put[path] = waiting
+            if any(above in edits and not isinstance(edits[above], Dir) for above in folders_above(path)[1:]):
+                edits[path] = None  # it goes with its folder, and the plan brings both back
     if are_equal and not (put or waits):
         return Shared(row.full_root, put, drop)
     root = edit_manifest(row.shared_root, sorted(edits.items()), draft)
@@ -97,11 +99,13 @@ def _release(kept: Apart, shared: Entry | None, entry: Entry | None) -> Apart | 
     return Apart(kept.path, OWED, "It was held back, and the cloud has another one.", record_of(kept.path, had))
 
 
-def find_barred(replica: LocalReplica, head: Digest, made: Iterable[Action]) -> set[bytes]:
-    """Folders with something carried that a rule ignores: it was `made`, or the head let go of it, after the rule had been read here."""
+def find_barred(replica: LocalReplica, head: Digest, made: Iterable[Action], wanted: Iterable[RelPath]) -> set[bytes]:
+    """Folders with something carried that a rule ignores: it was `made` or `wanted`, or the head let go of it, after the rule was read."""
     beyond = replica.changes_between(head, replica.row.full_root, replica.draft())
     added = [(change.path, change.new) for change in beyond if change.old is None]
     added += [(step.path, step.become) for step in made]
+    found = ((path, find_entry(replica.row.full_root, path, replica.blobs)) for path in wanted)
+    added += [(path, entry) for path, entry in found if entry is not None]
     if not added:
         return set()
     with replica.open_root() as root:

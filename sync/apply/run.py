@@ -371,6 +371,8 @@ class Run:
 
     def _note(self, step: Action, record: bytes | None) -> None:
         self.applied.done.append(step)
+        if self._ignore is not None and isinstance(step.become, Dir) and not isinstance(step.expect, Dir):
+            self._ignore.begin_folder(step.path)
         if self._placed is not None:
             self._placed(step)
         if self._ignore is not None and step.path.rpartition(b"/")[2] in RULE_FILES:

@@ -49,7 +49,7 @@ class Scanner:
         self, index: StatIndex, ignore: IgnoreSource, keeper: Keeper, now_ns: Callable[[], int], racy_ns: int = RACY_NS,
         progress: Progress | None = None,
     ) -> None:  # fmt: skip
-        self._sources = Sources(index, ignore, {}, keeper, now_ns, racy_ns, set(), progress or Progress(), {}, set())
+        self._sources = Sources(index, ignore, ignore.ignored, keeper, now_ns, racy_ns, set(), progress or Progress(), {}, set())
 
     def scan(self, root: Folder, dirty: Collection[Spot] | None = None, *, bits: bool = True) -> ScanResult:
         """Look at these spots, and at new folders below them; None: everything. `bits`: this disk keeps executable bits.
@@ -75,10 +75,15 @@ class Scanner:
         """Remove what a crash left, keeping unknown bytes first; before the first look. Returns what was kept, and what resists."""
         return sweep_temps(root, self._sources.index, self._sources.ignore, self._sources.keeper, keep, below=below)
 
-    def want(self, paths: Collection[RelPath]) -> None:
-        """The cloud has something at these paths where something else stands: take it at the next look, also if a rule ignores it."""
+    def want(self, paths: Collection[RelPath]) -> set[RelPath]:
+        """The cloud has something at these paths where something else stands: take it at the next look, also if a rule ignores it.
+
+        Returns what was wanted before.
+        """
+        before = set(self._sources.wanted)
         self._sources.wanted.clear()
         self._sources.wanted.update(paths)
+        return before
 
     def decide_anew(self, folders: Collection[bytes]) -> None:
         """Carried names in these folders came after the rules about them were read: the next look asks again."""

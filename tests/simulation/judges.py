@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from store.conflicts import conflict_digests
 from store.manifest import entry_of as entry_in
-from store.types import Entry, File, Link
+from store.types import Entry, File, Link, folders_above
 from sync.adopt import RESCUED
 from tests.simulation.machine import Machine
+from sync.core.state import State
+from sync.share import OWED
 from tests.simulation.disk import KEYS
 from tests.simulation.people import SECRET, Tree, files_in, tree_of, visible_tree
 
@@ -26,7 +28,7 @@ def is_at_rest(world: World) -> bool:
     for machine in world.machines.values():
         supervisor = machine.supervisor
         row = supervisor.engine.replica.row
-        if not (supervisor.is_settled and supervisor.is_uploaded) or machine.ears.has_news or supervisor.halt is not None:
+        if not (_is_settled(world, machine) and supervisor.is_uploaded) or machine.ears.has_news or supervisor.halt is not None:
             return False
         if (row.agreed_version, row.agreed_root.hex()) != (head.version, head.root):
             return False
@@ -46,7 +48,7 @@ def held_paths(world: World) -> set[bytes]:
 
 def shown_trees(world: World) -> list[Tree]:
     """What each folder has that the others must have, too."""
-    held = held_paths(world)
+    held = held_paths(world) | leftovers(world)
     trees = [visible_tree(machine) for machine in world.machines.values()]
     return [_without(tree, held) for tree in trees] if held else trees
 
@@ -63,6 +65,25 @@ def _is_alike_folded(folds: str, plain: Tree, folded: Tree) -> bool:
     keys = {key(path) for path in folded}
     lacking = plain.keys() - folded.keys()
     return all(key(path) in keys or path.rpartition(b"/")[0] in lacking for path in lacking)
+
+
+def _is_settled(world: World, machine: Machine) -> bool:
+    """Folders that are to go and hold what is ignored stay, and that is told."""
+    its = machine.supervisor
+    owed = {path for path, row in its.engine.apart.items() if row.kind == OWED}
+    if not owed or not world.history.features.rules:
+        return its.is_settled
+    return its.pending == 0 and its.state is State.IDLE and owed <= leftovers(world)
+
+
+def leftovers(world: World) -> set[bytes]:
+    """Folders in which only what is ignored is left, somewhere."""
+    found: set[bytes] = set()
+    for machine in world.machines.values() if world.history.features.rules else ():
+        whole, shown = tree_of(machine), visible_tree(machine)
+        used = {above for path, entry in shown.items() if entry[0] != "folder" for above in folders_above(path)}
+        found |= {above for path in whole.keys() - shown.keys() for above in folders_above(path)[1:] if above in shown} - used
+    return found
 
 
 def describe(world: World) -> str:
@@ -87,7 +108,7 @@ def judge(world: World) -> None:
         if left := machine.temporaries():
             world.blame("temporary", f"{machine.name}: {left}")
         _judge_store(world, machine)
-    final, held = shown_trees(world)[0], held_paths(world)
+    final, held = shown_trees(world)[0], held_paths(world) | leftovers(world)
     head = _without({bytes(path): _plain(entry) for path, entry in world.cloud.entries().items()}, held)
     if head != {path: _without_bytes(entry) for path, entry in final.items()}:
         world.blame("diverged", f"the head has {sorted(head)}, the folders {sorted(final)}")

@@ -148,10 +148,11 @@ class Ledger:
     def sequential(self) -> dict[bytes, Entry | None]:
         """Paths where each change was made to what the one before left, and so above and below them: what must be there in the end."""
         straight = {path for path, chain in self.chains.items() if self._is_straight(chain) and not self.is_blurred(path)} - self.excused
-        crooked = self.chains.keys() - straight
+        # What was ignored comes to light when the rule goes, and with it the folders that it is in.
+        crooked = self.chains.keys() - {path for path in straight if self.ruled.isdisjoint(path.split(b"/"))}
         near = {above for path in crooked for above in _above(path)} | crooked
         left = {path: self.chains[path][-1][1] for path in straight - near if crooked.isdisjoint(_above(path))}
-        return {path: entry for path, entry in left.items() if path not in self.contested and self.ruled.isdisjoint(path.split(b"/"))}
+        return {path: entry for path, entry in left.items() if path not in self.contested}
 
     def dismiss(self, machine: Machine, chosen: Iterable[Conflict]) -> None:
         """A person decides these, and knows both sides."""
