@@ -15,7 +15,7 @@ from store import conflicts, history, journal, snapshots, workspaces
 from store.atomic import Folder
 from store.conflicts import Conflict
 from store.database import Tx
-from store.errors import BlobMissing, Conflicting, EpochChanged, InvalidValue, NotFound, RootLost
+from store.errors import Conflicting, EpochChanged, InvalidValue, NotFound, RootLost
 from store.history import Act
 from store.index import is_folder
 from store.manifest import EMPTY_ROOT, Draft, diff_manifests, edit_manifest, entry_of, find_entry, walk_manifest
@@ -31,9 +31,6 @@ from sync.snapshot import last_snapshot, next_snapshot
 ACTOR: Final = "cli"
 MAX_DIGITS: Final = 19
 """A sequence number has fewer."""
-
-
-MOST_SNAPSHOTS: Final = 1_000_000
 
 
 class Author(msgspec.Struct, frozen=True):
@@ -209,8 +206,7 @@ def approve(replica: LocalReplica, code: str, newest_root: Digest | None) -> Non
             identity = folder.identity()
         replica.db.write_now(lambda tx: workspaces.set_root_identity(tx, row.id, identity))
     elif code == EpochChanged.code:
-        whole = _whole_snapshots(replica)
-        replica.db.write_now(lambda tx: _forget_agreed(tx, row.id, whole))
+        replica.db.write_now(lambda tx: _forget_agreed(tx, row.id, row.workspace_id))
         adopt.forget_placed(replica)
     else:
         allowed = " ".join(root.hex() for root in (row.shared_root, newest_root) if root is not None)
@@ -220,24 +216,11 @@ def approve(replica: LocalReplica, code: str, newest_root: Digest | None) -> Non
     replica.row = msgspec.structs.replace(replica.row, shared_root=shared_root, shared_full=shared_full)
 
 
-def _forget_agreed(tx: Tx, replica_id: str, snapshot_ids: list[str]) -> None:
+def _forget_agreed(tx: Tx, replica_id: str, workspace_id: str) -> None:
     """The cloud tells of every snapshot that it still has when it is asked for its head; the others are sent again, as parents of newer."""
     workspaces.set_agreed(tx, replica_id, 0, EMPTY_ROOT, "")
     journal.finish(tx, replica_id)
-    snapshots.mark_unshared(tx, snapshot_ids)
-
-
-def _whole_snapshots(replica: LocalReplica) -> list[str]:
-    """Those of which everything is here; of another machine's it need not be."""
-    draft, found = replica.draft(), []
-    for snapshot, _ in snapshots.list_snapshots(replica.db.read(), replica.row.workspace_id, newest=MOST_SNAPSHOTS):
-        try:
-            files = {entry.digest for _, entry in walk_manifest(snapshot.manifest_hash, draft) if isinstance(entry, File)}
-        except BlobMissing:
-            continue
-        if not replica.blobs.lacking(files):
-            found.append(snapshot.id)
-    return found
+    snapshots.mark_unshared(tx, workspace_id)
 
 
 def explain(replica: LocalReplica, path: RelPath, excludes: tuple[bytes, bytes]) -> dict[str, object]:
