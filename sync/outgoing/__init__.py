@@ -60,7 +60,10 @@ def prepare(replica: LocalReplica, bounds: Bounds) -> Outgoing | None:
 
 
 def _list_sendable(replica: LocalReplica) -> list[Snapshot]:
-    """What the cloud does not have, oldest first. One that it lost and whose state was never here is its maker's to send, before any behind it."""
+    """What the cloud does not have, oldest first.
+
+    One that it lost and whose state was never here is its maker's to send; what is behind that waits for it.
+    """
     unshared = snapshots.unshared_snapshots(replica.db.read(), replica.row.workspace_id)
     lacking = replica.blobs.lacking_nodes({one.manifest_hash for one in unshared}) if unshared else set()
     left: set[str] = set()

@@ -19,7 +19,7 @@ from typing import Final
 
 from store.atomic import Folder
 from store.index import StatIndex
-from store.types import Digest, Spot
+from store.types import Digest, RelPath, Spot
 from sync.core.plan import Problem
 from sync.progress import Progress
 from sync.rules import IgnoreSource

@@ -104,7 +104,7 @@ class Asker:
             await engine.share()
             await engine.verb(verbs.take_snapshot, f"Before restoring from {name}", Author(), source="system")
             is_known, noted = self._is_known, self._ledger.noted
-            count, act = await self._act(engine, verbs.restore, name, paths, dry_run=False)
+            _, act = await self._act(engine, verbs.restore, name, paths, dry_run=False)
             if is_known and noted + 1 == self._ledger.noted:
                 self._judge_restored(name, paths)
             if act is not None:
@@ -121,7 +121,9 @@ class Asker:
             return {path: entry for path, entry in tree.items() if not paths or any((path + b"/").startswith(one + b"/") for one in paths)}
 
         if part(wanted) != part(tree_of(self._machine)):
-            self._world.blame("inexact", f"{self._machine.name}: restored {sorted(part(tree_of(self._machine)))}, it was {sorted(part(wanted))}")
+            self._world.blame(
+                "inexact", f"{self._machine.name}: restored {sorted(part(tree_of(self._machine)))}, it was {sorted(part(wanted))}"
+            )
 
     async def _undo(self) -> None:
         supervisor = self._machine.supervisor

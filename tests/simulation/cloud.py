@@ -23,7 +23,7 @@ from cloud.records.people.accounts import Account
 from cloud.records.work import conflicts, projects, replicas, workspaces
 from cloud.records.work.workspaces import Workspace
 from cloud.routes.work.conflicts import _check
-from store.errors import BlobsMissing, Corrupt, FastestError, Offline
+from store.errors import BlobsMissing, Corrupt, Offline
 from store.manifest import EMPTY_ROOT, walk_manifest
 from store.types import Entry, RelPath, parse_digest
 from sync.core.wire import EventHeader, Head, NewMachine, NewReplica, WireConflict

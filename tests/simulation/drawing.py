@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from tests.simulation.features import draw_features
+from tests.simulation.features import Action, draw_features
 from tests.simulation.network import FAULTS
 from tests.simulation.system import Sizes
-from tests.simulation.world import Action, History
+from tests.simulation.world import History
 
 PATHS = [b"x", b"y", b"d", b"d/x", b"d/y", b"d/e", b"d/e/x", b"f", b"f/x"]
 EDITS = (

@@ -97,7 +97,9 @@ def _folds(scene: Scene) -> Drawn:
         now, who = scene.at()
         path, other = scene.rng.choice(names), scene.rng.choice(names)
         verb = scene.rng.choice(("write", "write", "write", "remove", "move", "change"))
-        drawn.append({"remove": (now, who, verb, path), "move": (now, who, verb, path, other)}.get(verb, (now, who, verb, path, _number(scene.rng))))
+        drawn.append(
+            {"remove": (now, who, verb, path), "move": (now, who, verb, path, other)}.get(verb, (now, who, verb, path, _number(scene.rng)))
+        )
     return {"folds": folds}, drawn
 
 

@@ -9,10 +9,10 @@ from store.conflicts import conflict_digests
 from store.manifest import entry_of as entry_in
 from store.types import Entry, File, Link, folders_above
 from sync.adopt import RESCUED
-from tests.simulation.machine import Machine
 from sync.core.state import State
 from sync.share import OWED
 from tests.simulation.disk import KEYS
+from tests.simulation.machine import Machine
 from tests.simulation.people import SECRET, Tree, files_in, tree_of, visible_tree
 
 if TYPE_CHECKING:

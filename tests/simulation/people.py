@@ -94,6 +94,11 @@ class Ledger:
         """Names that an ignore rule ever spoke of: what is at them may be apart for a while, and meet later."""
         self.dismissed: set[bytes] = set()
         """Texts of conflicts that a person resolved: what they did not choose is let go."""
+        self.lags = False
+        """Transfers rest here and there: who finds nothing at a path may never have seen what was there and went."""
+        self.met: set[bytes] = set()
+        """Such paths, made again by another than whoever removed it."""
+        self._makers: dict[bytes, str] = {}
         self.noted = 0
         """How often anybody changed anything."""
 
@@ -104,6 +109,9 @@ class Ledger:
             old, new = before.get(path), after.get(path)
             if new is not None and new[0] == "file" and split(path)[1] in FILES:
                 self.ruled |= names_in(new[1])
+            if self.lags and old is None and path in self.chains and self._makers[path] != machine.name:
+                self.met.add(path)
+            self._makers[path] = machine.name
             self.chains.setdefault(path, []).append((old, new))
             if not machine.exposed.isdisjoint([path, *_above(path)]):
                 self.excused.add(path)
@@ -149,9 +157,9 @@ class Ledger:
         """Paths where each change was made to what the one before left, and so above and below them: what must be there in the end."""
         straight = {path for path, chain in self.chains.items() if self._is_straight(chain) and not self.is_blurred(path)} - self.excused
         # What was ignored comes to light when the rule goes, and with it the folders that it is in.
-        crooked = self.chains.keys() - {path for path in straight if self.ruled.isdisjoint(path.split(b"/"))}
+        crooked = self.chains.keys() - {path for path in straight - self.met if self.ruled.isdisjoint(path.split(b"/"))}
         near = {above for path in crooked for above in _above(path)} | crooked
-        left = {path: self.chains[path][-1][1] for path in straight - near if crooked.isdisjoint(_above(path))}
+        left = {path: self.chains[path][-1][1] for path in straight - crooked - near if crooked.isdisjoint(_above(path))}
         return {path: entry for path, entry in left.items() if path not in self.contested}
 
     def dismiss(self, machine: Machine, chosen: Iterable[Conflict]) -> None:
