@@ -14,7 +14,7 @@ import msgspec
 from store import conflicts
 from store.conflicts import Conflict
 from store.manifest import Draft, edit_manifest, entry_of, find_entry, record_of, walk_manifest
-from store.types import Digest, Dir, Entry, File, RelPath, folders_above, parent_of, spot_of
+from store.types import DIR, Digest, Dir, Entry, File, RelPath, folders_above, parent_of, spot_of
 from store.workspaces import Apart
 from sync.core.merge.style import named_after
 from sync.core.plan import Action
@@ -81,6 +81,8 @@ def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: 
         if waiting is None:
             drop.append(path)
             edits[path] = entry
+            above = [] if entry is None else folders_above(path)[1:]
+            edits |= {one: DIR for one in above if one not in edits and find_entry(row.shared_root, one, draft) is None}
         else:
             put[path] = waiting
             if any(above in edits and not isinstance(edits[above], Dir) for above in folders_above(path)[1:]):

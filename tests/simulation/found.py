@@ -189,6 +189,18 @@ FOUND: dict[str, History] = {
         Sizes(few_steps=1, bulk_files=0, few_blobs=1, inline_blobs=1),
         Features(rules=True, secrets=True, brake_files=2),
     ),
+    "S31 a machine that had something to try again and no connection was awake all the time": History(
+        77000001769,
+        2,
+        (
+            (1.1421255664734562, "a", "write", b"f/x", 476),
+            (2.5862046664064, "a", "rule", b".fstignore", b"x\ny\n"),
+            (4.015737659874422, "a", "cut", 5, 0.05),
+            (5.848328631140069, "b", "remove", b"f"),
+        ),
+        Sizes(few_steps=1, few_blobs=0, inline_blobs=0),
+        Features(rules=True),
+    ),
     "S17 in a large plan names were given to bytes that were not synced: a power cut left empty files, and clashes": History(
         41,
         2,

@@ -94,10 +94,8 @@ class Ledger:
         """Names that an ignore rule ever spoke of: what is at them may be apart for a while, and meet later."""
         self.dismissed: set[bytes] = set()
         """Texts of conflicts that a person resolved: what they did not choose is let go."""
-        self.lags = False
-        """Transfers rest here and there: who finds nothing at a path may never have seen what was there and went."""
         self.met: set[bytes] = set()
-        """Such paths, made again by another than whoever removed it."""
+        """Made again by another than whoever removed it, who may never have seen it, nor been told: an emptied root waits for a person."""
         self._makers: dict[bytes, str] = {}
         self.noted = 0
         """How often anybody changed anything."""
@@ -109,7 +107,7 @@ class Ledger:
             old, new = before.get(path), after.get(path)
             if new is not None and new[0] == "file" and split(path)[1] in FILES:
                 self.ruled |= names_in(new[1])
-            if self.lags and old is None and path in self.chains and self._makers[path] != machine.name:
+            if old is None and path in self.chains and self._makers[path] != machine.name:
                 self.met.add(path)
             self._makers[path] = machine.name
             self.chains.setdefault(path, []).append((old, new))

@@ -80,7 +80,6 @@ class World:
             machine.disk.unlinked = lambda node, machine=machine: self.ledger.owe_unlinked(machine, node)  # type: ignore[misc]
             machine.disk.told = lambda path, names, name=name: self.trace.append((self.loop.now, name, path, names))  # type: ignore[misc]
         machine.disk.key = KEYS.get(history.features.folds)  # the last one's
-        self.ledger.lags = bool(history.features.brake_files) or any("pause" in action for action in history.actions)
         if "markers" in history.features.styles:
             self.ledger.lines |= {b"<<<<<<< ours", b"=======", b">>>>>>> theirs"}
         shutil.copytree(top / "cloud", self._folder / "cloud")
