@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -69,10 +69,13 @@ async def _opened_remote(settings: Settings, vault: Vault, gate: Gate) -> AsyncI
     try:
         from cloud.database.postgres import PostgresDatabase
         from cloud.hub.redis import RedisHub
+        from cloud.limits.redis import RedisLimits
         from cloud.objects.bucket import Bucket
         from cloud.objects.remote import RemoteObjects
     except ModuleNotFoundError as error:
         raise Unwritable(f"{error.name} is not installed", "Install what several processes need: pip install 'fastest[scale]'.") from error
+    if settings.redis:
+        gate = replace(gate, limits=RedisLimits.open(settings.redis))
     bucket = Bucket.open(settings.objects or (settings.data / "objects").as_uri())
     pool = ThreadPoolExecutor(REMOTE_THREADS, "cloud")
     db = await PostgresDatabase.open(settings.database)

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
-from cloud.database import Params, Reading, Row, Tx, Work
+from cloud.database import Load, Params, Reading, Row, Tx, Work
 from cloud.database.schema import begin_epoch, bytes_tables, in_postgres_words, renew_epoch, tables
 from store.database import Component
 from store.errors import Busy, Conflicting, FastestError, InvalidValue, NewerStore, NoSpace, StoreDamaged, Unwritable
@@ -89,8 +89,9 @@ class PostgresDatabase:
         """Connect, and migrate if need be. Raises Busy when it does not answer, NewerStore, Unwritable."""
         try:
             pool = await asyncpg.create_pool(
-                url, min_size=1, max_size=CONNECTIONS, timeout=OPEN_SECONDS, command_timeout=STATEMENT_SECONDS, server_settings=_SETTINGS
-            )
+                url, min_size=1, max_size=CONNECTIONS, timeout=OPEN_SECONDS, command_timeout=STATEMENT_SECONDS,
+                server_settings=_SETTINGS, reset=_leave,
+            )  # fmt: skip
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             raise _translated(error) from error
         except ValueError as error:
@@ -129,6 +130,10 @@ class PostgresDatabase:
                 raise _translated(error) from error
         raise AssertionError("the last try returns or raises")
 
+    def load(self) -> Load:
+        """Of the pool."""
+        return Load(self._pool.get_size() - self._pool.get_idle_size(), CONNECTIONS)
+
     async def close(self) -> None:
         """Give the connections back, waiting for what they do."""
         try:
@@ -149,6 +154,12 @@ class PostgresDatabase:
                 raise _translated(error) from error
             finally:
                 await connection.execute("SELECT pg_advisory_unlock($1)", _MIGRATION_LOCK)
+
+
+async def _leave(connection: asyncpg.Connection[Any]) -> None:
+    """Nothing of ours outlives its statement or transaction, so a connection goes back to the pool without a question of its own."""
+    if connection.is_in_transaction():
+        await connection.reset()
 
 
 async def _upgrade(connection: asyncpg.pool.PoolConnectionProxy[Any], component: Component) -> None:

@@ -15,6 +15,7 @@ from cloud.hub.local import Listener
 from cloud.records.people.accounts import Account
 from cloud.records.people.sessions import is_live, touch_session
 from cloud.records.work import replicas, workspaces
+from cloud.routes.declare import get
 from cloud.routes.envelope import cloud_of, for_everybody
 from cloud.routes.work.replicas import tell_machines
 from store.types import UNREADABLE
@@ -23,17 +24,25 @@ from sync.core.wire import HEARTBEAT_SECONDS, Beat
 MAX_BEAT_BYTES: Final = 256 * 1024
 MAX_LISTED: Final = 1_000
 SEND_SECONDS: Final = 30
+NOTED_MS: Final = 60_000
+
+
+class Listening(msgspec.Struct, frozen=True):
+    """Who listens, and what lets them in where no header can."""
+
+    machine_id: str = ""
+    ticket: str | None = None
 
 
 @for_everybody
-async def listen(request: web.Request) -> web.WebSocketResponse:
+async def listen(request: web.Request, query: Listening) -> web.WebSocketResponse:
     """Hear of every workspace that the machine `machine_id` holds a replica of; without one, of all. A session, or a ticket."""
     cloud = cloud_of(request)
-    if "ticket" in request.query:
-        account = await cloud.write(use_ticket(request.query["ticket"], cloud.now_ms()))
+    if query.ticket is not None:
+        account = await cloud.write(use_ticket(query.ticket, cloud.now_ms()))
     else:
         account = await who_is(cloud.read(), request.headers.get("Authorization", ""), cloud.now_ms())
-    machine_id = request.query.get("machine_id", "")
+    machine_id = query.machine_id
     if machine_id:
         await replicas.get_machine(cloud.read(), account.user_id, machine_id)
     listener = Listener(account.user_id, account.session_id, machine_id)
@@ -44,7 +53,8 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
         await socket.prepare(request)
         await _seen(cloud, account, machine_id, Beat())
         await tell_machines(cloud, account.user_id)
-        await _serve(cloud, account, listener, socket)
+        with cloud.metrics.streaming():
+            await _serve(cloud, account, listener, socket)
     finally:
         await cloud.hub.leave(listener)
         await tell_machines(cloud, account.user_id)
@@ -53,6 +63,7 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
 
 async def _serve(cloud: Cloud, account: Account, listener: Listener, socket: web.WebSocketResponse) -> None:
     sending = asyncio.create_task(_send(listener, socket))
+    noted, noted_ms = Beat(), cloud.now_ms()
     try:
         async for message in socket:
             beat = _beat_in(message)
@@ -61,7 +72,10 @@ async def _serve(cloud: Cloud, account: Account, listener: Listener, socket: web
                 break
             if not await is_live(cloud.read(), account.session_id, cloud.now()):
                 break
-            await _seen(cloud, account, listener.machine_id, beat)
+            # An open stream tells by itself who is there: of beats that say the same, one a minute is written down.
+            if beat != noted or cloud.now_ms() - noted_ms >= NOTED_MS:
+                await _seen(cloud, account, listener.machine_id, beat)
+                noted, noted_ms = beat, cloud.now_ms()
             await cloud.hub.seen(listener)
     finally:
         listener.end()
@@ -104,4 +118,4 @@ async def _seen(cloud: Cloud, account: Account, machine_id: str, beat: Beat) -> 
     await cloud.write(work)
 
 
-ROUTES = [web.get("/v1/events", listen)]
+ROUTES = [get("/v1/events", listen, statuses=(101,), needs="a session, or a ticket")]
