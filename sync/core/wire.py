@@ -45,8 +45,8 @@ Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 53) - 1)]
 Millis = Annotated[int, msgspec.Meta(ge=0, le=(1 << 48) - 1)]
 Epoch = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Identity = Annotated[str, msgspec.Meta(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$", max_length=26)]
-Named = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+$", min_length=1, max_length=200)]
-"""An id that names what is there, of whatever kind; one that names nothing is not found."""
+Named = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+$(?!\n)", min_length=1, max_length=200)]
+"""An id that names what is there, of whatever kind; one that names nothing is not found. (`$` alone lets a line end pass.)"""
 Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Line = Annotated[str, msgspec.Meta(max_length=200)]

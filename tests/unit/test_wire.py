@@ -355,6 +355,50 @@ def test_a_number_fits_a_column_and_a_clock(shape: type, fields: dict[str, Any],
             msgspec.convert({**fields, name: number}, shape)
 
 
+TEXTS = [
+    *[
+        (shape, fields, "name", 1, 200)
+        for shape, fields in ((wire.NewProject, {}), (wire.NewWorkspace, {}), (wire.NewMachine, {"id": ULID}))
+    ],
+    *[(wire.NewMachine, {"id": ULID, "name": "n"}, name, 0, 200) for name in ("platform", "version")],
+    *[(wire.NewWorkspace, {"name": "n"}, name, 1, 200) for name in ("base_workspace_id", "base_snapshot_id", "machine_id")],
+    (wire.NewReplica, {"id": ULID, "local_path": "/w"}, "machine_id", 1, 200),
+    (wire.NewReplica, {"id": ULID, "machine_id": "M"}, "local_path", 0, 4096),
+    (wire.NewWorkspace, {"name": "n"}, "local_path", 0, 4096),
+]
+
+
+@pytest.mark.parametrize(("shape", "fields", "name", "least", "most"), TEXTS)
+def test_a_text_has_bounds(shape: type, fields: dict[str, Any], name: str, least: int, most: int) -> None:
+    for size in (least, most):
+        assert getattr(msgspec.convert({**fields, name: "x" * size}, shape), name) == "x" * size
+    for size in (least - 1, most + 1):
+        if size >= 0:
+            with pytest.raises(msgspec.ValidationError):
+                msgspec.convert({**fields, name: "x" * size}, shape)
+
+
+@pytest.mark.parametrize("text", ["a b", "a\n", "\x1f", "\x7f", "\u00e9"])
+def test_an_id_is_of_signs_that_can_be_seen(text: str) -> None:
+    assert msgspec.convert("!aZ~", wire.Named) == "!aZ~"
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(text, wire.Named)
+
+
+@pytest.mark.parametrize("text", ["", "0" * 63, "0" * 65, "0" * 63 + "g", "0" * 63 + "A", "0" * 64 + "\n"])
+def test_a_hash_is_64_small_digits(text: str) -> None:
+    assert msgspec.convert("09af" * 16, wire.Hash) == "09af" * 16
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(text, wire.Hash)
+
+
+def test_who_acts() -> None:
+    assert [msgspec.convert(actor, wire.Actor) for actor in ("cli", "web", "system")] == ["cli", "web", "system"]
+    for actor in ("", "CLI", "me"):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(actor, wire.Actor)
+
+
 @pytest.mark.parametrize("epoch", ["", "e" * 201])
 def test_an_epoch_that_cannot_be(epoch: str) -> None:
     assert msgspec.convert({**HEAD, "epoch": "e" * 200}, wire.Head).epoch == "e" * 200
