@@ -28,6 +28,7 @@ def test_counting_ends_in_few_steps(old: bytes, new: bytes) -> None:
 
 
 PATTERNS = [
+    *[b"a b", b"(a) !#$%&'", b"a\x01b"],
     *[b"", b"a", b"*", b"**", b"***", b"a/b", b"/a", b"a/", b"**/a", b"a/**", b"a/**/b", b"ab**/c", b"a**b/**", b"*.py[cod]", b"a?b*c*d"],
     *[
         b"[a-c]x",

@@ -214,6 +214,12 @@ def test_a_common_line_needs_company() -> None:
     assert diff_lines([*alone, b"\n", *alone, b"kept\n", b"z\n"], new) == [Hunk(0, 21, 0, 9), Hunk(22, 23, 10, 11)]
 
 
+def test_a_line_that_the_other_text_has_very_often_matches_none_of_them() -> None:
+    """As git has it."""
+    old, new = (split_lines(data) for data in (b"1\n14\n18\n6\n3\n2\n\n6\n}\n10\n9\n", b"\n21\n19\n\n\n\n\n\n"))
+    assert diff_lines(old, new) == [Hunk(0, 11, 0, 8)]
+
+
 def test_a_rough_root() -> None:
     """As `xdl_bogosqrt` of git has it: one bit for every two."""
     assert [_rough_root(number) for number in (0, 1, 2, 3, 4, 15, 16, 63, 64, 255, 256, 1023, 1024)] == [
