@@ -70,6 +70,11 @@ EXPLAINED: dict[str, dict[str, str]] = {
     },
     "ignore": {
         "_Names.search: None -> ''": FALSY,
+        "carried_rules.is_untracked: not made -> True": SPARES,
+        "carried_rules.is_untracked: 0 -> -1": "there is one",
+        "_affixes: tail.kind == 'suffix' -> tail.kind >= 'suffix'": "of the four kinds it is the last",
+        "_affixes: tail.kind == 'regex' -> tail.kind >= 'regex'": "the only kind behind it is asked for before",
+        "_affixes: tail.kind != 'literal' -> tail.kind > 'literal'": "of the four kinds it is the first",
         "_sieve: tail.kind == 'literal' -> tail.kind <= 'literal'": "of the four kinds it is the first",
         "_sieve: tail.kind == 'literal' -> tail.kind >= 'literal'": SPARES,
         "_Stack.names_in: len(self._names) >= _KEEP -> len(self._names) == _KEEP": STEPPED,
@@ -164,12 +169,18 @@ EXPLAINED: dict[str, dict[str, str]] = {
     },
     "secrets": {
         "_holds: False -> None": FALSY,
+        (
+            ": b'-(?:----BEGIN [A-Z0-9 ]*PRIVATE KEY|[0-9A-Za-z_-]{18}(?:(?<=sk-.{18})|(?<=glpat-.{18})|(?<=xox[a"
+            "-z]-.{18})|(?<=pypi-.{18})|(?<=KEY-.{18})|(?<=GOCSPX-.{18})))' -> b''"
+        ): SPARES,
+        (": b'A(?:KIA[0-9A-Z]{16}|Iza[0-9A-Za-z_-]{35})' -> b''"): SPARES,
+        (
+            ": b'_[0-9A-Za-z]{16}(?:(?<=gh[a-z]_.{16})|(?<=pat_.{16})|(?<=npm_.{16})|(?<=live_.{16})|(?<=hf_.{16}"
+            ")|(?<=v1_.{16})|(?<=shp[a-z][a-z]_.{16})|(?<=glsa_.{16}))' -> b''"
+        ): SPARES,
         "name_reason: name in _ENDS_OF_PATHS and (b'/' + path.lower()).endswith(_CREDENTIAL_PATHS)"
         " -> (b'/' + path.lower()).endswith(_CREDENTIAL_PATHS)": SPARES,
         "content_reason: gate.regex.search(data) -> True": SPARES,
-    },
-    "settle": {
-        "warm_up: looks > FREE_LONG_LOOKS -> looks is not FREE_LONG_LOOKS": ONE_OBJECT,
     },
     "state": {
         "Standing.__post_init__: (self.state is State.HALTED) != (self.halt is not None)"
