@@ -192,6 +192,8 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "pack_delta: zstandard.ZstdCompressor(level=1) -> zstandard.ZstdCompressor()": "any level can be read; 1 is for speed",
         "pack_delta: 1 -> 2": "any level can be read; 1 is for speed",
         "pack_delta: 1 -> 0": "any level can be read; 1 is for speed",
+        "parse_delta: zstandard.ZstdDecompressor().decompress(payload, allow_extra_data=False)"
+        " -> zstandard.ZstdDecompressor().decompress(payload, allow_extra_data=None)": FALSY,
         "split_sections: at < len(body) -> at != len(body)": "what would go beyond was told before",
         "pack_delta: len(batch) == DELTA_CHANGES -> len(batch) >= DELTA_CHANGES": STEPPED,
         "bitmap: out[at >> 3] |= 1 << (at & 7) -> out[at >> 3] ^= 1 << (at & 7)": "each bit is set once",

@@ -57,7 +57,12 @@ def test_a_section_is_a_kind_a_length_and_a_payload() -> None:
     with pytest.raises(InvalidReply, match=r"^a section was cut short$"):
         list(split_sections(body[:-1]))
     parts = [(Section.FRAME, b"x" * length) for length in range(20)]
-    assert list(split_sections(b"".join(pack_section(*part) for part in parts))) == parts
+    whole = b"".join(pack_section(*part) for part in parts)
+    assert list(split_sections(whole)) == parts
+    ends = {len(b"".join(pack_section(*part) for part in parts[:count])) for count in range(len(parts))}
+    for cut in set(range(len(whole))) - ends:
+        with pytest.raises(InvalidReply, match=r"^a section was cut short$"):
+            list(split_sections(whole[:cut]))
 
 
 def test_a_section_may_be_as_large_as_the_bound_and_no_larger() -> None:
