@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.lab.databases import Databases
 from tests.lab.services import Postgres, RedisServer, S3Server, postgres_server, redis_server
 
 SLOW_TO_MAKE = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -47,6 +48,27 @@ def postgres() -> Iterator[Postgres]:
     """A PostgreSQL of this test process's own."""
     with postgres_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: Postgres) -> Iterator[Databases]:
+    """Migrated databases, to be lent."""
+    made = Databases(postgres)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def lend_database(databases: Databases) -> Iterator[Callable[[], str]]:
+    """The address of an empty, migrated database; of another one each time."""
+    lent: list[str] = []
+
+    def lend() -> str:
+        lent.append(databases.lend())
+        return lent[-1]
+
+    yield lend
+    databases.take_back(lent)
 
 
 @pytest.fixture(scope="session")

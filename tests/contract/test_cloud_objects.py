@@ -44,7 +44,7 @@ def opening(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
             for name, value in server.environment.items():
                 monkeypatch.setenv(name, value)
             objects = server.new_bucket()
-        settings = Settings("serve", tmp_path / "cloud", database=request.getfixturevalue("postgres").new_database(), objects=objects)
+        settings = Settings("serve", tmp_path / "cloud", database=request.getfixturevalue("lend_database")(), objects=objects)
 
     @asynccontextmanager
     async def open_it() -> AsyncIterator[Parts]:
@@ -228,7 +228,7 @@ def test_an_address_that_is_none(url: str) -> None:
 
 
 def test_a_damaged_object_is_found(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    settings = Settings("serve", tmp_path / "cloud", database=request.getfixturevalue("postgres").new_database())
+    settings = Settings("serve", tmp_path / "cloud", database=request.getfixturevalue("lend_database")())
     contents = blobs(1, 500_000)
 
     async def run() -> None:
