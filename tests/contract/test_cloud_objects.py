@@ -15,6 +15,7 @@ import pytest
 
 from cloud.config import Settings
 from cloud.database import Tx
+from cloud.objects import remote
 from cloud.objects.bucket import MARK, Bucket
 from cloud.objects.embedded import EmbeddedObjects
 from cloud.objects.remote import RemoteObjects
@@ -443,3 +444,23 @@ def test_an_object_whose_sender_died_is_no_orphan(tmp_path: Path, postgres: Post
             assert objects_in(tmp_path) == 0
 
     asyncio.run(run())
+
+
+def test_a_frame_is_hashed_once_however_many_blobs_it_holds(
+    lend_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[int] = []
+    really_key = remote._key
+
+    def key(frame: bytes) -> bytes:
+        hashed.append(len(frame))
+        return really_key(frame)
+
+    async def run(count: int) -> None:
+        async with opened(Settings("serve", tmp_path / "cloud", database=lend_database())) as parts:
+            monkeypatch.setattr(remote, "_key", key)
+            await parts.objects.put_frames([encode_frame(list(blobs(count, 100).items()))])
+
+    for count in (10, 1000):
+        asyncio.run(run(count))
+    assert len(hashed) <= 4, "for a thousand blobs as often as for ten"
