@@ -24,14 +24,16 @@ PAUSE_SECONDS: Final = 30
 EVENT_DAYS: Final = 365
 
 
-async def keep_up(cloud: Cloud) -> None:
+async def keep_up(cloud: Cloud, pause_seconds: float = PAUSE_SECONDS) -> None:
     """Until cancelled. What fails is tried again next time."""
     while True:
-        await asyncio.sleep(PAUSE_SECONDS)
+        await asyncio.sleep(pause_seconds)
         try:
             await look_after(cloud)
         except FastestError as error:
             log.warning("upkeep failed", extra={"code": error.code, "reason": error.message})
+        except Exception:  # the task boundary: a mistake of ours in the housekeeping must not end the server
+            log.exception("upkeep broke")
 
 
 async def look_after(cloud: Cloud) -> None:

@@ -155,7 +155,8 @@ async def test_upkeep_seals_anew_with_a_new_key(tmp_path: Path) -> None:
 
 def test_scopes_that_a_server_may_make() -> None:
     assert checked_scope("user") == "user" and checked_scope("key:groq") == f"{SCOPE}groq"
-    for wrong in ("", "web", "key:", "key:acme", "USER", "env:x"):
+    assert checked_scope("env:01M89XZKD3TW9FSBMZJJHA03N9") == "env:01M89XZKD3TW9FSBMZJJHA03N9"
+    for wrong in ("", "web", "key:", "key:acme", "USER", "env:x", "env:", "internal"):
         with pytest.raises(InvalidValue):
             checked_scope(wrong)
 
