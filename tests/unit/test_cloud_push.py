@@ -400,7 +400,7 @@ async def test_a_snapshot_must_verify_and_fit(tmp_path: Path) -> None:
             reply = await line.send(line.header(replace(step, snapshot=snapshot)), deltas)
             assert reply.status in (413, 422), snapshot
         assert (await line.send(line.header(step), deltas)).status == 200
-        assert (await line.caller.get(f"/v1/snapshots/{good.id}"))["snapshot"] == msgspec.to_builtins(good)
+        assert msgspec.convert((await line.caller.get(f"/v1/snapshots/{good.id}"))["snapshot"], WireSnapshot) == good
 
 
 @in_loop
