@@ -142,13 +142,15 @@ async def _signed(request: web.Request, method: str) -> tuple[str, Digest]:
 async def _take(request: web.Request, user_id: str, digest: Digest) -> TakenBlob:
     """Streamed to a file and hashed on the way."""
     cloud = cloud_of(request)
+    if (request.content_length or 0) > content.MAX_UPLOAD_BYTES:
+        raise _too_large()
     with tempfile.TemporaryFile(dir=cloud.data) as file:
         hashed = hashlib.sha256()
         async for piece in read_pieces(request.content):
             hashed.update(piece)
             cloud.metrics.count_in(len(piece))
             if file.tell() + len(piece) > content.MAX_UPLOAD_BYTES:
-                raise TooLarge(f"a blob of over {content.MAX_UPLOAD_BYTES} bytes")
+                raise _too_large()
             file.write(piece)
         if hashed.digest() != digest:
             raise HashMismatch(f"these bytes are not {digest.hex()}")
@@ -156,6 +158,10 @@ async def _take(request: web.Request, user_id: str, digest: Digest) -> TakenBlob
         file.flush()
         is_new = await content.take_file(cloud, user_id, digest, file.fileno(), size)
     return {"hash": digest.hex(), "size": size, "created": is_new}
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"a blob of over {content.MAX_UPLOAD_BYTES} bytes in one request", "Send chunks and a recipe: /v1/blobs/batch.")
 
 
 async def _give(request: web.Request, user_id: str, digest: Digest) -> web.StreamResponse:

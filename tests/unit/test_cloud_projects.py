@@ -306,6 +306,21 @@ async def test_old_activity_is_pruned_but_for_the_newest(tmp_path: Path, monkeyp
 
 
 @in_loop
+async def test_what_happened_is_read_page_by_page_each_once(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        ada = served.user()
+        project = await ada.project("0")
+        for name in range(1, 8):
+            await ada.ask("PATCH", f"/v1/projects/{project}", {"name": str(name)})
+        read: list[str] = []
+        before = ""
+        while page := (await ada.get(f"/v1/projects/{project}/events?limit=3{before}"))["events"]:
+            read += [each["message"] for each in page]
+            before = f"&before={page[-1]['id']}"
+        assert read == [message for _, _, message in reversed(await told(ada, project))] and len(read) == 8
+
+
+@in_loop
 async def test_a_projects_page_says_what_happened_since(tmp_path: Path) -> None:
     async with serving(tmp_path / "cloud") as served:
         ada = served.user()
