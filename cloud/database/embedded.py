@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import ClassVar, TypeVar, cast
 
 from cloud.database import Load, Params, Reading, Row, Tx, Work, drive
 from cloud.database.schema import begin_epoch, renew_epoch, tables
@@ -40,6 +40,8 @@ class EmbeddedReader:
 
 class EmbeddedTx(EmbeddedReader):
     """The writer's transaction. `raw` is for the blob store, whose tables stand in the same file."""
+
+    UNLOCKED: ClassVar[str] = ""
 
     def __init__(self, raw: engine.Tx) -> None:
         super().__init__(raw)

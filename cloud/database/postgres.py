@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import asyncpg
 
@@ -59,6 +59,8 @@ class PostgresReader:
 
 class PostgresTx(PostgresReader):
     """One connection in a transaction."""
+
+    UNLOCKED: ClassVar[str] = " FOR NO KEY UPDATE SKIP LOCKED"
 
     async def run(self, sql: str, params: Params = ()) -> int:
         """Run one statement; how many rows it changed."""
