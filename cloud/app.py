@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from cloud import backup
 from cloud.accounts.keys import SCOPE_DAYS, checked_scope
 from cloud.accounts.session import SESSION_DAYS, USER, sign_in
 from cloud.config import Settings, parse_arguments
@@ -24,6 +25,7 @@ from cloud.drain import Drain, counted
 from cloud.merges.drift import Drifts
 from cloud.operate import collect
 from cloud.operate.fsck import find_problems
+from cloud.operate.migrate import migrate
 from cloud.operate.upkeep import keep_up
 from cloud.parts import Parts, lock_data, opened
 from cloud.routes import blobs, events, raw
@@ -66,7 +68,7 @@ async def serve(settings: Settings) -> int:
     sys.setswitchinterval(SWITCH_SECONDS)
     # A folder that is all there is belongs to one process; beside a database any number may serve.
     with nullcontext() if settings.database else lock_data(settings.data):
-        async with opened(settings) as parts:
+        async with opened(settings, upgrade=True) as parts:
             return await _serve(settings, await over(parts, settings.data, wall_ms))
 
 
@@ -115,6 +117,7 @@ async def collect_garbage(settings: Settings) -> int:
 
 VERBS: Final[dict[str, Callable[[Settings], Coroutine[Any, Any, int]]]] = {
     "serve": serve, "token": print_token, "fsck": check, "restored": note_restore, "gc": collect_garbage,
+    "migrate": migrate, "backup": backup.back_up, "restore": backup.restore,
 }  # fmt: skip
 
 

@@ -20,7 +20,8 @@ NO_GATE: Final = GateSettings()
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to do, and where. `address` and `port` matter to `serve`, `email` and `scope` to `token`, `repair` to `fsck`, `dry_run` to `gc`.
+    """What to do, and where. `address` and `port` matter to `serve`, `email` and `scope` to `token`, `repair` to `fsck`, `dry_run` to `gc`,
+    `folder` to `backup` and `restore`.
 
     Without `database` everything is kept in the folder `data`; with one, large bytes go to `objects` and messages through `redis`.
     """
@@ -39,6 +40,9 @@ class Settings:
     key: str = field(default="", repr=False)
     """What secrets are sealed with; without it the data folder has a key of its own."""
     gate: GateSettings = NO_GATE
+    folder: Path = Path()
+    """Of a backup."""
+    verify: bool = False
 
 
 def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Settings:
@@ -57,7 +61,13 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
     fsck.add_argument(
         "--repair", action="store_true", help="let go of damaged content, so that `fst fsck --cloud` on a machine sends it again"
     )
-    _verb(verbs.add_parser("restored", help="say that the data was restored from a backup: clients ask before they delete"), data)
+    _verb(verbs.add_parser("migrate", help="bring the database up to this Fastest; a second time it does nothing"), data)
+    backup = _verb(verbs.add_parser("backup", help="a whole, checked copy of a cloud, which may go on running"), data)
+    backup.add_argument("folder", type=Path, metavar="DIR", help="an empty folder, or none yet")
+    backup.add_argument("--verify", action="store_true", help="copy nothing: look whether the backup in DIR is as it was written")
+    restore = _verb(verbs.add_parser("restore", help="put a backup into an empty place, and begin a new epoch"), data)
+    restore.add_argument("folder", type=Path, metavar="DIR", help="what `fst cloud backup` made")
+    _verb(verbs.add_parser("restored", help="say that the data was put back by other means: clients ask before they delete"), data)
     collect = _verb(verbs.add_parser("gc", help="collect what nothing names any more; a running embedded cloud does it by itself"), data)
     collect.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
     found = parser.parse_args(arguments)
@@ -71,7 +81,10 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
     key, gate = environment.get("FASTEST_CLOUD_KEY", ""), gate_settings(found, environment)
     email, scope = getattr(found, "email", ""), getattr(found, "scope", "user")
     repair, dry_run = getattr(found, "repair", False), getattr(found, "dry_run", False)
-    return Settings(found.verb, found.data, address, port, email, scope, repair, dry_run, key=key, gate=gate, **engines)
+    folder, verify = getattr(found, "folder", Path()), getattr(found, "verify", False)
+    return Settings(
+        found.verb, found.data, address, port, email, scope, repair, dry_run, key=key, gate=gate, folder=folder, verify=verify, **engines
+    )  # fmt: skip
 
 
 def parse_address(text: str) -> tuple[str, int]:
