@@ -37,10 +37,10 @@ async def back_up(data: Path, folder: Path, made_at: str) -> tuple[Record, list[
         raise refuse_older(versions)
     record.begin(folder)
     segments = await asyncio.to_thread(_copy, data, folder)
-    problems, meta = await _checked(folder)
+    problems, meta, versions = await _checked(folder)
     file = await asyncio.to_thread(record.part_of, folder / FILE, FILE)
     made = Record(
-        engine="embedded", made_at=made_at, epoch=meta["epoch"], sealing_key=meta.get("sealing_key", ""), versions=versions_in(folder),
+        engine="embedded", made_at=made_at, epoch=meta["epoch"], sealing_key=meta.get("sealing_key", ""), versions=versions,
         files=[file, *segments], problems=len(problems),
     )  # fmt: skip
     record.finish(folder, made)
@@ -102,8 +102,8 @@ def _copy_segments(source: Path, folder: Path, done: dict[str, Part]) -> list[st
     return missing
 
 
-async def _checked(folder: Path) -> tuple[list[str], dict[str, str]]:
-    """What does not fit in the copy, and its table `meta`."""
+async def _checked(folder: Path) -> tuple[list[str], dict[str, str], dict[str, int]]:
+    """What does not fit in the copy, its table `meta`, and how far its tables have come. No file is left but the database."""
     db = EmbeddedDatabase(await asyncio.to_thread(lambda: engine.Database.open(folder / FILE, COMPONENTS)))
     try:
         with ThreadPoolExecutor(1) as pool:
@@ -112,7 +112,9 @@ async def _checked(folder: Path) -> tuple[list[str], dict[str, str]]:
                 problems = [problem async for problem in find_problems(db, objects)]
             finally:
                 await objects.close()
-        return problems, {str(key): str(value) for key, value in await db.read().rows("SELECT key, value FROM meta")}
+        reader = db.read()
+        meta = {str(key): str(value) for key, value in await reader.rows("SELECT key, value FROM meta")}
+        return problems, meta, {str(name): int(at) for name, at in await reader.rows("SELECT component, version FROM schema_versions")}
     finally:
         await db.close()
 

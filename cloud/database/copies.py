@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -24,7 +24,7 @@ from cloud.database.schema import Versions, up_to
 from store.errors import Conflicting, Refused
 
 T = TypeVar("T")
-Connection = asyncpg.pool.PoolConnectionProxy[Any]
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Any]"
 
 _COLUMNS: Final = """
     SELECT table_name, column_name FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)

@@ -3,88 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import pytest
 
-from cloud.database import Tx
-from cloud.database.embedded import FILE, EmbeddedDatabase, versions_in
-from cloud.database.postgres import COMPONENTS, PostgresDatabase, begin_migration, run_migrations
-from cloud.database.schema import tables, up_to
+from cloud.database.embedded import FILE, versions_in
+from cloud.database.postgres import PostgresDatabase
+from cloud.database.schema import tables
 from store import database as engine
 from store.blobs import BLOBS
-from tests.crash.test_cloud_kill import ROOT, cloud_command, started
+from tests.crash.test_cloud_kill import started
+from tests.lab.place import Place
 from tests.lab.services import Postgres
 
 NEWEST: Final = len(tables().migrations)
 OLD: Final = 2
-KEY: Final = {"FASTEST_CLOUD_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}
-
-
-class Place(msgspec.Struct):
-    """Where a cloud keeps what it has: a folder, or a database."""
-
-    folder: Path
-    url: str = ""
-
-    @property
-    def env(self) -> Mapping[str, str]:
-        return os.environ | KEY | ({"FASTEST_CLOUD_DATABASE": self.url} if self.url else {})
-
-    def start(self, verb: str, *words: str) -> subprocess.Popen[str]:
-        command = [*cloud_command(verb, *words), "--data", str(self.folder)]
-        return subprocess.Popen(command, cwd=ROOT, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def run(self, verb: str, *words: str) -> tuple[int, str, str]:
-        child = self.start(verb, *words)
-        out, err = child.communicate(timeout=60)
-        return child.returncode, out, err
-
-    def make(self, version: int) -> None:
-        """As a program left it that knew the cloud's tables so far; with a user."""
-        if self.url:
-            asyncio.run(self._make_remote(version))
-            return
-        self.folder.mkdir(mode=0o700, exist_ok=True)
-        raw = engine.Database.open(self.folder / FILE, (BLOBS, up_to(tables(), version)), threaded=False)
-        db = EmbeddedDatabase(raw)
-        db.write_now(_add_user)
-        db.close_now()
-
-    async def _make_remote(self, version: int) -> None:
-        db = await PostgresDatabase.connect(self.url)
-
-        async def work(tx: Tx) -> None:
-            await begin_migration(tx)
-            for component in COMPONENTS:
-                await run_migrations(tx, up_to(component, version if component.name == "cloud" else 1), 0)
-            await _add_user(tx)
-
-        await db.write(work)
-        await db.close()
-
-    def change(self, sql: str) -> None:
-        async def elsewhere() -> None:
-            db = await PostgresDatabase.connect(self.url)
-            await db.write(lambda tx: tx.run(sql))
-            await db.close()
-
-        if self.url:
-            asyncio.run(elsewhere())
-            return
-        db = EmbeddedDatabase.open(self.folder)
-        db.write_now(lambda tx: tx.run(sql))
-        db.close_now()
-
-
-async def _add_user(tx: Tx) -> None:
-    await tx.run("INSERT INTO users (id, email) VALUES ('u', 'ada@example.org')")
 
 
 @pytest.fixture(params=["embedded", "postgresql"])
@@ -153,7 +88,9 @@ def test_a_migration_that_fails_leaves_all_as_it_was(postgres: Postgres, tmp_pat
     place = Place(tmp_path, postgres.new_database())
     place.make(1)
     place.change("CREATE TABLE workspace_merges (x TEXT)")
-    assert place.run("migrate")[0] == 1
+    child = place.start("migrate")
+    child.communicate(timeout=60)
+    assert child.returncode == 1
 
     async def look() -> list[tuple[object, ...]]:
         db = await PostgresDatabase.connect(place.url)

@@ -109,10 +109,8 @@ def test_a_root_that_is_moved_while_files_come_in_is_followed_no_further(make_pa
 
 def test_a_cloud_from_a_backup_is_joined_on_a_persons_word_and_nothing_goes(make_pair: Callable[..., Pair]) -> None:
     pair = make_pair(fill=fill)
-    pair.cloud.stop()
-    backup = pair.cloud.folder / "backup"
-    shutil.copytree(pair.cloud.data, backup)
-    pair.cloud.start()
+    backup, data = str(pair.cloud.folder / "backup"), ("--data", str(pair.cloud.data))
+    assert (made := pair.cloud.fst("backup", backup, *data)).code == 0, made  # of a cloud that goes on running
     (pair.a.root / "after.txt").write_text("after the backup\n")
     (pair.b.root / "folder-0/file-0.txt").write_text("edited after the backup\n")
     pair.converge(60)
@@ -121,8 +119,7 @@ def test_a_cloud_from_a_backup_is_joined_on_a_persons_word_and_nothing_goes(make
     before = digests_in(pair.a.root)
     pair.cloud.stop()
     shutil.rmtree(pair.cloud.data)
-    backup.rename(pair.cloud.data)
-    assert pair.cloud.fst("restored", "--data", str(pair.cloud.data)).code == 0
+    assert (put_back := pair.cloud.fst("restore", backup, *data)).code == 0, put_back
     pair.cloud.start()
     for machine in pair.machines:
         wait_halted(machine, "epoch-changed")
