@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +43,7 @@ class Settings:
     folder: Path = Path()
     """Of a backup."""
     verify: bool = False
+    key_lost: bool = False
 
 
 def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Settings:
@@ -67,6 +68,7 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
     backup.add_argument("--verify", action="store_true", help="copy nothing: look whether the backup in DIR is as it was written")
     restore = _verb(verbs.add_parser("restore", help="put a backup into an empty place, and begin a new epoch"), data)
     restore.add_argument("folder", type=Path, metavar="DIR", help="what `fst cloud backup` made")
+    restore.add_argument("--key-lost", action="store_true", help="let go of the secrets, for the key that sealed them is gone")
     _verb(verbs.add_parser("restored", help="say that the data was put back by other means: clients ask before they delete"), data)
     collect = _verb(verbs.add_parser("gc", help="collect what nothing names any more; a running embedded cloud does it by itself"), data)
     collect.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
@@ -81,10 +83,10 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
     key, gate = environment.get("FASTEST_CLOUD_KEY", ""), gate_settings(found, environment)
     email, scope = getattr(found, "email", ""), getattr(found, "scope", "user")
     repair, dry_run = getattr(found, "repair", False), getattr(found, "dry_run", False)
-    folder, verify = getattr(found, "folder", Path()), getattr(found, "verify", False)
-    return Settings(
-        found.verb, found.data, address, port, email, scope, repair, dry_run, key=key, gate=gate, folder=folder, verify=verify, **engines
-    )  # fmt: skip
+    made = Settings(found.verb, found.data, address, port, email, scope, repair, dry_run, key=key, gate=gate, **engines)
+    if found.verb in ("backup", "restore"):
+        made = replace(made, folder=found.folder, verify=getattr(found, "verify", False), key_lost=getattr(found, "key_lost", False))
+    return made
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 
 from cloud.backup import embedded, record
 from cloud.config import Settings
+from cloud.database import Tx
+from cloud.database.schema import renew_epoch
 from cloud.parts import objects_url, refuse_unfinished, refuse_without_scale
 from cloud.records.moments import text_of
+from cloud.records.sealed import forget_sealed
 from store.errors import Refused
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 KEY_HINT = (
     "The key that opens sealed secrets is not in it, so that a stolen backup gives none away. Keep a copy apart: {}.\n"
-    "Restored without it the cloud does not start, and with another one those secrets are lost; nothing else is sealed."
+    "Without it `fst cloud restore --key-lost` lets those secrets go; nothing else is sealed."
 )
 
 NEXT = (
@@ -53,6 +56,10 @@ async def back_up(settings: Settings) -> int:
 
 async def restore(settings: Settings) -> int:
     """Into an empty place, with a new epoch."""
+
+    async def begin(tx: Tx) -> tuple[str, int]:
+        return await renew_epoch(tx), await forget_sealed(tx) if settings.key_lost else 0
+
     found = await asyncio.to_thread(record.read, settings.folder)
     if found.engine == "postgresql" and not settings.database:
         raise Refused(f"{settings.folder} is a backup of a cloud on PostgreSQL", "Give --database, and --objects if it has a bucket.")
@@ -62,13 +69,15 @@ async def restore(settings: Settings) -> int:
         with refuse_without_scale():
             from cloud.backup import scaled
 
-        epoch = await scaled.restore(settings.folder, found, settings.database, _bucket(settings))
+        epoch, gone = await scaled.restore(settings.folder, found, settings.database, _bucket(settings), begin)
     else:
-        epoch = await asyncio.to_thread(embedded.restore, settings.folder, found, settings.data)
+        epoch, gone = await asyncio.to_thread(embedded.restore, settings.folder, found, settings.data, begin)
     print(f"restored the cloud of {found.made_at}; new epoch {epoch}")
     if found.problems:
         print(f"it had {found.problems} problems when it was copied: `fst cloud fsck` names them", file=sys.stderr)
-    if found.sealing_key:
+    if settings.key_lost:
+        print(f"{gone} secrets whose key is lost were let go.", file=sys.stderr)
+    elif found.sealing_key:
         print(f"First put the key {found.sealing_key} back: FASTEST_CLOUD_KEY, or {settings.data / 'key'}.", file=sys.stderr)
     print(NEXT, file=sys.stderr)
     return 0

@@ -11,18 +11,21 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from cloud.backup import record
 from cloud.backup.record import Part, Record
+from cloud.database import Work
 from cloud.database.embedded import COMPONENTS, FILE, EmbeddedDatabase, versions_in
-from cloud.database.schema import is_behind, refuse_older, renew_epoch
+from cloud.database.schema import is_behind, refuse_older
 from cloud.objects.embedded import BLOBS_FOLDER, EmbeddedObjects
 from cloud.operate.fsck import find_problems
 from cloud.parts import KEPT_ASIDE, RESTORING, lock_data
 from store import database as engine
 from store.blobs.segments import segment_name, sync_folder, translate_errors
 from store.errors import Conflicting, Refused
+
+T = TypeVar("T")
 
 TRIES: Final = 5
 _PUT_BACK: Final = {BLOBS_FOLDER, FILE, *(FILE + end for end in ("-wal", "-shm", "-journal", ".before-upgrade", ".copying")), RESTORING}
@@ -47,8 +50,8 @@ async def back_up(data: Path, folder: Path, made_at: str) -> tuple[Record, list[
     return made, problems
 
 
-def restore(folder: Path, found: Record, data: Path) -> str:
-    """Into a folder that holds no cloud; the new epoch. Raises Conflicting, NewerStore, StoreDamaged, AlreadyRunning, NoSpace.
+def restore(folder: Path, found: Record, data: Path, begin: Work[T]) -> T:
+    """Into a folder that holds no cloud; what `begin` says, which is done in it. Raises Conflicting, NewerStore, StoreDamaged.
 
     Until it has come to its end the file `restoring` keeps every other verb off; begun again it begins anew.
     """
@@ -63,12 +66,12 @@ def restore(folder: Path, found: Record, data: Path) -> str:
         sync_folder(data / BLOBS_FOLDER)
         db = EmbeddedDatabase.open(data, threaded=False)
         try:
-            epoch = db.write_now(renew_epoch)
+            begun = db.write_now(begin)
         finally:
             db.close_now()
         (data / RESTORING).unlink()
         sync_folder(data)
-    return epoch
+    return begun
 
 
 def _copy(data: Path, folder: Path) -> list[Part]:

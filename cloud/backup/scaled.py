@@ -13,19 +13,22 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from cloud.backup import record
 from cloud.backup.record import Part, Record
+from cloud.database import Work
 from cloud.database.copies import Snapshot, at_one_moment, filled
 from cloud.database.postgres import COMPONENTS, PostgresDatabase
-from cloud.database.schema import is_behind, renew_epoch
+from cloud.database.schema import is_behind
 from cloud.objects.bucket import AT_ONCE, Bucket
 from cloud.objects.remote import RemoteObjects
 from cloud.objects.sweep import path_of
 from cloud.operate.fsck import find_problems
 from store.blobs.segments import sync_folder, translate_errors
 from store.errors import BlobMissing, StoreDamaged
+
+T = TypeVar("T")
 
 TABLES: Final = "tables"
 OBJECTS: Final = "objects"
@@ -55,8 +58,8 @@ async def back_up(url: str, bucket: Bucket, folder: Path, made_at: str) -> tuple
     return made, problems
 
 
-async def restore(folder: Path, found: Record, url: str, bucket: Bucket) -> str:
-    """Into an empty database; the new epoch. Raises Conflicting, NewerStore, StoreDamaged, Busy.
+async def restore(folder: Path, found: Record, url: str, bucket: Bucket, begin: Work[T]) -> T:
+    """Into an empty database; what `begin` says, which is done with it. Raises Conflicting, NewerStore, StoreDamaged, Busy.
 
     Objects go first: they are named by what they are, so a bucket that holds some already is none the worse. The rows are there in one
     transaction, or not at all.
@@ -75,10 +78,10 @@ async def restore(folder: Path, found: Record, url: str, bucket: Bucket) -> str:
                     sent += sum(await asyncio.gather(*(_send(folder, bucket, key) for key in some)))
             if sent < found.frames:
                 raise StoreDamaged(f"{found.frames - sent} objects of the backup are missing", "Restore another backup.")
-            epoch = await renew_epoch(tx)
+            begun = await begin(tx)
     finally:
         await db.close()
-    return epoch
+    return begun
 
 
 def check_objects(folder: Path, found: Record) -> list[str]:

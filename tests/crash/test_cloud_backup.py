@@ -226,6 +226,25 @@ def test_secrets_stay_sealed_and_the_key_is_not_in_it(place: Place, other: Place
         assert other.must("fsck") == ""
 
 
+def test_a_cloud_whose_key_is_lost_comes_back_without_its_secrets(place: Place, other: Place, tmp_path: Path) -> None:
+    token = place.must("token", "--email", "ada@example.org").strip()
+
+    async def seal(at: Place) -> list[dict[str, str]]:
+        async with calling(at, token) as ada:
+            kept: list[dict[str, str]] = (await ada.get("/v1/auth/api-keys"))["api_keys"]
+            given = await ada.ask("POST", "/v1/auth/api-keys", {"provider": "openai", "key_value": SECRET})
+            signed = await ada.ask("POST", "/v1/blobs/presign-upload", {"hashes": ["0" * 64]})
+            assert (given.status, signed.status) == (200, 200)
+            return kept
+
+    assert asyncio.run(seal(place)) == []
+    place.must("backup", str(tmp_path / "b"))
+    lost = Place(other.folder, other.url, {**other.extra, "FASTEST_CLOUD_KEY": "/" * 43 + "="})
+    code, _, err = lost.run("restore", str(tmp_path / "b"), "--key-lost")
+    assert code == 0 and "1 secrets whose key is lost were let go" in err
+    assert asyncio.run(seal(lost)) == [], "and new ones are sealed with the new key"
+
+
 def test_a_cloud_that_lost_something_is_backed_up_and_told(place: Place, other: Place, tmp_path: Path) -> None:
     token = place.must("token", "--email", "ada@example.org").strip()
     asyncio.run(fill(place, token, 1))

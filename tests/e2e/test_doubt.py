@@ -118,7 +118,10 @@ def test_a_cloud_from_a_backup_is_joined_on_a_persons_word_and_nothing_goes(make
     pair.converge(60)
     before = digests_in(pair.a.root)
     pair.cloud.stop()
+    (pair.cloud.data / "key").rename(pair.cloud.folder / "key")  # what somebody kept apart
     shutil.rmtree(pair.cloud.data)
+    pair.cloud.data.mkdir()
+    (pair.cloud.folder / "key").rename(pair.cloud.data / "key")
     assert (put_back := pair.cloud.fst("restore", backup, *data)).code == 0, put_back
     pair.cloud.start()
     for machine in pair.machines:
