@@ -83,7 +83,7 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
     key, gate = environment.get("FASTEST_CLOUD_KEY", ""), gate_settings(found, environment)
     email, scope = getattr(found, "email", ""), getattr(found, "scope", "user")
     repair, dry_run = getattr(found, "repair", False), getattr(found, "dry_run", False)
-    made = Settings(found.verb, found.data, address, port, email, scope, repair, dry_run, key=key, gate=gate, **engines)
+    made = Settings(found.verb, found.data, address, port, email, scope, repair, dry_run, key=key, gate=gate, **engines)  # type: ignore[arg-type]
     if found.verb in ("backup", "restore"):
         made = replace(made, folder=found.folder, verify=getattr(found, "verify", False), key_lost=getattr(found, "key_lost", False))
     return made
