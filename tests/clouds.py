@@ -16,11 +16,12 @@ from aiohttp import web
 
 from cloud.accounts.gate import GateSettings
 from cloud.accounts.session import sign_in
-from cloud.app import ROOMS, build, over, wall_ms
+from cloud.app import DRAIN, ROOMS, build, over, wall_ms
 from cloud.config import NO_GATE, Settings
 from cloud.context import Cloud
 from cloud.database import Work
 from cloud.database.embedded import EmbeddedDatabase
+from cloud.drain import Drain
 from cloud.parts import opened as opened_parts
 from cloud.routes.envelope import is_open
 from store.blobs.frames import decode_frame, encode_frame
@@ -265,8 +266,9 @@ def push_body(header: PushHeader, deltas: Iterable[bytes] = (), frames: Iterable
 class Served:
     """A cloud in this process."""
 
-    def __init__(self, cloud: Cloud, settings: Settings, url: str, http: aiohttp.ClientSession) -> None:
+    def __init__(self, cloud: Cloud, drain: Drain, settings: Settings, url: str, http: aiohttp.ClientSession) -> None:
         self.cloud = cloud
+        self.drain = drain
         self._settings = settings
         self.url = url
         self.http = http
@@ -344,11 +346,12 @@ async def serving(folder: Path, now_ms: Callable[[], int] = wall_ms, gate: GateS
     settings = Settings("serve", folder, database=ENGINE.database_of(folder), gate=gate, key=key)
     async with opened_parts(settings) as parts, aiohttp.ClientSession(read_bufsize=2**20) as http:
         cloud = await over(parts, folder, now_ms)
-        runner = web.AppRunner(build(cloud), access_log=None, shutdown_timeout=5)
+        app = build(cloud)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
-            yield Served(cloud, settings, f"http://127.0.0.1:{runner.addresses[0][1]}", http)
+            yield Served(cloud, app[DRAIN], settings, f"http://127.0.0.1:{runner.addresses[0][1]}", http)
         finally:
             await runner.cleanup()
 
