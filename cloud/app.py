@@ -28,8 +28,8 @@ from cloud.operate.fsck import find_problems
 from cloud.operate.migrate import migrate
 from cloud.operate.upkeep import keep_up
 from cloud.parts import Parts, lock_data, opened
-from cloud.routes import blobs, events, raw
-from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, wrap
+from cloud.routes import blobs, events, pace, raw
+from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, who_asks, wrap
 from cloud.routes.pages import account, device, federated, signing
 from cloud.routes.people import accounts, keys, oauth
 from cloud.routes.work import conflicts, drift, merges, projects, replicas, retiring, snapshots, variables, versions, workspaces
@@ -130,7 +130,7 @@ async def over(parts: Parts, data: Path, now_ms: Callable[[], int]) -> Cloud:
 def build(cloud: Cloud) -> web.Application:
     """All routes over what they stand on."""
     drain = Drain()
-    app = web.Application(middlewares=[wrap, counted(drain)], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[wrap, counted(drain), pace.bounded(who_asks)], client_max_size=MAX_BODY_BYTES)
     app[CLOUD] = cloud
     app[DRAIN] = drain
     for room in ROOMS:
@@ -138,12 +138,17 @@ def build(cloud: Cloud) -> web.Application:
     return app
 
 
+def running(app: web.Application) -> web.AppRunner:
+    """What answers for an application."""
+    return web.AppRunner(app, access_log=None, shutdown_timeout=1, read_bufsize=READ_BUFFER_BYTES, keepalive_timeout=pace.KEEP_SECONDS)
+
+
 async def _serve(settings: Settings, cloud: Cloud) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     app = build(cloud)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, read_bufsize=READ_BUFFER_BYTES)
+    runner = running(app)
     await runner.setup()
     try:
         port = await _listen(runner, settings)
@@ -169,7 +174,7 @@ async def _finish(runner: web.AppRunner, app: web.Application) -> None:
 
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> int:
-    site = web.TCPSite(runner, settings.address, settings.port, reuse_address=True)
+    site = pace.Door(runner, settings.address, settings.port, pace.most_connections())
     try:
         await site.start()
     except OSError as error:

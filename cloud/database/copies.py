@@ -12,6 +12,7 @@ import asyncpg
 from cloud.database import Reading, Work
 from cloud.database.postgres import (
     COMPONENTS,
+    DRIVER,
     UPGRADE_SECONDS,
     PostgresDatabase,
     PostgresReader,
@@ -71,8 +72,9 @@ class Snapshot:
 @asynccontextmanager
 async def at_one_moment(db: PostgresDatabase) -> AsyncIterator[Snapshot]:
     """Raises Busy."""
-    async with db.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        yield Snapshot(connection)
+    with _translating():
+        async with db.pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+            yield Snapshot(connection)
 
 
 @asynccontextmanager
@@ -128,5 +130,5 @@ async def _parents_first(tx: PostgresTx, tables: Mapping[str, object]) -> list[s
 def _translating() -> Iterator[None]:
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except DRIVER as error:
         raise translated(error) from error

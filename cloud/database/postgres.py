@@ -32,6 +32,8 @@ _FIRST: Final = (
     "CREATE OR REPLACE FUNCTION carray(bytea[]) RETURNS TABLE (value bytea) LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT unnest($1)'",
 )
 COMPONENTS: Final = (tables(), bytes_tables())
+DRIVER: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+"""What the driver raises. `InternalClientError` is how it meets a connection that broke while it prepared a statement."""
 
 
 class PostgresReader:
@@ -44,14 +46,14 @@ class PostgresReader:
         """All rows of one statement."""
         try:
             return [tuple(row) for row in await self._connection.fetch(sql, *params)]
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except DRIVER as error:
             raise translated(error) from error
 
     async def one(self, sql: str, params: Params = ()) -> Row | None:
         """The first row, or None."""
         try:
             row = await self._connection.fetchrow(sql, *params)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except DRIVER as error:
             raise translated(error) from error
         return None if row is None else tuple(row)
 
@@ -67,7 +69,7 @@ class PostgresTx(PostgresReader):
         """Run one statement; how many rows it changed."""
         try:
             status = await self._connection.execute(sql, *params)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except DRIVER as error:
             raise translated(error) from error
         changed = status.rpartition(" ")[2]
         return int(changed) if changed.isdigit() else 0
@@ -76,7 +78,7 @@ class PostgresTx(PostgresReader):
         """Run one statement for each of `rows`, in one round trip."""
         try:
             await self._connection.executemany(sql, rows)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except DRIVER as error:
             raise translated(error) from error
 
 
@@ -111,7 +113,7 @@ class PostgresDatabase:
             pool = await asyncpg.create_pool(
                 url, min_size=1, max_size=CONNECTIONS, timeout=OPEN_SECONDS, command_timeout=statement_seconds, server_settings=_SETTINGS
             )
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except DRIVER as error:
             raise translated(error) from error
         except ValueError as error:
             # asyncpg's sentence may hold the address with its password.
@@ -138,7 +140,7 @@ class PostgresDatabase:
             except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
                 if not tries_left:
                     raise translated(error) from error
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except DRIVER as error:
                 raise translated(error) from error
         raise AssertionError("the last try returns or raises")
 
@@ -210,6 +212,6 @@ def translated(error: BaseException) -> Exception:
             return Unwritable(f"the database lets nobody in under this address: {type(error).__name__}")
         case asyncpg.SyntaxOrAccessError() | asyncpg.DataError():
             return error
-        case asyncpg.PostgresError() | asyncpg.InterfaceError() | OSError() | TimeoutError():
+        case asyncpg.PostgresError() | asyncpg.InterfaceError() | asyncpg.InternalClientError() | OSError() | TimeoutError():
             return Busy(f"the database does not answer: {type(error).__name__}")
     raise AssertionError("only what the driver raises comes here") from error

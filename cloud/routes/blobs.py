@@ -13,7 +13,8 @@ from aiohttp import web
 from cloud import content
 from cloud.context import Cloud
 from cloud.records.blobs import count_owned
-from cloud.routes.envelope import READ_SECONDS, account_of, answer, cloud_of, read_body, read_json, read_sections
+from cloud.routes.envelope import account_of, answer, cloud_of, read_body, read_json, read_sections
+from cloud.routes.pace import READ_SECONDS
 from store.errors import InvalidValue, TooLarge
 from store.types import Digest, parse_digest
 from sync.core.wire import Section, bitmap, pack_section, parse_digests

@@ -72,7 +72,9 @@ class Place(msgspec.Struct):
         finally:
             child.send_signal(signal.SIGTERM)
             _, err = child.communicate(timeout=60)
-        assert child.returncode == 0 and "Traceback" not in err, err
+            print(err)  # shown where the test fails
+        # The driver tells of every try to connect again, with a traceback; a mistake of ours is told otherwise.
+        assert child.returncode == 0 and "request failed" not in err and "never retrieved" not in err, err
 
     def make(self, version: int) -> None:
         """As a program left it that knew the cloud's tables so far; with a user."""
