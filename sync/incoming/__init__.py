@@ -158,7 +158,7 @@ def learned_of(replica: LocalReplica, incoming: CatchUp) -> tuple[list[Snapshot]
     """The snapshots and conflict records of a message that are this workspace's, checked. Raises InvalidReply."""
     ours = replica.row.workspace_id
     with said_by_the_cloud():
-        known = [_snapshot_of(wire) for wire in incoming.snapshots if wire.workspace_id == ours]
+        known = [received_snapshot(wire) for wire in incoming.snapshots if wire.workspace_id == ours]
         return known, [_conflict_of(wire) for wire in incoming.conflicts if wire.workspace_id == ours]
 
 
@@ -170,10 +170,11 @@ def _conflict_of(wire: WireConflict) -> Conflict:
     )  # fmt: skip
 
 
-def _snapshot_of(wire: WireSnapshot) -> Snapshot:
+def received_snapshot(wire: WireSnapshot) -> Snapshot:
+    """A snapshot that came. Raises InvalidValue when its id does not verify."""
     snapshot = Snapshot(
         wire.id, wire.project_id, wire.workspace_id, parse_digest(wire.manifest_hash), tuple(wire.parents), wire.source, wire.message,
-        wire.author_name, wire.author_email, wire.agent, wire.created_ms,
+        wire.author_name, wire.author_email, wire.agent, wire.created_ms, wire.summary,
     )  # fmt: skip
     snapshots.check_snapshot(snapshot)
     return snapshot
