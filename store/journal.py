@@ -23,6 +23,9 @@ from store.manifest import entry_of, record_of
 from store.manifest.entry import EntryRecord
 from store.types import UNREADABLE, Digest, Entry, File, Link, RelPath
 
+KEPT_BYTES: Final = 16 * 1024
+"""Of a trail that has ended."""
+
 JOURNAL: Final = Component(
     "journal",
     (
@@ -73,63 +76,70 @@ class Trail:
     """A file beside the database: which apply it belongs to, then a line for each file and link that was placed.
 
     It is not synced: a kill leaves it whole, and after a power cut it is not believed. Nothing depends on its being there. The apply is
-    known by its end and its beginning in time: where it starts from moves on while it is pending.
+    known by its end and its beginning in time: where it starts from moves on while it is pending. The file stays between applies, and is
+    emptied only when it is long: to make, empty or remove one each time costs as much as all else that is done for a small file.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: io.FileIO | None = None
+        self._has_ended = False
 
     def begin(self, started: Pending, placed: Mapping[RelPath, Entry | None]) -> None:
-        """Anew, with what an apply before this one placed and no agreement knows of."""
-        self._close()
-        made = self._path.with_name(f"{self._path.name}.new")
-        with contextlib.suppress(OSError):
-            self._file = io.FileIO(made, "w")
-            self._write(_head_of(started) + b"\n")
-            for path, entry in placed.items():
-                self.note(path, entry)
-            made.replace(self._path)
+        """An apply, with what one before it placed and no agreement knows of. At once, for a kill may come in between."""
+        self._write([b"", _head_of(started), *_notes(placed)])
 
-    def note(self, path: RelPath, entry: Entry | None) -> None:
-        """It is in the folder now; None: it is there no more."""
-        if entry is None or isinstance(entry, File | Link):
-            self._write(msgspec.json.encode(record_of(path, entry)) + b"\n")
+    def note(self, placed: Mapping[RelPath, Entry | None]) -> None:
+        """These are in the folder now; None: it is there no more."""
+        if notes := _notes(placed):
+            self._write(notes)
 
     def resume(self, started: Pending) -> dict[RelPath, Entry | None]:
         """What was placed by this very apply, as far as the file can be read; more is noted behind it."""
         placed: dict[RelPath, Entry | None] = {}
         try:
-            head, *lines, _ = self._path.read_bytes().split(b"\n")
-        except (OSError, ValueError):
+            lines = self._path.read_bytes().split(b"\n")[:-1]
+        except OSError:
             return placed
-        if head != _head_of(started):
-            return placed
+        is_ours = False
         for line in lines:
-            try:
-                path, entry = entry_of(msgspec.json.decode(line, type=EntryRecord))
-            except (*UNREADABLE, FastestError):
-                break
-            placed[RelPath(path)] = entry
-        self.begin(started, placed)
+            if line.startswith(b"{"):
+                try:
+                    path, entry = entry_of(msgspec.json.decode(line, type=EntryRecord))
+                except (*UNREADABLE, FastestError):
+                    is_ours = False
+                if is_ours:
+                    placed[RelPath(path)] = entry
+            elif line:
+                is_ours = line == _head_of(started)
+                placed = placed if is_ours else {}
         return placed
 
     def end(self) -> None:
         """Agreed knows all of it."""
-        self._close()
+        if self._has_ended:
+            return
+        self._write([b"", b"-"])
+        self._has_ended = True
         with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
+            if self._opened().tell() > KEPT_BYTES:
+                self._opened().truncate(0)
 
-    def _close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+    def _write(self, lines: list[bytes]) -> None:
+        self._has_ended = False
+        with contextlib.suppress(OSError):  # a full disk: then what is removed after a kill comes back, as it would without a trail
+            self._opened().write(b"\n".join(lines) + b"\n")
 
-    def _write(self, line: bytes) -> None:
-        if self._file is not None:
-            with contextlib.suppress(OSError):  # a full disk: then what is removed after a kill comes back, as it would without a trail
-                self._file.write(line)
+    def _opened(self) -> io.FileIO:
+        if self._file is None:
+            self._file = io.FileIO(self._path, "a")
+        return self._file
 
 
 def _head_of(started: Pending) -> bytes:
     return b"%s %d" % (started.to_root.hex().encode(), started.started_ms)
+
+
+def _notes(placed: Mapping[RelPath, Entry | None]) -> list[bytes]:
+    noted = ((path, entry) for path, entry in placed.items() if entry is None or isinstance(entry, File | Link))
+    return [msgspec.json.encode(record_of(path, entry)) for path, entry in noted]

@@ -20,7 +20,7 @@ from store.database import Tx
 from store.errors import BrakeHeld
 from store.history import Act
 from store.journal import Pending
-from store.manifest import Draft, diff_manifests, edit_manifest, entry_of, find_entry, manifest_totals, record_of
+from store.manifest import Draft, diff_manifests, edit_manifest, entry_of, find_entries, find_entry, manifest_totals, record_of
 from store.snapshots import Snapshot
 from store.types import DIR, Digest, Dir, Entry, File, Link, RelPath, digest_of, new_ulid, parent_of
 from store.workspaces import Apart
@@ -87,7 +87,7 @@ def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apa
     records = new_records(replica, decided.clashes)
     _agree_placed(replica, start.local, received)
     _begin(replica, Pending(before_it, received.root, boot_id, replica.clock.now_ms()), received.draft, made, records)
-    applied = _carry_out(replica, steps, lambda step: _note_placed(replica, step, received))
+    applied = _carry_out(replica, steps, lambda done: _note_placed(replica, done, received))
     return _finish(replica, received, Decided(decided, start, records, untaken), applied)
 
 
@@ -148,11 +148,13 @@ def base_of(replica: LocalReplica, root: Digest, draft: Draft) -> Digest:
     return edit_manifest(root, sorted(edits.items()), draft) if edits else root
 
 
-def _note_placed(replica: LocalReplica, step: Action, received: Received) -> None:
+def _note_placed(replica: LocalReplica, done: Sequence[Action], received: Received) -> None:
     """Only what is as the cloud has it: a join is of both sides, a copy of what clashed is ours, and both are made again."""
-    if isinstance(step.become, File | Link) and find_entry(received.root, step.path, received.draft) == step.become:
-        replica.placed[step.path] = step.become
-        replica.trail.note(step.path, step.become)
+    theirs = find_entries(received.root, [step.path for step in done], received.draft)
+    pairs = zip(done, theirs, strict=True)
+    placed = {step.path: step.become for step, entry in pairs if isinstance(step.become, File | Link) and step.become == entry}
+    replica.placed |= placed
+    replica.trail.note(placed)
 
 
 def _agree_placed(replica: LocalReplica, local: Digest, received: Received) -> None:
@@ -167,7 +169,7 @@ def _place_again(replica: LocalReplica, path: RelPath, entry: Entry | None) -> N
     """Something else is now where a plan that did not end had placed a file or a link; of other paths nothing needs to be known."""
     if path in replica.placed and replica.placed[path] != entry:
         replica.placed[path] = entry if isinstance(entry, File | Link) else None
-        replica.trail.note(path, replica.placed[path])
+        replica.trail.note({path: replica.placed[path]})
 
 
 def new_records(replica: LocalReplica, clashes: Sequence[Clash]) -> list[Conflict]:
@@ -198,7 +200,7 @@ def forget_placed(replica: LocalReplica) -> None:
     replica.trail.end()
 
 
-def _carry_out(replica: LocalReplica, steps: Sequence[Action], placed: Callable[[Action], None] | None = None) -> Applied:
+def _carry_out(replica: LocalReplica, steps: Sequence[Action], placed: Callable[[Sequence[Action]], None] | None = None) -> Applied:
     if not steps:
         return Applied.nothing()
     replica.progress.begin(Phase.APPLYING, len(steps))

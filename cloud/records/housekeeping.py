@@ -6,12 +6,18 @@ from cloud.database import Tx
 
 
 async def take_turn(tx: Tx, name: str, holder: str, now: str, until: str, due_before: str) -> bool:
-    """True when this process is to run the job: it was last done before `due_before`, and nobody is at it."""
+    """True when this process is to run the job: it was last done before `due_before`, and nobody is at it.
+
+    A job that was never seen counts as done now: a new cloud has a day before anything can be due, and its first hour is its busiest.
+    """
+    await tx.run(
+        "INSERT INTO housekeeping (name, holder, held_until, finished_at) VALUES ($1, '', $2, $2) ON CONFLICT (name) DO NOTHING",
+        (name, now),
+    )
     taken = await tx.run(
-        "INSERT INTO housekeeping (name, holder, held_until) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE"
-        " SET holder = excluded.holder, held_until = excluded.held_until WHERE housekeeping.held_until <= $4"
-        " AND (housekeeping.finished_at IS NULL OR housekeeping.finished_at <= $5)",
-        (name, holder, until, now, due_before),
+        "UPDATE housekeeping SET holder = $1, held_until = $2 WHERE name = $3 AND held_until <= $4"
+        " AND (finished_at IS NULL OR finished_at <= $5)",
+        (holder, until, name, now, due_before),
     )
     return taken > 0
 

@@ -7,7 +7,7 @@ from store.manifest.edit import edit_manifest
 from store.manifest.entry import EntryRecord, entry_of, record_of
 from store.manifest.node import EMPTY_NODE, EMPTY_ROOT, Child, Node, Totals, encode_node, parse_node
 from store.manifest.source import Draft, MemoryNodes, NodeSource
-from store.manifest.walk import find_entry, list_folder, manifest_totals, node_digests, walk_manifest
+from store.manifest.walk import find_entries, find_entry, list_folder, manifest_totals, node_digests, walk_manifest
 
 __all__ = [
     "EMPTY_NODE",
@@ -27,6 +27,7 @@ __all__ = [
     "edit_manifest",
     "encode_node",
     "entry_of",
+    "find_entries",
     "find_entry",
     "list_folder",
     "manifest_totals",

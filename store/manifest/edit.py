@@ -30,6 +30,8 @@ def edit_manifest(root: Digest, changes: Sequence[tuple[RelPath, Entry | None]],
     changes are not strictly ascending. Whether the result is a tree (P6) is for `check_tree_after`.
     """
     asked = root, tuple(changes)
+    if not changes:
+        return root
     if asked == draft.last_edit[0]:
         return draft.last_edit[1]
     keys = [path for path, _ in changes]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from store.manifest.cursor import Cursor, Load
 from store.manifest.entry import listed_of
@@ -15,6 +15,12 @@ from store.types import Digest, Entry, RelPath
 def find_entry(root: Digest, path: bytes, nodes: NodeSource) -> Entry | None:
     """The entry at a path, None where there is nothing."""
     return entry_at(open_cursor(root, nodes.read_node), path)
+
+
+def find_entries(root: Digest, paths: Iterable[bytes], nodes: NodeSource) -> Iterator[Entry | None]:
+    """The entries at these paths, in their order; quick where neighbours follow each other."""
+    cursor = open_cursor(root, nodes.read_node)
+    return (entry_at(cursor, path) for path in paths)
 
 
 def walk_manifest(root: Digest, nodes: NodeSource, under: bytes = b"") -> Iterator[tuple[RelPath, Entry]]:

@@ -33,7 +33,7 @@ FEW_STEPS: Final = 100
 
 def apply_plan(
     steps: Sequence[Action], root: Folder, blobs: Blobs, index: StatIndex, *, keep: Keep, ignore: IgnoreSource | None = None,
-    progress: Progress | None = None, bits: bool = True, placed: Callable[[Action], None] | None = None,
+    progress: Progress | None = None, bits: bool = True, placed: Callable[[Sequence[Action]], None] | None = None,
 ) -> Applied:  # fmt: skip
     """Carry out steps in their order. What was done is durable on return. `bits`: this disk keeps executable bits.
 

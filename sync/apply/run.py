@@ -66,7 +66,7 @@ class Run:
 
     def __init__(
         self, root: Folder, blobs: Blobs, index: StatIndex, keep: Keep, ignore: IgnoreSource | None, progress: Progress,
-        placed: Callable[[Action], None] | None = None, *, durable: bool, bits: bool = True,
+        placed: Callable[[Sequence[Action]], None] | None = None, *, durable: bool, bits: bool = True,
     ) -> None:  # fmt: skip
         self.applied = Applied.nothing()
         self._root = root
@@ -77,6 +77,7 @@ class Run:
         self._ignore = ignore
         self._progress = progress
         self._placed = placed
+        self._told = 0
         self._durable = durable
         self._bits = bits
         self._site: Site | None = None
@@ -88,6 +89,7 @@ class Run:
     def carry_out(self, step: Action) -> None:
         """One step; whatever comes of it is noted."""
         self._try(step)
+        self._tell()
         self._progress.add()
 
     def _try(self, step: Action) -> None:
@@ -147,6 +149,7 @@ class Run:
             while self._waiting:
                 self._waiting.pop().held.close()
             site.folder.close()
+            self._tell()
 
     def _enter(self, path: RelPath) -> Site:
         if self._site is None or self._site.path != path:
@@ -221,6 +224,7 @@ class Run:
         sure_ns = 0 if status is None else status.st_ctime_ns - GRAIN_NS
         for step, record, mtime_ns in built.made:
             self._done(site, step, record if mtime_ns < sure_ns else doubt_record(record))
+        self._tell()
         self.applied.problems.update(built.problems)
 
     # --- steps --------------------------------------------------------------------------------------------------------------------
@@ -358,6 +362,7 @@ class Run:
                 self.applied.problems[each.step.path] = error.message
             finally:
                 each.held.close()
+        self._tell()
 
     def _revive(self, site: Site, each: _Displaced) -> None:
         if each.ours is None or each.step.become is None:
@@ -371,9 +376,13 @@ class Run:
 
     def _note(self, step: Action, record: bytes | None) -> None:
         self.applied.done.append(step)
-        if self._placed is not None:
-            self._placed(step)
         if self._ignore is not None and step.path.rpartition(b"/")[2] in RULE_FILES:
             self._ignore.note_written(step.path, is_gone=step.become is None)
             record = None if step.become is None else make_record(step.become, None)
         self.applied.seen[step.path] = record
+
+    def _tell(self) -> None:
+        """Whoever wants to know it after a kill is told of what was done since."""
+        if self._placed is not None and self._told < len(self.applied.done):
+            self._placed(self.applied.done[self._told :])
+            self._told = len(self.applied.done)
