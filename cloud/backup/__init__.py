@@ -77,7 +77,7 @@ async def restore(settings: Settings) -> int:
         print(f"it had {found.problems} problems when it was copied: `fst cloud fsck` names them", file=sys.stderr)
     if settings.key_lost:
         print(f"{gone} secrets whose key is lost were let go.", file=sys.stderr)
-    elif found.sealing_key:
+    elif found.sealing_key and not settings.key and not (settings.data / "key").exists():
         print(f"First put the key {found.sealing_key} back: FASTEST_CLOUD_KEY, or {settings.data / 'key'}.", file=sys.stderr)
     print(NEXT, file=sys.stderr)
     return 0

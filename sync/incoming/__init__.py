@@ -61,10 +61,15 @@ def check_state(row: Replica, head: Head | WireWorkspace) -> None:
     """A cloud answered this, and is not behind what is agreed. Raises EpochChanged when it is not in the state it was."""
     is_split = head.version == row.agreed_version > 0 and head.root != row.agreed_root.hex()
     if head.version < row.agreed_version or is_split or (row.epoch and head.epoch != row.epoch):
-        raise EpochChanged(
-            "the cloud is not in the state it was: it may have been restored from a backup",
-            "Nothing is pulled or deleted. `fst approve` joins both sides and keeps everything.",
-        )
+        raise epoch_changed()
+
+
+def epoch_changed() -> EpochChanged:
+    """What is told where the cloud is another one than was agreed with."""
+    return EpochChanged(
+        "the cloud is not in the state it was: it may have been restored from a backup",
+        "Nothing is pulled or deleted. `fst approve` joins both sides and keeps everything.",
+    )
 
 
 def is_late(replica: LocalReplica, event: CatchUp) -> bool:

@@ -116,6 +116,11 @@ def test_a_cloud_from_a_backup_is_joined_on_a_persons_word_and_nothing_goes(make
     pair.converge(60)
     (pair.a.root / "folder-1/file-1.txt").unlink()
     pair.converge(60)
+    younger = pair.a.folder / "younger"
+    younger.mkdir()
+    (younger / "only.txt").write_text("a workspace that the backup never saw\n")
+    pair.a.must("up", str(younger), "--project", "younger", "-y")
+    pair.a.must("wait", str(younger), "--uploaded", "--timeout", "60")
     before = digests_in(pair.a.root)
     pair.cloud.stop()
     (pair.cloud.data / "key").rename(pair.cloud.folder / "key")  # what somebody kept apart
@@ -132,6 +137,9 @@ def test_a_cloud_from_a_backup_is_joined_on_a_persons_word_and_nothing_goes(make
     assert digests_in(pair.b.root) == before
     for machine in pair.machines:
         machine.must("approve")
+    pair.a.must("approve", cwd=younger)
+    pair.a.must("wait", str(younger), "--uploaded", "--timeout", "60")
+    assert (younger / "only.txt").read_text() == "a workspace that the backup never saw\n"
     pair.converge(60)
     after = digests_in(pair.a.root)
     # What both have and differ in is a conflict: the path keeps the cloud's bytes, ours are in the record.
