@@ -47,6 +47,7 @@ soak: setup
 	HYPOTHESIS_PROFILE=soak SOAK_SECONDS=$(SOAK_SECONDS) SEEDS=$(SEEDS) FLIPS=2000 DAMAGE=1 \
 		$(BIN)/python -m pytest -n 2 --dist worksteal --timeout 3600 tests/property tests/crash tests/soak tests/e2e/test_damage.py
 	LIES=all $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 600 tests/hostile
+	SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -n 2 --timeout 7200 tests/unit/test_cloud_openapi.py
 	SAVES=40 STORM=30000 LONG=1 LARGE=1 $(BIN)/python -m pytest -s --timeout 3600 tests/e2e/test_editors.py tests/e2e/test_watch_truth.py tests/e2e/test_hard_files.py
 	SOAK=1 STOP_SECONDS=40 $(BIN)/python -m pytest --timeout 3600 tests/e2e/test_doubt.py tests/e2e/test_bad_network.py tests/e2e/test_two_daemons.py
 	BIG_TREE=1 KILLS=200 $(BIN)/python -m pytest -s --timeout 14400 tests/e2e/test_two_machines_real.py tests/e2e/test_kill_storm.py
@@ -55,9 +56,11 @@ hooks: setup
 	$(BIN)/pre-commit install
 
 # After a change of the dependencies in pyproject.toml. No address of a registry may stand in the result (tests/house).
+LOCK := $(BIN)/uv pip compile pyproject.toml --extra scale --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command "make lock" --quiet
 lock:
-	$(BIN)/uv pip compile pyproject.toml --group dev --extra scale --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-		--custom-compile-command "make lock" --quiet -o requirements-dev.txt
+	$(LOCK) --group dev -o requirements-dev.txt
+	$(LOCK) -c requirements-dev.txt -o packaging/docker/requirements.txt
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -10,7 +10,7 @@ import time
 
 from benchmarks.bench import Bench
 from benchmarks.report import Section, write_page
-from benchmarks.scenarios import commit, crossing, insert, mirror, rest, snapshot, status
+from benchmarks.scenarios import commit, crossing, insert, mirror, pushes, rest, snapshot, status
 from benchmarks.trees import CACHE, TreeUnavailable
 
 SCENARIOS = {
@@ -21,6 +21,7 @@ SCENARIOS = {
     "insert": insert.run,
     "commit": commit.run,
     "rest": rest.run,
+    "pushes": pushes.run,
 }
 VERSIONS = {
     "Syncthing": ("syncthing", "--version"),

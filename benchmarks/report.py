@@ -15,23 +15,21 @@ PAGE = REPOSITORY / "docs" / "PERFORMANCE.md"
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One promise: a figure that must not be above its limit."""
+    """One promise: a figure that must not be above its limit, or below it (`at_least`)."""
 
     what: str
     value: float
     limit: float
     unit: str = ""
+    at_least: bool = False
 
     @property
     def holds(self) -> bool:
-        return self.value <= self.limit
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
 
     def __str__(self) -> str:
-        return (
-            f"{'held  ' if self.holds else 'MISSED'} {self.what}: {self.value:.4g} {self.unit} (bar: {self.limit:g} {self.unit})".replace(
-                " )", ")"
-            )
-        )
+        limit = f"{'at least ' if self.at_least else ''}{self.limit:g} {self.unit}".strip()
+        return f"{'held  ' if self.holds else 'MISSED'} {self.what}: {self.value:.4g} {self.unit}".strip() + f" (bar: {limit})"
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,11 +28,17 @@ from cloud.operate.fsck import find_problems
 from cloud.operate.migrate import migrate
 from cloud.operate.upkeep import keep_up
 from cloud.parts import Parts, lock_data, opened
-from cloud.routes import blobs, events, pace, raw
-from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, who_asks, wrap
+from cloud.routes import blobs, events, pace, raw, surface, watching
+from cloud.routes.envelope import CLOUD, HTTP_LOG, MAX_BODY_BYTES, sign_answer, who_asks, wrap
+from cloud.routes.origins import answer_preflights, let_read
 from cloud.routes.pages import account, device, federated, signing
 from cloud.routes.people import accounts, keys, oauth
+from cloud.routes.surface import ALL_ROUTES, AllRoutes
 from cloud.routes.work import conflicts, drift, merges, projects, replicas, retiring, snapshots, variables, versions, workspaces
+from cloud.telemetry.lines import set_up_log
+from cloud.telemetry.metrics import Metrics
+from cloud.telemetry.ready import READINESS, Readiness
+from cloud.telemetry.requests import observe
 from store.errors import FastestError, Unwritable
 
 log = logging.getLogger(f"fastest.{__name__}")
@@ -45,14 +51,15 @@ SWITCH_SECONDS: Final = 0.0005
 ROOMS: Final = (
     *(accounts, keys, oauth),
     *(device, signing, federated, account),
-    *(projects, variables, workspaces, retiring, replicas, snapshots, versions, merges, drift, blobs, raw, conflicts, events),
+    *(projects, variables, workspaces, retiring, replicas, snapshots, versions, merges, drift, blobs, raw, conflicts, events, surface),
+    watching,
 )
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one verb; the exit code."""
     settings = parse_arguments(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    set_up_log(settings.log_level)
     try:
         with asyncio.Runner(loop_factory=_fast_loop()) as runner:
             return runner.run(VERBS[settings.verb](settings))
@@ -69,7 +76,7 @@ async def serve(settings: Settings) -> int:
     # A folder that is all there is belongs to one process; beside a database any number may serve.
     with nullcontext() if settings.database else lock_data(settings.data):
         async with opened(settings, upgrade=True) as parts:
-            return await _serve(settings, await over(parts, settings.data, wall_ms))
+            return await _serve(settings, await over(parts, settings.data, wall_ms, settings.metrics_token))
 
 
 async def print_token(settings: Settings) -> int:
@@ -121,20 +128,27 @@ VERBS: Final[dict[str, Callable[[Settings], Coroutine[Any, Any, int]]]] = {
 }  # fmt: skip
 
 
-async def over(parts: Parts, data: Path, now_ms: Callable[[], int]) -> Cloud:
+async def over(parts: Parts, data: Path, now_ms: Callable[[], int], metrics_token: str = "") -> Cloud:
     """What the routes stand on."""
-    epoch = await epoch_of(parts.db.read())
-    return Cloud(parts.db, parts.objects, parts.hub, parts.pool, parts.vault, parts.gate, now_ms, epoch, data, Drifts())
+    epoch, metrics = await epoch_of(parts.db.read()), Metrics(metrics_token)
+    metrics.watch_database(parts.db.load)
+    return Cloud(parts.db, parts.objects, parts.hub, parts.pool, parts.vault, parts.gate, now_ms, epoch, data, Drifts(), metrics)
 
 
 def build(cloud: Cloud) -> web.Application:
     """All routes over what they stand on."""
     drain = Drain()
-    app = web.Application(middlewares=[wrap, counted(drain), pace.bounded(who_asks)], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(
+        middlewares=[answer_preflights, observe, wrap, counted(drain), pace.bounded(who_asks)], client_max_size=MAX_BODY_BYTES,
+        handler_args={"logger": HTTP_LOG},
+    )  # fmt: skip
+    app.on_response_prepare.extend([sign_answer, let_read])
     app[CLOUD] = cloud
     app[DRAIN] = drain
-    for room in ROOMS:
-        app.add_routes(room.ROUTES)
+    app[READINESS] = Readiness(cloud)
+    routes = [route for room in ROOMS for route in room.ROUTES]
+    app.add_routes(routes)
+    app[ALL_ROUTES] = AllRoutes(routes)
     return app
 
 
@@ -157,11 +171,21 @@ async def _serve(settings: Settings, cloud: Cloud) -> int:
         upkeep = asyncio.create_task(keep_up(cloud))
         await asyncio.wait([upkeep, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         upkeep.cancel()
+        await _give_notice(app, settings.notice_seconds, stop)
         await _finish(runner, app)
     finally:
         await runner.cleanup()
     log.info("cloud stopped")
     return 0
+
+
+async def _give_notice(app: web.Application, seconds: float, stop: asyncio.Event) -> None:
+    """Balancers are told first, and are served until they have seen it; a second signal cuts that short."""
+    app[READINESS].leave()
+    stop.clear()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
 
 
 async def _finish(runner: web.AppRunner, app: web.Application) -> None:

@@ -44,17 +44,16 @@ class PersonalTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     tech_preferences: Lines | None = None
 
 
-SHAPES: Final[dict[str, type[Startup | PersonalTool] | None]] = {
+Intent = Literal["startup", "personal_tool", "learning", "fun", "portfolio", "creative", "exploration", "open_source"]
+SHAPES: Final[dict[Intent, type[Startup | PersonalTool] | None]] = {
     "startup": Startup, "personal_tool": PersonalTool, "learning": None, "fun": None, "portfolio": None, "creative": None,
     "exploration": None, "open_source": None,
 }  # fmt: skip
 """The intents; those without a shape take any fields."""
 
 
-def checked_brief(intent: str, brief: msgspec.Raw) -> str:
-    """The brief as it is kept. Raises InvalidValue for an unknown intent, another one inside, or a wrong shape; TooLarge."""
-    if intent not in SHAPES:
-        raise InvalidValue(f"no such intent: {intent[:40]!r}", f"One of {', '.join(SHAPES)}.")
+def checked_brief(intent: Intent, brief: msgspec.Raw) -> str:
+    """The brief as it is kept. Raises InvalidValue for another intent inside, or a wrong shape; TooLarge."""
     if len(bytes(brief)) > MAX_BRIEF_BYTES:
         raise TooLarge(f"a brief of over {MAX_BRIEF_BYTES} bytes")
     try:

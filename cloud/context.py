@@ -15,6 +15,7 @@ from cloud.database import Database, Reader, Reading, Work
 from cloud.hub import Hub
 from cloud.objects import Objects
 from cloud.records.moments import text_of
+from cloud.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from cloud.merges.drift import Drifts
@@ -36,6 +37,7 @@ class Cloud:
     epoch: str
     data: Path
     drifts: Drifts
+    metrics: Metrics
 
     def read(self) -> Reader:
         """For a few rows."""

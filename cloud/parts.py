@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -78,8 +78,11 @@ async def _opened_remote(settings: Settings, vault: Vault, gate: Gate) -> AsyncI
     with refuse_without_scale():
         from cloud.database.postgres import PostgresDatabase
         from cloud.hub.redis import RedisHub
+        from cloud.limits.redis import RedisLimits
         from cloud.objects.bucket import Bucket
         from cloud.objects.remote import RemoteObjects
+    if settings.redis:
+        gate = replace(gate, limits=RedisLimits.open(settings.redis))
     bucket = Bucket.open(objects_url(settings))
     pool = ThreadPoolExecutor(REMOTE_THREADS, "cloud")
     db = await PostgresDatabase.open(settings.database)

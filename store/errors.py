@@ -9,7 +9,7 @@ The family decides what the supervisor does, which HTTP status is answered and h
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class FastestError(Exception):
@@ -334,3 +334,18 @@ class InvalidReply(Corrupt):
     """The other side answered something that is not in the protocol."""
 
     code = "invalid-reply"
+
+
+SPOKEN: Final[tuple[type[FastestError], ...]] = (
+    Archived, BlobsMissing, Busy, CodeExpired, CodeInvalid, CodeUsed, Conflicting, EpochChanged, HashMismatch, InvalidJson,
+    InvalidOperation, InvalidValue, ManifestNotFound, MissingDecisions, NoMainWorkspace, NoSpace, NotFound, NotSignedIn, Offline,
+    PreviewExpired, RateLimited, Refused, TimedOut, TooLarge, Unwritable, VersionMoved,
+)  # fmt: skip
+"""All that the cloud says of a request. Whatever else happens there is its own fault, and it says so: INTERNAL_ERROR."""
+_SPELLED: Final = {"not-signed-in": "UNAUTHORIZED", "invalid-value": "VALIDATION_ERROR"}
+"""Codes that the cloud's API has had longer than we have had classes."""
+
+
+def wire_code(code: str) -> str:
+    """An error class's code as the cloud's answers spell it."""
+    return _SPELLED.get(code, code.replace("-", "_").upper())

@@ -24,6 +24,7 @@ from cloud.database.embedded import EmbeddedDatabase
 from cloud.drain import Drain
 from cloud.parts import opened as opened_parts
 from cloud.routes.envelope import is_open
+from cloud.telemetry.ready import READINESS, Readiness
 from store.blobs.frames import decode_frame, encode_frame
 from store.manifest import EMPTY_ROOT, Draft, MemoryNodes, edit_manifest
 from store.snapshots import make_snapshot
@@ -266,8 +267,9 @@ def push_body(header: PushHeader, deltas: Iterable[bytes] = (), frames: Iterable
 class Served:
     """A cloud in this process."""
 
-    def __init__(self, cloud: Cloud, drain: Drain, settings: Settings, url: str, http: aiohttp.ClientSession) -> None:
+    def __init__(self, cloud: Cloud, settings: Settings, url: str, http: aiohttp.ClientSession, readiness: Readiness, drain: Drain) -> None:
         self.cloud = cloud
+        self.readiness = readiness
         self.drain = drain
         self._settings = settings
         self.url = url
@@ -341,17 +343,19 @@ def opened(folder: Path) -> Iterator[EmbeddedDatabase]:
 
 
 @asynccontextmanager
-async def serving(folder: Path, now_ms: Callable[[], int] = wall_ms, gate: GateSettings = NO_GATE, key: str = "") -> AsyncIterator[Served]:
+async def serving(
+    folder: Path, now_ms: Callable[[], int] = wall_ms, gate: GateSettings = NO_GATE, key: str = "", metrics_token: str = ""
+) -> AsyncIterator[Served]:
     """A cloud over `folder`, on a free port."""
     settings = Settings("serve", folder, database=ENGINE.database_of(folder), gate=gate, key=key)
     async with opened_parts(settings) as parts, aiohttp.ClientSession(read_bufsize=2**20) as http:
-        cloud = await over(parts, folder, now_ms)
+        cloud = await over(parts, folder, now_ms, metrics_token)
         app = build(cloud)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
-            yield Served(cloud, app[DRAIN], settings, f"http://127.0.0.1:{runner.addresses[0][1]}", http)
+            yield Served(cloud, settings, f"http://127.0.0.1:{runner.addresses[0][1]}", http, app[READINESS], app[DRAIN])
         finally:
             await runner.cleanup()
 

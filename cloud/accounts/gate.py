@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from cloud.accounts.limits import Limits, LocalLimits
 from cloud.accounts.mail import Mailer, mailer_of
 from cloud.accounts.oidc import Issuer, read_issuers
+from cloud.limits import Limits
+from cloud.limits.local import LocalLimits
 from store.errors import FastestError, InvalidValue
 
 log = logging.getLogger(f"fastest.{__name__}")
@@ -30,6 +31,7 @@ class GateSettings:
     allow: tuple[str, ...] = ()
     smtp: str = field(default="", repr=False)
     issuers: str = ""
+    origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Gate:
     mailer: Mailer
     limits: Limits
     issuers: Mapping[str, Issuer]
+    origins: frozenset[str] = frozenset()
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def lets_in(self, email: str) -> bool:
@@ -64,6 +67,7 @@ class Gate:
 CLOSE_SECONDS: Final = 5
 VARIABLES: Final = (
     "FASTEST_CLOUD_PUBLIC_URL", "FASTEST_CLOUD_PROXIES", "FASTEST_CLOUD_ALLOW", "FASTEST_CLOUD_SMTP", "FASTEST_CLOUD_ISSUERS",
+    "FASTEST_CLOUD_ORIGINS",
 )  # fmt: skip
 
 
@@ -72,18 +76,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--public-url", default="", metavar="URL", help="where people reach this cloud; default: as each request says")
     parser.add_argument("--proxy", action="append", default=[], metavar="NETWORK", help="a reverse proxy whose X-Forwarded headers count")
     parser.add_argument("--allow", action="append", default=[], metavar="WHO", help="who may have an account: ADDRESS or @DOMAIN")
+    parser.add_argument("--origin", action="append", default=[], metavar="URL", help="a web page's origin whose scripts may use the API")
     parser.add_argument("--issuers", default="", metavar="FILE", help="OpenID issuers that people may sign in through, as TOML")
 
 
 def gate_settings(found: argparse.Namespace, environment: Mapping[str, str]) -> GateSettings:
     """The options, else the environment. An address with a password stands in the environment alone."""
-    url, proxies, allow, smtp, issuers = (environment.get(name, "") for name in VARIABLES)
+    url, proxies, allow, smtp, issuers, origins = (environment.get(name, "") for name in VARIABLES)
     return GateSettings(
         getattr(found, "public_url", "") or url,
         tuple(getattr(found, "proxy", []) or proxies.split()),
         tuple(getattr(found, "allow", []) or allow.split()),
         smtp,
         getattr(found, "issuers", "") or issuers,
+        tuple(getattr(found, "origin", []) or origins.split()),
     )
 
 
@@ -96,9 +102,9 @@ def open_gate(settings: GateSettings) -> Gate:
     for who in settings.allow:
         if "@" not in who:
             raise InvalidValue(f"neither an e-mail address nor a domain: {who!r}", "It looks like ada@example.org or @example.org.")
-    issuers = read_issuers(settings.issuers)
+    issuers, origins = read_issuers(settings.issuers), frozenset(map(_checked_origin, settings.origins))
     allow = tuple(who.lower() for who in settings.allow)
-    return Gate(_checked_url(settings.public_url), proxies, allow, mailer_of(settings.smtp), LocalLimits(), issuers)
+    return Gate(_checked_url(settings.public_url), proxies, allow, mailer_of(settings.smtp), LocalLimits(), issuers, origins)
 
 
 def _checked_url(url: str) -> str:
@@ -106,6 +112,14 @@ def _checked_url(url: str) -> str:
     if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
         raise InvalidValue(f"not an address people can open: {url!r}", "It looks like https://cloud.example.org.")
     return url.rstrip("/")
+
+
+def _checked_origin(text: str) -> str:
+    """As browsers write it: nothing behind the host but a port that is not the scheme's own."""
+    parts = urlsplit(_checked_url(text))
+    if not text or parts.path or parts.username is not None:
+        raise InvalidValue(f"not an origin: {text!r}", "It looks like https://app.example.org.")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
 async def _logged(work: Coroutine[Any, Any, None]) -> None:

@@ -9,7 +9,7 @@ for many keys at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -48,6 +48,13 @@ Work = Callable[[Tx], Coroutine[Any, Any, T]]
 Reading = Callable[[Reader], Coroutine[Any, Any, T]]
 
 
+class Load(NamedTuple):
+    """How busy a database is: connections in use, or works that wait or are written; and how many there may be."""
+
+    at_work: int
+    most: int
+
+
 class Database(Protocol):
     """One engine, opened and migrated."""
 
@@ -61,6 +68,10 @@ class Database(Protocol):
 
     async def write(self, work: Work[T]) -> T:
         """Run a work in one transaction; durable on return, undone when it raises. A work may run twice: it touches nothing besides."""
+        ...
+
+    def load(self) -> Load:
+        """Right now, for this process."""
         ...
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
 
-from cloud.database import Reading, Work
+from cloud.database import Load, Reading, Work
 from cloud.database.postgres import (
     COMPONENTS,
     DRIVER,
@@ -55,6 +55,10 @@ class Snapshot:
     async def write(self, work: Work[T]) -> T:
         """Never: nothing is written to the past."""
         raise AssertionError("a snapshot is only read")
+
+    def load(self) -> Load:
+        """One connection."""
+        return Load(1, 1)
 
     async def close(self) -> None:
         """Nothing: it ends with its transaction."""

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
-from cloud.database import Params, Reading, Row, Tx, Work, drive
+from cloud.database import Load, Params, Reading, Row, Tx, Work, drive
 from cloud.database.schema import begin_epoch, is_behind, refuse_older, renew_epoch, tables
 from store import database as engine
 from store.blobs import BLOBS
@@ -107,6 +107,10 @@ class EmbeddedDatabase:
     def write_now(self, work: Work[T]) -> T:
         """`write`, waited for in the calling thread."""
         return self.raw.write_now(lambda raw: drive(work(EmbeddedTx(raw))))
+
+    def load(self) -> Load:
+        """Of the writer."""
+        return Load(self.raw.unfinished, engine.QUEUE_WORKS)
 
     async def close(self) -> None:
         """Finish what was begun."""

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
-from cloud.database import Params, Reading, Row, Tx, Work
+from cloud.database import Load, Params, Reading, Row, Tx, Work
 from cloud.database.schema import begin_epoch, bytes_tables, in_postgres_words, is_behind, refuse_older, renew_epoch, tables
 from store.database import Component
 from store.errors import Busy, Conflicting, FastestError, InvalidValue, NoSpace, StoreDamaged, Unwritable
@@ -111,8 +111,9 @@ class PostgresDatabase:
         """Over whatever is there. Raises Busy, Unwritable."""
         try:
             pool = await asyncpg.create_pool(
-                url, min_size=1, max_size=CONNECTIONS, timeout=OPEN_SECONDS, command_timeout=statement_seconds, server_settings=_SETTINGS
-            )
+                url, min_size=1, max_size=CONNECTIONS, timeout=OPEN_SECONDS, command_timeout=statement_seconds,
+                server_settings=_SETTINGS, reset=_leave,
+            )  # fmt: skip
         except DRIVER as error:
             raise translated(error) from error
         except ValueError as error:
@@ -144,6 +145,10 @@ class PostgresDatabase:
                 raise translated(error) from error
         raise AssertionError("the last try returns or raises")
 
+    def load(self) -> Load:
+        """Of the pool."""
+        return Load(self.pool.get_size() - self.pool.get_idle_size(), CONNECTIONS)
+
     async def close(self) -> None:
         """Give the connections back, waiting for what they do."""
         try:
@@ -165,6 +170,12 @@ class PostgresDatabase:
             return found
 
         return await self.write(work)
+
+
+async def _leave(connection: asyncpg.Connection[Any]) -> None:
+    """Nothing of ours outlives its statement or transaction, so a connection goes back to the pool without a question of its own."""
+    if connection.is_in_transaction():
+        await connection.reset()
 
 
 async def begin_migration(tx: Tx) -> None:

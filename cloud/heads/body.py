@@ -11,8 +11,6 @@ from store.errors import InvalidReply, InvalidValue, TooLarge
 from store.types import UNREADABLE, parse_digest
 from sync.core.wire import MAX_DELTA_BYTES, MAX_INLINE_BYTES, MAX_STEPS, PROTOCOL, PushHeader, Section
 
-ACTORS = frozenset({"cli", "web", "system"})
-
 
 class Push(msgspec.Struct, frozen=True):
     """A whole body, read within its bounds and not yet believed."""
@@ -20,13 +18,6 @@ class Push(msgspec.Struct, frozen=True):
     header: PushHeader
     deltas: list[bytes]
     frames: list[bytes]
-
-
-def checked_actor(actor: str) -> str:
-    """Who acts. Raises InvalidValue."""
-    if actor not in ACTORS:
-        raise InvalidValue(f"unknown actor {actor[:40]!r}", f"One of {', '.join(sorted(ACTORS))}.")
-    return actor
 
 
 async def read_header(sections: AsyncIterator[tuple[Section, bytes]]) -> PushHeader:
@@ -68,7 +59,6 @@ async def read_rest(sections: AsyncIterator[tuple[Section, bytes]], header: Push
 def _check_shape(header: PushHeader) -> None:
     if header.protocol != PROTOCOL:
         raise InvalidValue(f"protocol {header.protocol}: this cloud speaks {PROTOCOL}", "Update the older of the two.")
-    checked_actor(header.actor)
     if not 1 <= len(header.steps) <= MAX_STEPS or any(step.sections < 0 for step in header.steps):
         raise InvalidValue(f"a push has 1 to {MAX_STEPS} steps")
     parse_digest(header.parent_root)

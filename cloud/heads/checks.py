@@ -9,7 +9,6 @@ from cloud.content import LISTED_BLOBS
 from cloud.database import Reader
 from cloud.records import blobs
 from cloud.records.work import snapshots
-from cloud.records.work.workspaces import Workspace
 from store.blobs import CHUNKED_MIN
 from store.blobs.frames import decode_frame, is_recipe
 from store.errors import BlobDamaged, BlobsMissing, HashMismatch, InvalidManifest, InvalidReply, InvalidValue, TooLarge
@@ -83,21 +82,21 @@ async def check_blobs(reader: Reader, user_id: str, wanted: Mapping[Digest, int]
             raise InvalidValue(f"blob {digest.hex()} has {sizes[digest]} bytes, not {size}")
 
 
-async def check_snapshots(reader: Reader, workspace: Workspace, steps: Sequence[PushStep]) -> None:
+async def check_snapshots(reader: Reader, project_id: str, workspace_id: str, steps: Sequence[PushStep]) -> None:
     """Each verifies, is of this workspace and its step's root, and has its parents in the project or earlier in the push."""
     earlier: set[str] = set()
     for step in steps:
         snapshot = step.snapshot
         if snapshot is None:
             continue
-        if (snapshot.project_id, snapshot.workspace_id, snapshot.manifest_hash) != (workspace.project_id, workspace.id, step.root):
+        if (snapshot.project_id, snapshot.workspace_id, snapshot.manifest_hash) != (project_id, workspace_id, step.root):
             raise InvalidValue(f"{snapshot.id[:40]} is not of this step's root, workspace and project")
         check_texts(snapshot)
         if snapshot.parents != sorted(set(snapshot.parents)):
             raise InvalidValue("a snapshot's parents are sorted, each once")
         check_snapshot(_snapshot_of(snapshot))
         for parent in snapshot.parents:
-            if parent not in earlier and not await snapshots.in_project(reader, workspace.project_id, parent):
+            if parent not in earlier and not await snapshots.in_project(reader, project_id, parent):
                 raise InvalidValue(f"the parent {parent[:40]} of {snapshot.id} is not in the project")
         earlier.add(snapshot.id)
 

@@ -61,19 +61,27 @@ class Prepared(msgspec.Struct, frozen=True):
     lean_message: bytes
 
 
-async def check_header(reader: Reader, account: Account, workspace_id: str, header: PushHeader) -> Head | None:
-    """The head this very push made already, or None when it may go on. Raises NotFound, EpochChanged, VersionMoved."""
-    head = await workspaces.get_head(reader, account.user_id, workspace_id)
-    if not await replicas.is_replica(reader, workspace_id, header.replica_id):
+class Place(msgspec.Struct, frozen=True):
+    """Where a push goes on from; `made` when it needs not, for this very push made that head already."""
+
+    head: Head
+    project_id: str
+    made: Head | None = None
+
+
+async def check_header(reader: Reader, account: Account, workspace_id: str, header: PushHeader) -> Place:
+    """Raises NotFound, EpochChanged, VersionMoved."""
+    head, project_id, is_replica = await workspaces.get_place(reader, account.user_id, workspace_id, header.replica_id)
+    if not is_replica:
         raise NotFound("no such replica of this workspace", "Register it under /v1/workspaces/{id}/replicas.")
     if header.epoch != head.epoch:
         raise EpochChanged("the cloud has begun a new epoch", "It may have been restored from a backup.", head=head)
     if header.expected_version == head.version and header.parent_root == head.root:
-        return None
+        return Place(head, project_id)
     made = await find_retry(reader, workspace_id, header, head.epoch)
     if made is None:
         raise VersionMoved("the head is not the one that was expected", head=head)
-    return made
+    return Place(head, project_id, made)
 
 
 async def find_retry(reader: Reader, workspace_id: str, header: PushHeader, epoch: str) -> Head | None:
@@ -91,10 +99,9 @@ async def find_retry(reader: Reader, workspace_id: str, header: PushHeader, epoc
     return Head(workspace_id, epoch, made.version, made.root, made.snapshot_id)
 
 
-async def prepare(cloud: Cloud, account: Account, workspace_id: str, push: Push) -> Prepared:
+async def prepare(cloud: Cloud, account: Account, place: Place, push: Push) -> Prepared:
     """Check everything but the version. Raises InvalidValue, HashMismatch, BlobsMissing, TooLarge."""
-    header, reader = push.header, cloud.read()
-    workspace = await workspaces.get_workspace(reader, account.user_id, workspace_id)
+    header, reader, workspace_id = push.header, cloud.read(), place.head.workspace_id
     is_brief = sum(map(len, push.deltas)) + sum(map(len, push.frames)) <= BRIEF_BYTES
     read = await cloud.objects.over_nodes(lambda nodes: _read(push, nodes), brief=is_brief)
     if is_brief:
@@ -103,14 +110,14 @@ async def prepare(cloud: Cloud, account: Account, workspace_id: str, push: Push)
         await cloud.reading(lambda reader: checks.check_blobs(reader, account.user_id, read.wanted, read.contents))
     await cloud.objects.ready(read.contents)
     sent = [step.snapshot for step in header.steps if step.snapshot is not None]
-    await checks.check_snapshots(reader, workspace, header.steps)
-    newest = await checks.newest_snapshot(reader, workspace.current_snapshot_id, sent)
+    await checks.check_snapshots(reader, place.project_id, workspace_id, header.steps)
+    newest = await checks.newest_snapshot(reader, place.head.snapshot_id, sent)
     root = header.steps[-1].root
     move = HeadMove(workspace_id, header.expected_version, root, newest, header.replica_id, header.actor)
     head = Head(workspace_id, cloud.epoch, header.expected_version + 1, root, newest)
     full, lean = _messages(head, push, sent, read)
     named = read.wanted.keys() - read.contents.keys()
-    return Prepared(move, workspace.project_id, sent, read.nodes, read.contents, named, head, full, lean)
+    return Prepared(move, place.project_id, sent, read.nodes, read.contents, named, head, full, lean)
 
 
 def _read(push: Push, nodes: NodeSource) -> Read:
@@ -130,20 +137,20 @@ async def keep(cloud: Cloud, account: Account, prepared: Prepared, header: PushH
     if isinstance(settled, VersionMoved):
         raise settled
     if settled is prepared.head:
-        sender = await replicas.machine_of(cloud.read(), header.replica_id)
-        machines = await replicas.machines_of(cloud.read(), settled.workspace_id)
-        await cloud.hub.tell(account.user_id, Telling(prepared.full_message, machines, sender or "", prepared.lean_message))
+        places = await replicas.places_of(cloud.read(), settled.workspace_id)
+        sender = places.get(header.replica_id, "")
+        await cloud.hub.tell(account.user_id, Telling(prepared.full_message, frozenset(places.values()), sender, prepared.lean_message))
     return settled
 
 
 async def _settle(tx: Tx, cloud: Cloud, account: Account, prepared: Prepared, header: PushHeader) -> Head | VersionMoved:
     """A lost race is returned, not raised: the winner's head may have been made by this very transaction, and is told only after it."""
     try:
-        made = await check_header(tx, account, prepared.head.workspace_id, header)
+        place = await check_header(tx, account, prepared.head.workspace_id, header)
     except VersionMoved as error:
         return error
-    if made is not None:
-        return made
+    if place.made is not None:
+        return place.made
     await _write(tx, cloud, account, prepared)
     return prepared.head
 
@@ -158,7 +165,6 @@ async def _write(tx: Tx, cloud: Cloud, account: Account, prepared: Prepared) -> 
     await cloud.objects.put(tx, prepared.contents, prepared.nodes)
     await blobs.add_owned(tx, account.user_id, {digest: len(data) for digest, data in prepared.contents.items()}, at)
     await blobs.add_nodes(tx, account.user_id, prepared.nodes)
-    await workspaces.touch_workspaces(tx, account.user_id, [move.workspace_id], at)
     if move.replica_id is not None:
         await replicas.set_agreed(tx, account.user_id, BeatReplica(move.replica_id, version, move.root), at)
     await projects.touch_project(tx, prepared.project_id, new[-1].id if new else None, at)

@@ -18,13 +18,13 @@ from store.errors import BlobsMissing, Conflicting, InvalidValue, ManifestNotFou
 from store.manifest import EMPTY_ROOT
 from store.snapshots import make_snapshot, time_after
 from store.types import Digest, parse_digest
-from sync.core.wire import EventHeader, Head, Millis, Number, WireSnapshot
+from sync.core.wire import Actor, EventHeader, Hash, Head, Millis, Number, WireSnapshot
 
 
 class NewSnapshot(msgspec.Struct, frozen=True):
     """The body. With `snapshot_id` all that the id covers must be given; with `expected_version` the workspace's head moves."""
 
-    manifest_hash: str
+    manifest_hash: Hash
     snapshot_id: str | None = None
     parent_snapshot_ids: list[str] = []
     workspace_id: str | None = None
@@ -36,7 +36,7 @@ class NewSnapshot(msgspec.Struct, frozen=True):
     summary: str = ""
     created_ms: Millis | None = None
     expected_version: Number | None = None
-    actor: str = "cli"
+    actor: Actor = "cli"
 
 
 class Registered(msgspec.Struct, frozen=True):

@@ -43,6 +43,5 @@ async def _switch(
     at = cloud.now()
     move = HeadMove(workspace_id, head.version, root, head.snapshot_id, None, actor)
     version = await workspaces.advance_head(tx, account.user_id, move, at)
-    await workspaces.touch_workspaces(tx, account.user_id, [workspace_id], at)
     await projects.touch_project(tx, workspace.project_id, None, at)
     return Head(workspace_id, cloud.epoch, version, root, head.snapshot_id), True

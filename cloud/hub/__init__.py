@@ -57,6 +57,10 @@ class Hub(Protocol):
         """Cut off the listeners of this process: it is going down, or has missed something."""
         ...
 
+    async def ping(self) -> None:
+        """Raises Busy when nobody at another process can be told anything."""
+        ...
+
     async def close(self) -> None:
         """Let everything go."""
         ...

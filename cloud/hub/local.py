@@ -115,5 +115,8 @@ class LocalHub:
             for listener in listeners:
                 listener.end()
 
+    async def ping(self) -> None:
+        """There is no other process."""
+
     async def close(self) -> None:
         """Nothing to let go."""

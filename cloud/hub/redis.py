@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from cloud.hub import Telling
 from cloud.hub.local import Listener, LocalHub
-from store.errors import Unwritable
+from store.errors import Busy, Unwritable
 
 log = logging.getLogger(f"fastest.{__name__}")
 
@@ -114,6 +114,11 @@ class RedisHub:
     def end_all(self) -> None:
         """Of this process."""
         self._local.end_all()
+
+    async def ping(self) -> None:
+        """Raises Busy when Redis does not answer."""
+        if not await self._ask(self._redis.ping()):
+            raise Busy("Redis does not answer")
 
     async def close(self) -> None:
         """Hear no more."""

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from cloud.context import Cloud
+from cloud.merges.answers import Drift, SideChanges
 from cloud.merges.contents import decide
 from cloud.merges.decide import MAX_CHANGES, Decided, Known, Three
 from cloud.merges.meeting import find_base, find_pair
@@ -198,26 +199,22 @@ def extension_of(path: RelPath) -> str:
     return "." + suffix.decode("utf-8", "replace").lower() if stem and suffix else "none"
 
 
-def risk_of(overlaps: int, ratio: float) -> str:
+def risk_of(overlaps: int, ratio: float) -> Literal["low", "medium", "high"]:
     """low, medium or high."""
     if not overlaps:
         return "low"
     return "high" if overlaps >= HIGH_OVERLAPS or ratio >= HIGH_RATIO else "medium"
 
 
-def show_comparison(compared: Compared, at: str, limit: int) -> dict[str, object]:
+def show_comparison(compared: Compared, at: str, limit: int) -> Drift:
     """As it is answered, at most `limit` paths of each set."""
     found = compared.comparison
     differing, total = found.counts["both_different"], found.counts["source_only"] + found.counts["both_different"]
     ratio = differing / total if total else 0.0
-    sets = {
-        name: [key_of(path) for path in paths[:limit]]
-        for name, paths in (
-            ("source_only", found.source_only), ("workspace_only", found.workspace_only), ("both_same", found.both_same),
-            ("both_different", found.both_different), ("top_overlap_files", found.both_different[:TOP_OVERLAPS]),
-        )
-    }  # fmt: skip
-    return sets | {
+    return {
+        "source_only": _keys(found.source_only, limit), "workspace_only": _keys(found.workspace_only, limit),
+        "both_same": _keys(found.both_same, limit), "both_different": _keys(found.both_different, limit),
+        "top_overlap_files": _keys(found.both_different, min(limit, TOP_OVERLAPS)),
         "workspace_id": compared.workspace.id, "source_workspace_id": compared.source.id,
         "workspace_snapshot_id": compared.workspace_snapshot_id, "source_snapshot_id": compared.source_snapshot_id,
         "counts": found.counts, "total_drift_files": total, "has_overlaps": differing > 0, "overlap_ratio": ratio,
@@ -232,10 +229,15 @@ def show_comparison(compared: Compared, at: str, limit: int) -> dict[str, object
     }  # fmt: skip
 
 
-def _show_changes(changes: Changes, limit: int) -> dict[str, object]:
-    shown = {"added": changes.added, "modified": changes.modified, "deleted": changes.deleted}
-    lists = {name: [key_of(path) for path in paths[:limit]] for name, paths in shown.items()}
-    return lists | {"counts": changes.counts, "bytes": changes.bytes}
+def _show_changes(changes: Changes, limit: int) -> SideChanges:
+    return {
+        "added": _keys(changes.added, limit), "modified": _keys(changes.modified, limit), "deleted": _keys(changes.deleted, limit),
+        "counts": changes.counts, "bytes": changes.bytes,
+    }  # fmt: skip
+
+
+def _keys(paths: list[RelPath], limit: int) -> list[str]:
+    return [key_of(path) for path in paths[:limit]]
 
 
 def _size_of(found: Comparison) -> int:

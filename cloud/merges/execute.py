@@ -16,6 +16,7 @@ from cloud.context import Cloud
 from cloud.database import Tx
 from cloud.heads.events import draw_deltas, tell_version, version_message
 from cloud.heads.keep import Kept, add_taken, draw_missing, draw_snapshot, keep_head
+from cloud.merges.answers import Executed
 from cloud.merges.contents import decide
 from cloud.merges.decide import Decided, Known, contents_of
 from cloud.merges.meeting import Meeting, find_pair, has_moved
@@ -31,7 +32,7 @@ from store.blobs import CHUNKED_MIN
 from store.errors import BlobsMissing, InvalidOperation, InvalidValue, MissingDecisions, PreviewExpired, TooLarge, VersionMoved
 from store.manifest import Draft, NodeSource
 from store.types import Digest, File, RelPath, digest_of, parse_digest
-from sync.core.wire import Head, WireSnapshot
+from sync.core.wire import Actor, Hash, Head, Line, WireSnapshot
 
 SHOWN_PATHS = 1_000
 MAX_MESSAGE = 10_000
@@ -40,9 +41,9 @@ MAX_MESSAGE = 10_000
 class Chosen(msgspec.Struct, frozen=True):
     """A decision in full: an option, or `custom` with a text, or with the hash of a blob that was sent before."""
 
-    option: str
+    option: Line
     content: str | None = None
-    hash: str | None = None
+    hash: Hash | None = None
 
 
 class Execute(msgspec.Struct, frozen=True):
@@ -51,7 +52,7 @@ class Execute(msgspec.Struct, frozen=True):
     preview_id: str
     decisions: dict[str, str | Chosen] = {}
     message: str = ""
-    actor: str = "web"
+    actor: Actor = "web"
 
 
 class Drawn(msgspec.Struct, frozen=True):
@@ -74,7 +75,7 @@ class Moved(msgspec.Struct, frozen=True):
     source: Kept
 
 
-async def execute(cloud: Cloud, account: Account, workspace_id: str, asked: Execute) -> dict[str, object]:
+async def execute(cloud: Cloud, account: Account, workspace_id: str, asked: Execute) -> Executed:
     """The answer. Raises NotFound, PreviewExpired, VersionMoved, MissingDecisions, InvalidValue, BlobsMissing, TooLarge."""
     if len(asked.message) > MAX_MESSAGE:
         raise TooLarge(f"a message of over {MAX_MESSAGE} characters")
@@ -217,7 +218,6 @@ async def move_head(tx: Tx, cloud: Cloud, account: Account, workspace: Workspace
     """The one compare-and-swap, and what goes with it in the project's row."""
     at = cloud.now()
     await workspaces.advance_head(tx, account.user_id, move, at)
-    await workspaces.touch_workspaces(tx, account.user_id, [workspace.id], at)
     await projects.touch_project(tx, workspace.project_id, move.snapshot_id, at)
 
 

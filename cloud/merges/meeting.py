@@ -8,6 +8,7 @@ import msgspec
 
 from cloud.context import Cloud
 from cloud.database import Reader
+from cloud.merges.answers import Mode
 from cloud.records.people.accounts import Account
 from cloud.records.work import merges, projects, snapshots, workspaces
 from cloud.records.work.projects import Project
@@ -30,7 +31,7 @@ class Meeting(msgspec.Struct, frozen=True):
     bases: list[str]
 
     @property
-    def mode(self) -> str:
+    def mode(self) -> Mode:
         """How a merge of the two is counted."""
         return "three-way" if self.bases else "two-way"
 

@@ -7,10 +7,11 @@ from typing import Final
 import msgspec
 
 from cloud.context import Cloud
+from cloud.merges.answers import Preview
 from cloud.merges.contents import decide
 from cloud.merges.decide import Decided, Known, Three
 from cloud.merges.meeting import Meeting, head_of, meet
-from cloud.merges.shown import show_preview
+from cloud.merges.shown import Times, show_preview
 from cloud.records.moments import text_of
 from cloud.records.people.accounts import Account
 from cloud.records.work import merges
@@ -54,16 +55,17 @@ async def draw(cloud: Cloud, account: Account, workspace_id: str, source_id: str
     return Shown(meeting, decided, known)
 
 
-async def prepare(cloud: Cloud, account: Account, workspace_id: str, source_id: str | None) -> dict[str, object]:
+async def prepare(cloud: Cloud, account: Account, workspace_id: str, source_id: str | None) -> Preview:
     """The preview as it is answered; kept for half an hour unless there is nothing to merge."""
     shown = await draw(cloud, account, workspace_id, source_id)
     now_ms = cloud.now_ms()
-    preview_id, at, expires_at = new_ulid(now_ms), text_of(now_ms), text_of(now_ms + PREVIEW_MS)
+    times = Times(new_ulid(now_ms), text_of(now_ms), text_of(now_ms + PREVIEW_MS))
     meeting, decided = shown.meeting, shown.decided
     heads = head_of(cloud, meeting.workspace), head_of(cloud, meeting.source)
-    is_empty = decided.three.theirs == decided.three.base
-    if not is_empty:
+    preview = show_preview(times, meeting, heads, decided, shown.known)
+    if not preview["up_to_date"]:
         body = msgspec.json.encode(Bound(*heads, meeting.roots, meeting.bases, decided.root.hex(), meeting.project.main_workspace_id))
-        await cloud.write(lambda tx: merges.add_preview(tx, preview_id, account.user_id, workspace_id, body, expires_at, at))
-    times = {"id": preview_id, "created_at": at, "expires_at": expires_at, "up_to_date": is_empty}
-    return times | show_preview(meeting, heads, decided, shown.known)
+        await cloud.write(
+            lambda tx: merges.add_preview(tx, times.id, account.user_id, workspace_id, body, times.expires_at, times.created_at)
+        )
+    return preview

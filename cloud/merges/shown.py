@@ -5,8 +5,9 @@ from __future__ import annotations
 from base64 import b64encode
 from collections import Counter
 from contextlib import suppress
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
+from cloud.merges.answers import AutoAction, DecisionNeeded, Hunk, Option, Preview
 from cloud.merges.decide import CROSSWISE, EDIT_DELETE, Decided, Decision, Known, Side
 from cloud.merges.meeting import Meeting
 from store.manifest import EntryRecord, record_of
@@ -48,14 +49,24 @@ def options_of(decision: Decision, meeting: Meeting) -> dict[str, Side | None]:
     return options if None in (decision.ours, decision.theirs) else options | {BOTH_OPTION: None}
 
 
-def show_preview(meeting: Meeting, heads: tuple[Head, Head], decided: Decided, known: Known) -> dict[str, object]:
-    """All but its times."""
+class Times(NamedTuple):
+    """Of one preview."""
+
+    id: str
+    created_at: str
+    expires_at: str
+
+
+def show_preview(times: Times, meeting: Meeting, heads: tuple[Head, Head], decided: Decided, known: Known) -> Preview:
+    """As it is answered."""
     deciding = {each.path for each in decided.decisions}
     auto = [step for step in decided.actions if step.path not in deciding]
     losses = count_losses((step.expect, step.become) for step in auto)
     counts = {"add": 0, "update": 0, "joined": 0, "remove": 0} | dict(Counter(_kind(step, decided) for step in auto))
     counts |= {"decide": len(decided.decisions), "emptied": losses.emptied, "moved": losses.moved}
     return {
+        "id": times.id, "created_at": times.created_at, "expires_at": times.expires_at,
+        "up_to_date": decided.three.theirs == decided.three.base,
         "workspace_id": meeting.workspace.id, "source_workspace_id": meeting.source.id, "mode": meeting.mode,
         "base_snapshot_id": meeting.bases[0] if meeting.bases else None, "base_snapshot_ids": meeting.bases,
         "workspace_version": meeting.workspace.version, "workspace_head": heads[0], "source_head": heads[1],
@@ -66,7 +77,7 @@ def show_preview(meeting: Meeting, heads: tuple[Head, Head], decided: Decided, k
     }  # fmt: skip
 
 
-def _kind(step: Action, decided: Decided) -> str:
+def _kind(step: Action, decided: Decided) -> Literal["add", "update", "joined", "remove"]:
     if step.become is None:
         return "remove"
     if step.expect is None:
@@ -74,13 +85,13 @@ def _kind(step: Action, decided: Decided) -> str:
     return "joined" if step.path in decided.joined else "update"
 
 
-def _show_actions(steps: list[Action], decided: Decided, known: Known) -> list[dict[str, object]]:
+def _show_actions(steps: list[Action], decided: Decided, known: Known) -> list[AutoAction]:
     room, texts = CONTENT_ROOM, {answer.digest: answer.data for answer in known.answers.values()}
     words = {"remove": "removed there", "add": "new there", "update": "changed there", "joined": "changed on both sides, lines joined"}
-    shown: list[dict[str, object]] = []
+    shown: list[AutoAction] = []
     for step in steps:
         kind = _kind(step, decided)
-        line: dict[str, object] = {
+        line: AutoAction = {
             "path": key_of(step.path), "action": kind, "description": words[kind],
             "before": _record(step.path, step.expect), "after": _record(step.path, step.become),
         }  # fmt: skip
@@ -93,23 +104,22 @@ def _show_actions(steps: list[Action], decided: Decided, known: Known) -> list[d
     return shown
 
 
-def _show_decision(decision: Decision, meeting: Meeting) -> dict[str, object]:
+def _show_decision(decision: Decision, meeting: Meeting) -> DecisionNeeded:
     sides = {Side.OURS: meeting.workspace.name, Side.THEIRS: meeting.source.name}
-    options = []
+    options: list[Option] = []
     for name, side in options_of(decision, meeting).items():
         what = "keep both, one beside the other" if side is None else _offer(decision.entry(side), sides[side])
         options.append({"id": name, "label": what, "entry": None if side is None else _record(decision.path, decision.entry(side))})
     recommended = None if decision.recommended is None else option_of(decision.recommended, meeting)
-    entries = {"base": decision.base, "ours": decision.ours, "theirs": decision.theirs}
-    records = {name: _record(decision.path, entry) for name, entry in entries.items()}
-    hunks = [show_region(region) for region in decision.regions]
-    return records | {
-        "path": key_of(decision.path), "kind": decision.kind, "conflict_reason": _reason(decision, sides), "options": options,
-        "recommended_option_id": recommended, "hunks": hunks,
+    path = decision.path
+    return {
+        "base": _record(path, decision.base), "ours": _record(path, decision.ours), "theirs": _record(path, decision.theirs),
+        "path": key_of(path), "kind": decision.kind, "conflict_reason": _reason(decision, sides), "options": options,
+        "recommended_option_id": recommended, "hunks": [show_region(region) for region in decision.regions],
     }  # fmt: skip
 
 
-def show_region(region: Region) -> dict[str, list[int]]:
+def show_region(region: Region) -> Hunk:
     """Lines from 0, the end exclusive."""
     return {
         "base": [region.base_start, region.base_end], "ours": [region.ours_start, region.ours_end],

@@ -8,6 +8,7 @@ from cloud.context import Cloud
 from cloud.database import Tx
 from cloud.heads.events import draw_deltas, tell_version, version_message
 from cloud.heads.keep import add_taken, draw_missing, draw_snapshot
+from cloud.merges.answers import Undone
 from cloud.merges.contents import decide
 from cloud.merges.decide import Decided, Known, Three, contents_of
 from cloud.merges.execute import keep_bytes, move_head
@@ -20,7 +21,7 @@ from cloud.records.work.workspaces import HeadMove, Workspace
 from store.errors import Conflicting, InvalidOperation, VersionMoved
 from store.manifest import EMPTY_ROOT, Draft, NodeSource, edit_manifest
 from store.types import Digest, parse_digest
-from sync.core.wire import Head, WireSnapshot
+from sync.core.wire import Actor, Head, WireSnapshot
 
 SHOWN_PATHS = 1_000
 
@@ -29,7 +30,7 @@ class Undo(msgspec.Struct, frozen=True):
     """The body of undo. `snapshot_id`: the merge's result, or what was there before; without it the last merge."""
 
     snapshot_id: str | None = None
-    actor: str = "web"
+    actor: Actor = "web"
 
 
 class Drawn(msgspec.Struct, frozen=True):
@@ -43,7 +44,7 @@ class Drawn(msgspec.Struct, frozen=True):
     deltas: list[bytes] | None
 
 
-async def undo(cloud: Cloud, account: Account, workspace_id: str, asked: Undo) -> dict[str, object]:
+async def undo(cloud: Cloud, account: Account, workspace_id: str, asked: Undo) -> Undone:
     """The answer. Raises NotFound, InvalidOperation, Conflicting when later edits fell into what is to be taken back, VersionMoved."""
     drawn = await _draw(cloud, account, workspace_id, asked)
     await cloud.objects.ready(drawn.contents)

@@ -104,6 +104,10 @@ class Objects(Protocol):
         """Let go of what cannot be read, so that it is lacking and is sent again; what is left of it is laid into a folder."""
         ...
 
+    async def ping(self) -> None:
+        """Raises Busy, Unwritable when bytes could be neither kept nor given."""
+        ...
+
     async def tidy(self) -> None:
         """Bring what is kept into the form that is cheapest to keep."""
         ...

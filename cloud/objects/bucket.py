@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 32
 """Requests under way at most."""
+MARK: Final = "fastest"
+"""The key of an empty object."""
 _CLIENT: Final[ClientConfig] = {"timeout": "60s", "connect_timeout": "10s", "allow_http": True}
 _RETRY: Final[RetryConfig] = {"max_retries": 4}
 
@@ -27,6 +29,7 @@ class Bucket:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._room = asyncio.Semaphore(AT_ONCE)
+        self._is_marked = False
 
     @classmethod
     def open(cls, url: str) -> Bucket:
@@ -54,6 +57,20 @@ class Bucket:
                 return bytes(await found.bytes_async())
             except (exceptions.BaseError, OSError) as error:
                 raise _translated(error) from error
+
+    async def ping(self) -> None:
+        """Raises Busy, Unwritable unless it can be written to (asked once) and read.
+
+        An object of ours is read: of one that is missing S3 tells those who may not list that they may not read.
+        """
+        try:
+            if not self._is_marked:
+                await self.put(MARK, b"")
+                self._is_marked = True
+            await self.get(MARK)
+        except BlobMissing as error:
+            self._is_marked = False
+            raise Busy("the bucket is not there") from error
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Remove these; one that is not there is no error. Raises Busy, Unwritable."""

@@ -15,6 +15,7 @@ from cloud.records import blobs
 from store import database as engine
 from store.blobs import CHUNKED_MIN, BlobStore, Bulk, Recipe, SweepPlan
 from store.blobs.frames import FRAME_RAW, decode_frame, frame_digests
+from store.errors import Unwritable
 from store.manifest import EMPTY_NODE, EMPTY_ROOT, NodeSource
 from store.types import Digest, digest_of
 
@@ -33,7 +34,13 @@ class EmbeddedObjects:
     def __init__(self, database: EmbeddedDatabase, data: Path, pool: ThreadPoolExecutor) -> None:
         self.store = BlobStore(database.raw, data / BLOBS_FOLDER)
         self._db = database
+        self._data = data
         self._pool = pool
+
+    async def ping(self) -> None:
+        """Raises Unwritable when the folder is gone, or can be written to no more."""
+        if not os.access(self._data, os.W_OK | os.X_OK):
+            raise Unwritable("the data folder cannot be written to")
 
     async def ready(self, contents: Mapping[Digest, bytes]) -> None:
         """Nothing: the transaction has room."""

@@ -7,7 +7,7 @@ so from then on a node's children come with it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from cloud.database import KEYS_AT_ONCE, Database, Row
@@ -39,6 +39,11 @@ class RemoteNodes:
     def kept(self, digest: Digest) -> bytes | None:
         """What is in memory."""
         return EMPTY_NODE if digest == EMPTY_ROOT else self._kept.get(digest)
+
+    def keep(self, nodes: Mapping[Digest, bytes]) -> None:
+        """These will be asked for soon."""
+        for digest, data in nodes.items():
+            self._kept.put(digest, data, len(data))
 
     async def load(self, digests: Sequence[Digest]) -> list[tuple[Digest, bytes]]:
         """These nodes, checked (B2), in their order. Raises BlobMissing, BlobDamaged."""

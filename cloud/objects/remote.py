@@ -75,6 +75,8 @@ class RemoteObjects:
             f"INSERT INTO kept_nodes (hash, data) VALUES ($1, $2) ON CONFLICT (hash) {_LOCK_NODE}",
             [(digest, squeeze(data)) for digest, data in sorted(nodes.items())],
         )
+        # The next push on this head reads them. Should this transaction fail, no root that is kept leads to them.
+        self._nodes.keep(nodes)
 
     async def put_frames(self, frames: Sequence[bytes]) -> dict[Digest, int]:
         """Each checked, then kept as it came."""
@@ -245,6 +247,10 @@ class RemoteObjects:
             for digest, data in rows:
                 if not _is_node(digest, data):
                     yield "kept_nodes", digest, f"node {digest.hex()}: its bytes are not its own"
+
+    async def ping(self) -> None:
+        """The bucket's."""
+        await self._bucket.ping()
 
     async def tidy(self) -> None:
         """Nothing: rows are where they are cheapest."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -42,14 +43,17 @@ async def _run(cloud: Cloud, name: str, job: Job) -> bool:
     at, until, due = text_of(now_ms), text_of(now_ms + HELD_MS), text_of(max(0, now_ms - DAY_MS))
     if not await cloud.write(lambda tx: take_turn(tx, name, holder, at, until, due)):
         return False
+    began = time.monotonic()
     try:
         result = await job(cloud)
     except FastestError as error:
+        cloud.metrics.count_job(name, time.monotonic() - began, done=False)
         log.warning("a job failed", extra={"job": name, "code": error.code, "reason": error.message})
         again = text_of(cloud.now_ms() + RETRY_MS)
         reason = error.message
         await cloud.write(lambda tx: end_turn(tx, name, holder, again, done=False, result=reason))
         return False
     await cloud.write(lambda tx: end_turn(tx, name, holder, cloud.now(), done=True, result=result))
+    cloud.metrics.count_job(name, time.monotonic() - began, done=True)
     log.info("a job was done", extra={"job": name, "result": result})
     return True

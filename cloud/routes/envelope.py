@@ -12,28 +12,40 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 import msgspec
-from aiohttp import ClientError, StreamReader, web
+from aiohttp import ClientError, HttpVersion11, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from cloud.accounts.limits import Limit, network_of
 from cloud.accounts.session import SEEN_MS, who_is
 from cloud.context import Cloud
+from cloud.limits import Limit, network_of
 from cloud.records.moments import text_of
 from cloud.records.people.accounts import Account
 from cloud.records.people.sessions import touch_session
-from cloud.records.work.projects import SHELVES, Shelf
 from cloud.routes.pace import RETRY_SECONDS, Pace, read_whole
-from store.errors import Corrupt, FastestError, InvalidJson, InvalidReply, InvalidValue, NotFound, RateLimited, Transient
+from store.errors import (
+    SPOKEN,
+    FastestError,
+    InvalidJson,
+    InvalidReply,
+    InvalidValue,
+    NotFound,
+    RateLimited,
+    Transient,
+    wire_code,
+)
 from store.types import UNREADABLE, parse_ulid
-from sync.core.wire import MISSING_DIGESTS, ErrorBody, Section, parse_section_head, split_sections, wire_code
+from sync.core.wire import MISSING_DIGESTS, ErrorBody, Section, parse_section_head, split_sections
 
 log = logging.getLogger(f"fastest.{__name__}")
 T = TypeVar("T")
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+H = TypeVar("H", bound=Callable[..., Awaitable[object]])
+S = TypeVar("S", bound=msgspec.Struct)
 
 CLOUD: Final = web.AppKey("cloud", Cloud)
+REQUEST_ID: Final = web.RequestKey("request_id", str)
 ACCOUNT: Final = web.RequestKey("account", Account)
-_OPEN: Final[set[Answer]] = set()
+_OPEN: Final[set[object]] = set()
 MAX_BODY_BYTES: Final = 32 * MISSING_DIGESTS
 """Of a body that is read whole: the longest list of digests. Streams have bounds of their own."""
 MAX_NAME: Final = 200
@@ -45,7 +57,14 @@ CUT: Final = (ClientError, ConnectionError, HttpProcessingError, web.RequestPayl
 _AUTHORITY: Final = re.compile(r"[A-Za-z0-9.-]{1,255}(:[0-9]{1,5})?\Z|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?\Z")
 _ID: Final = re.compile(r"[!-~]{1,200}\Z")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-_HTTP_CODES: Final = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "TOO_LARGE", 416: "RANGE_NOT_SATISFIABLE", 426: "UPGRADE_REQUIRED"}
+HTTP_CODES: Final = {
+    400: "BAD_REQUEST", 404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "TOO_LARGE", 415: "UNSUPPORTED_MEDIA_TYPE",
+    416: "RANGE_NOT_SATISFIABLE", 426: "UPGRADE_REQUIRED", 500: "INTERNAL_ERROR",
+}  # fmt: skip
+"""What HTTP itself refuses, and what only the cloud's log tells."""
+JSON: Final = "application/json"
+UNSAID: Final = "application/octet-stream"
+"""What aiohttp takes a body for that says nothing of itself."""
 
 
 def cloud_of(request: web.Request) -> Cloud:
@@ -58,7 +77,13 @@ def account_of(request: web.Request) -> Account:
     return request[ACCOUNT]
 
 
-def for_everybody(handler: Answer) -> Answer:
+def route_of(request: web.Request) -> tuple[str, str]:
+    """Its method, and its path with the names of ids in place of ids; what is no route of ours has one name, whatever it is."""
+    resource = request.match_info.route.resource
+    return (request.method, resource.canonical) if resource is not None else ("ANY", "none")
+
+
+def for_everybody(handler: H) -> H:
     """Decorator: this route needs no session, or looks for one by itself."""
     _OPEN.add(handler)
     return handler
@@ -119,11 +144,24 @@ def public_url(request: web.Request) -> str:
     return f"{scheme}://{request.host}" if _AUTHORITY.match(request.host) else ""
 
 
+class WithoutHeads(logging.Filter):
+    """What is no HTTP may hold a token all the same: of it the log tells only that it came."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Always true."""
+        if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+            record.exc_info = None
+        return True
+
+
+HTTP_LOG: Final = logging.getLogger("fastest.cloud.http")
+HTTP_LOG.addFilter(WithoutHeads())
+
+
 @web.middleware
 async def wrap(request: web.Request, handler: Answer) -> web.StreamResponse:
     """Say who is asking, and put every failure into the one envelope."""
-    asked = request.headers.get("X-Request-Id", "")
-    request_id = asked if _REQUEST_ID.match(asked) else secrets.token_hex(8)
+    request_id = id_of(request)
     cloud = cloud_of(request)
     try:
         if request.match_info.handler not in _OPEN:
@@ -133,52 +171,76 @@ async def wrap(request: web.Request, handler: Answer) -> web.StreamResponse:
     except FastestError as error:
         response = refusal(error, request_id)
     except web.HTTPException as error:
-        body = ErrorBody(_HTTP_CODES.get(error.status, "REFUSED"), error.reason)
-        response = web.Response(status=error.status, body=_dump({"error": body}), content_type="application/json")
-        if "Allow" in error.headers:
-            response.headers["Allow"] = error.headers["Allow"]
+        response = _told(error, request_id)
     except ConnectionError:
         response = web.Response(status=400)  # the client is gone: nobody will read this
     except Exception:  # the boundary of one request: whatever it is must not show its insides
-        log.exception("request failed", extra={"request_id": request_id, "method": request.method, "path": request.path})
+        method, route = route_of(request)
+        log.exception("request failed", extra={"request_id": request_id, "method": method, "route": route})
         response = _hidden(request_id)
-    if not response.prepared:
-        response.headers["X-Request-Id"] = request_id
-        response.headers["X-Fastest-Epoch"] = cloud.epoch
-        if request.writer.output_size and request.transport is not None:
-            # An answer was half sent when it failed. The client must see that it was cut, not a second answer inside the first.
-            request.transport.abort()
+    if not response.prepared and request.writer.output_size and request.transport is not None:
+        # An answer was half sent when it failed. The client must see that it was cut, not a second answer inside the first.
+        request.transport.abort()
     return response
+
+
+def id_of(request: web.Request) -> str:
+    """What its asker calls it, if that is fit to be shown and logged; else one that is made up."""
+    if REQUEST_ID not in request:
+        asked = request.headers.get("X-Request-Id", "")
+        request[REQUEST_ID] = asked if _REQUEST_ID.match(asked) else secrets.token_hex(8)
+    return request[REQUEST_ID]
+
+
+async def go_on(request: web.Request) -> None:
+    """Answer `Expect: 100-continue`. Others may be left alone (RFC 9110, 10.1.1); aiohttp would refuse them past the envelope."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # Not a part of the answer, which has not begun.
+        request.writer.output_size = 0
+
+
+async def sign_answer(request: web.Request, response: web.StreamResponse) -> None:
+    """What every answer carries, a stream's and a WebSocket's too: as it begins, for no middleware sees those before they are sent."""
+    response.headers["X-Request-Id"] = id_of(request)
+    response.headers["X-Fastest-Epoch"] = cloud_of(request).epoch
 
 
 def refusal(error: FastestError, request_id: str) -> web.Response:
     """An error as its envelope. What only we can mend is logged, and not shown."""
-    if isinstance(error, Corrupt):
+    if type(error) not in SPOKEN:
         log.error("request met damage", extra={"request_id": request_id, "code": error.code, "reason": error.message})
         return _hidden(request_id)
-    body = ErrorBody(wire_code(error.code), error.message, error.hint, error.details)
-    response = web.Response(status=error.http_status, body=_dump({"error": body}), content_type="application/json")
+    body = ErrorBody(wire_code(error.code), error.message, error.hint, error.details, request_id)
+    response = answer({"error": body}, error.http_status)
     if isinstance(error, Transient):
         response.headers["Retry-After"] = str(error.details.get("retry_after_seconds", RETRY_SECONDS))
     return response
 
 
 def _hidden(request_id: str) -> web.Response:
-    body = ErrorBody("INTERNAL_ERROR", "The cloud failed.", f"Its log says why, under request {request_id}.")
-    return web.Response(status=500, body=_dump({"error": body}), content_type="application/json")
+    body = ErrorBody("INTERNAL_ERROR", "The cloud failed.", f"Its log says why, under request {request_id}.", request_id=request_id)
+    return answer({"error": body}, 500)
+
+
+def _told(error: web.HTTPException, request_id: str) -> web.Response:
+    """What aiohttp refuses by itself."""
+    body = ErrorBody(HTTP_CODES.get(error.status, "REFUSED"), error.reason, request_id=request_id)
+    response = answer({"error": body}, error.status)
+    if "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response
 
 
 def answer(value: object, status: int = 200) -> web.Response:
     """A value as JSON."""
-    return web.Response(status=status, body=_dump(value), content_type="application/json")
-
-
-def _dump(value: object) -> bytes:
-    return msgspec.json.encode(value)
+    return web.Response(status=status, body=msgspec.json.encode(value), content_type=JSON)
 
 
 async def read_json(request: web.Request, shape: type[T]) -> T:
-    """The body as this shape. Raises InvalidJson, InvalidValue."""
+    """The body as this shape. Raises InvalidJson, InvalidValue, HTTPUnsupportedMediaType when it is said to be something else."""
+    if request.content_type not in (JSON, UNSAID) and not request.content_type.endswith("+json"):
+        raise web.HTTPUnsupportedMediaType
     try:
         return msgspec.json.decode(await read_body(request), type=shape)
     except msgspec.ValidationError as error:
@@ -247,23 +309,17 @@ def who_asks(request: web.Request) -> str:
     return network_of(address_of(request)) if account is None else account.user_id
 
 
-def asked_number(request: web.Request, name: str, default: int, least: int, most: int) -> int:
-    """A whole number from the query. Raises InvalidValue."""
-    text = request.query.get(name)
-    if text is None:
-        return default
-    if not text.isascii() or not text.isdigit() or len(text) > 15 or not least <= int(text) <= most:
-        raise InvalidValue(f"{name} is a number from {least} to {most}")
-    return int(text)
-
-
-def asked_shelf(request: web.Request) -> Shelf:
-    """Which of them: those at work, archived, or deleted. Raises InvalidValue."""
-    asked = request.query.get("shelf", "open")
-    for shelf in SHELVES:
-        if asked == shelf:
-            return shelf
-    raise InvalidValue(f"shelf is one of {', '.join(SHELVES)}")
+def read_query(request: web.Request, shape: type[S]) -> S:
+    """The query as this shape; what it does not name is left alone. Raises InvalidValue."""
+    named = msgspec.structs.fields(shape)
+    for field in named:
+        if len(request.query.getall(field.encode_name, ())) > 1:
+            raise InvalidValue(f"{field.encode_name} is there twice")
+    given = {field.encode_name: request.query[field.encode_name] for field in named if field.encode_name in request.query}
+    try:
+        return msgspec.convert(given, shape, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidValue(f"the query is not what is expected: {error}") from None
 
 
 def named_id(request: web.Request, name: str) -> str:

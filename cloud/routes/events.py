@@ -15,6 +15,7 @@ from cloud.hub.local import Listener
 from cloud.records.people.accounts import Account
 from cloud.records.people.sessions import is_live, touch_session
 from cloud.records.work import replicas, workspaces
+from cloud.routes.declare import get
 from cloud.routes.envelope import cloud_of, for_everybody
 from cloud.routes.work.replicas import tell_machines
 from store.types import UNREADABLE
@@ -25,15 +26,22 @@ MAX_LISTED: Final = 1_000
 SEND_SECONDS: Final = 30
 
 
+class Listening(msgspec.Struct, frozen=True):
+    """Who listens, and what lets them in where no header can."""
+
+    machine_id: str = ""
+    ticket: str | None = None
+
+
 @for_everybody
-async def listen(request: web.Request) -> web.WebSocketResponse:
+async def listen(request: web.Request, query: Listening) -> web.WebSocketResponse:
     """Hear of every workspace that the machine `machine_id` holds a replica of; without one, of all. A session, or a ticket."""
     cloud = cloud_of(request)
-    if "ticket" in request.query:
-        account = await cloud.write(use_ticket(request.query["ticket"], cloud.now_ms()))
+    if query.ticket is not None:
+        account = await cloud.write(use_ticket(query.ticket, cloud.now_ms()))
     else:
         account = await who_is(cloud.read(), request.headers.get("Authorization", ""), cloud.now_ms())
-    machine_id = request.query.get("machine_id", "")
+    machine_id = query.machine_id
     if machine_id:
         await replicas.get_machine(cloud.read(), account.user_id, machine_id)
     listener = Listener(account.user_id, account.session_id, machine_id)
@@ -44,7 +52,8 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
         await socket.prepare(request)
         await _seen(cloud, account, machine_id, Beat())
         await tell_machines(cloud, account.user_id)
-        await _serve(cloud, account, listener, socket)
+        with cloud.metrics.streaming():
+            await _serve(cloud, account, listener, socket)
     finally:
         await cloud.hub.leave(listener)
         await tell_machines(cloud, account.user_id)
@@ -104,4 +113,4 @@ async def _seen(cloud: Cloud, account: Account, machine_id: str, beat: Beat) -> 
     await cloud.write(work)
 
 
-ROUTES = [web.get("/v1/events", listen)]
+ROUTES = [get("/v1/events", listen, statuses=(101,), needs="a session, or a ticket")]

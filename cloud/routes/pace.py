@@ -17,8 +17,8 @@ import msgspec
 from aiohttp import StreamReader, web
 from aiohttp.typedefs import Middleware
 
-from store.errors import Busy, RateLimited, TimedOut
-from sync.core.wire import ErrorBody, wire_code
+from store.errors import Busy, RateLimited, TimedOut, wire_code
+from sync.core.wire import ErrorBody
 
 READ_SECONDS: Final = 60
 """A client that sends nothing for so long is given up."""

@@ -6,18 +6,20 @@ import asyncio
 import hashlib
 import tempfile
 from contextlib import aclosing
-from typing import Final
+from typing import Final, TypedDict
 
 import msgspec
 from aiohttp import web
 
 from cloud import content, signed
 from cloud.records.moments import text_of
-from cloud.routes.envelope import account_of, answer, cloud_of, for_everybody, public_url, read_json, read_pieces
+from cloud.routes.declare import Media, get, post, put
+from cloud.routes.envelope import account_of, cloud_of, for_everybody, public_url, read_pieces
 from cloud.routes.pace import READ_SECONDS
 from store.blobs.segments import translate_errors
 from store.errors import HashMismatch, TooLarge
 from store.types import Digest, parse_digest
+from sync.core.wire import Hash
 
 SIGNED_AT_ONCE: Final = 100
 DOWNLOAD: Final = {
@@ -26,13 +28,36 @@ DOWNLOAD: Final = {
 }  # fmt: skip
 
 
-class Asked(msgspec.Struct, frozen=True):
+class AskedAddresses(msgspec.Struct, frozen=True):
     """The body of `presign-upload` and `presign-download`."""
 
-    hashes: list[str]
+    hashes: list[Hash]
 
 
-async def take_one(request: web.Request) -> web.Response:
+class SignedAddress(TypedDict):
+    """Good for this hash and method until then."""
+
+    hash: str
+    method: str
+    expires_at: str
+    url: str
+
+
+class SignedAddresses(TypedDict):
+    """One for each hash."""
+
+    urls: list[SignedAddress]
+
+
+class TakenBlob(TypedDict):
+    """A blob that is here now, and whether it is new."""
+
+    hash: str
+    size: int
+    created: bool
+
+
+async def take_one(request: web.Request) -> TakenBlob:
     """One blob's raw bytes from whoever has a session."""
     return await _take(request, account_of(request).user_id, parse_digest(request.match_info["hash"]))
 
@@ -43,7 +68,7 @@ async def give_one(request: web.Request) -> web.StreamResponse:
 
 
 @for_everybody
-async def take_signed(request: web.Request) -> web.Response:
+async def take_signed(request: web.Request) -> TakenBlob:
     """The same from whoever has a signed address for it."""
     return await _take(request, *await _signed(request, "PUT"))
 
@@ -54,27 +79,26 @@ async def give_signed(request: web.Request) -> web.StreamResponse:
     return await _give(request, *await _signed(request, "GET"))
 
 
-async def sign_uploads(request: web.Request) -> web.Response:
+async def sign_uploads(request: web.Request, asked: AskedAddresses) -> SignedAddresses:
     """An address for each blob that is to be sent."""
-    return answer({"urls": await _addresses(request, await _asked(request), "PUT")})
+    return {"urls": await _addresses(request, _digests(asked.hashes), "PUT")}
 
 
-async def sign_downloads(request: web.Request) -> web.Response:
+async def sign_downloads(request: web.Request, asked: AskedAddresses) -> SignedAddresses:
     """An address for each; 404 unless all are this user's."""
-    digests = await _asked(request)
+    digests = _digests(asked.hashes)
     for digest in digests:
         await content.owned_size(cloud_of(request), account_of(request).user_id, digest)
-    return answer({"urls": await _addresses(request, digests, "GET")})
+    return {"urls": await _addresses(request, digests, "GET")}
 
 
-async def _asked(request: web.Request) -> list[Digest]:
-    hashes = (await read_json(request, Asked)).hashes
+def _digests(hashes: list[Hash]) -> list[Digest]:
     if len(hashes) > SIGNED_AT_ONCE:
         raise TooLarge(f"{len(hashes)} hashes", f"Ask for at most {SIGNED_AT_ONCE} at once.")
     return [parse_digest(text) for text in hashes]
 
 
-async def _addresses(request: web.Request, digests: list[Digest], method: str) -> list[dict[str, str]]:
+async def _addresses(request: web.Request, digests: list[Digest], method: str) -> list[SignedAddress]:
     cloud, account = cloud_of(request), account_of(request)
     key, ends_s = await signed.signing_key(cloud), cloud.now_ms() // 1000 + signed.VALID_SECONDS
     return [
@@ -91,13 +115,14 @@ async def _signed(request: web.Request, method: str) -> tuple[str, Digest]:
     return signed.check(await signed.signing_key(cloud), request.match_info["ticket"], digest, method, cloud.now_ms()), digest
 
 
-async def _take(request: web.Request, user_id: str, digest: Digest) -> web.Response:
+async def _take(request: web.Request, user_id: str, digest: Digest) -> TakenBlob:
     """Streamed to a file and hashed on the way."""
     cloud = cloud_of(request)
     with translate_errors("keep a blob that comes in"), tempfile.TemporaryFile(dir=cloud.data) as file:
         hashed = hashlib.sha256()
         async for piece in read_pieces(request.content):
             hashed.update(piece)
+            cloud.metrics.count_in(len(piece))
             if file.tell() + len(piece) > content.MAX_UPLOAD_BYTES:
                 raise TooLarge(f"a blob of over {content.MAX_UPLOAD_BYTES} bytes")
             file.write(piece)
@@ -106,7 +131,7 @@ async def _take(request: web.Request, user_id: str, digest: Digest) -> web.Respo
         size = file.tell()
         file.flush()
         is_new = await content.take_file(cloud, user_id, digest, file.fileno(), size)
-    return answer({"hash": digest.hex(), "size": size, "created": is_new}, 201 if is_new else 200)
+    return {"hash": digest.hex(), "size": size, "created": is_new}
 
 
 async def _give(request: web.Request, user_id: str, digest: Digest) -> web.StreamResponse:
@@ -127,6 +152,7 @@ async def _give(request: web.Request, user_id: str, digest: Digest) -> web.Strea
             if part:
                 async with asyncio.timeout(READ_SECONDS):
                     await response.write(part)
+                cloud.metrics.count_out(len(part))
             if at >= end:
                 break
     await response.write_eof()
@@ -145,10 +171,10 @@ def _asked_range(request: web.Request, size: int) -> tuple[int, int]:
 
 
 ROUTES = [
-    web.put("/v1/blobs/upload/{hash}", take_one),
-    web.get("/v1/blobs/download/{hash}", give_one),
-    web.post("/v1/blobs/presign-upload", sign_uploads),
-    web.post("/v1/blobs/presign-download", sign_downloads),
-    web.put("/v1/blobs/signed/{ticket}/{hash}", take_signed),
-    web.get("/v1/blobs/signed/{ticket}/{hash}", give_signed),
+    put("/v1/blobs/upload/{hash}", take_one, takes=Media.BYTES, body=bytes),
+    get("/v1/blobs/download/{hash}", give_one, statuses=(200, 206)),
+    post("/v1/blobs/presign-upload", sign_uploads),
+    post("/v1/blobs/presign-download", sign_downloads),
+    put("/v1/blobs/signed/{ticket}/{hash}", take_signed, takes=Media.BYTES, body=bytes, needs="a ticket of `presign-upload`"),
+    get("/v1/blobs/signed/{ticket}/{hash}", give_signed, statuses=(200, 206), needs="a ticket of `presign-download`"),
 ]

@@ -13,25 +13,20 @@ import aiohttp
 import msgspec
 
 from store.errors import (
-    BlobsMissing,
-    Conflicting,
-    EpochChanged,
+    SPOKEN,
     FastestError,
-    HashMismatch,
-    InvalidJson,
     InvalidReply,
     InvalidValue,
     NoSpace,
-    NotFound,
     NotSignedIn,
     Offline,
     RateLimited,
     Refused,
     TooLarge,
-    VersionMoved,
+    wire_code,
 )
-from store.types import UNREADABLE, parse_digest
-from sync.core.wire import Head, wire_code
+from store.types import MAX_PATH_BYTES, UNREADABLE, parse_digest
+from sync.core.wire import Head
 
 INSUFFICIENT_STORAGE: Final = 507
 """Of a proxy on the way; the cloud itself says 503 and NO_SPACE."""
@@ -43,10 +38,6 @@ CONTENT_TYPES: Final = frozenset({"application/json", "application/octet-stream"
 PORTAL_HINT: Final = (
     "Does this network want a sign-in? Open any web page to see. Else sign in with the address that the cloud is reached at."
 )
-_SPOKEN: Final[tuple[type[FastestError], ...]] = (
-    BlobsMissing, Conflicting, EpochChanged, HashMismatch, InvalidJson, InvalidValue, NotFound, TooLarge, VersionMoved,
-)  # fmt: skip
-"""What a cloud may say of a request. All else (a damaged store, a lost root) is ours to say of this machine."""
 
 
 class Details(msgspec.Struct, frozen=True):
@@ -54,6 +45,7 @@ class Details(msgspec.Struct, frozen=True):
 
     head: Head | None = None
     hashes: list[str] = []
+    missing: list[str] = []
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -108,12 +100,15 @@ def failure_of(status: int, body: bytes, retry_after: str | None = None) -> Fast
 def error_of(said: Said) -> FastestError:
     """The error that a failed answer stands for; a code that is not of the protocol only says that the request was refused.
 
-    VersionMoved and EpochChanged carry `head` as a Head, BlobsMissing `digests` as a list of Digests. Raises InvalidReply.
+    VersionMoved and EpochChanged carry `head` as a Head, BlobsMissing `digests` as a list of Digests, MissingDecisions `missing`.
+    Raises InvalidReply.
     """
-    known = {wire_code(each.code): each for each in _SPOKEN}
+    known = {wire_code(each.code): each for each in SPOKEN}
     details: dict[str, object] = {}
     if said.details.head is not None:
         details["head"] = said.details.head
+    if said.details.missing:
+        details["missing"] = [path[:MAX_PATH_BYTES] for path in said.details.missing]
     if said.details.hashes:
         try:
             details["digests"] = [parse_digest(text) for text in said.details.hashes]

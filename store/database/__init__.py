@@ -169,6 +169,11 @@ class Database:
                 self._readers.add(reader)
         return reader
 
+    @property
+    def unfinished(self) -> int:
+        """Works that were accepted and have no outcome yet, QUEUE_WORKS at most."""
+        return self._unfinished
+
     def release_memory(self) -> None:
         """Let the writer's cache go; it grows again with the next work."""
         self.write_now(lambda tx: list(tx.execute("PRAGMA shrink_memory")))

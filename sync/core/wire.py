@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 import zstandard
@@ -45,6 +45,13 @@ Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 53) - 1)]
 Millis = Annotated[int, msgspec.Meta(ge=0, le=(1 << 48) - 1)]
 Epoch = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Identity = Annotated[str, msgspec.Meta(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$", max_length=26)]
+Named = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+$", min_length=1, max_length=200)]
+"""An id that names what is there, of whatever kind; one that names nothing is not found."""
+Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Line = Annotated[str, msgspec.Meta(max_length=200)]
+LocalPath = Annotated[str, msgspec.Meta(max_length=4_096)]
+Actor = Literal["cli", "web", "system"]
 SnapshotId = Annotated[str, msgspec.Meta(pattern=r"^snap-[0-7][0-9A-HJKMNP-TV-Z]{25}$", max_length=31)]
 
 
@@ -182,7 +189,7 @@ class PushHeader(msgspec.Struct, frozen=True):
     parent_root: str
     replica_id: str
     steps: list[PushStep]
-    actor: str = "cli"
+    actor: Actor = "cli"
     protocol: int = PROTOCOL
 
 
@@ -258,38 +265,38 @@ class WireMachine(msgspec.Struct, frozen=True):
 class NewProject(msgspec.Struct, frozen=True):
     """The body of `POST /v1/projects`; without an id the cloud mints one."""
 
-    name: str
-    id: str | None = None
-    actor: str = "cli"
+    name: Name
+    id: Identity | None = None
+    actor: Actor = "cli"
 
 
 class NewWorkspace(msgspec.Struct, frozen=True):
     """The body of `POST /v1/projects/{id}/workspaces`: empty, or forked from a workspace's head or from a snapshot."""
 
-    name: str
-    id: str | None = None
-    base_workspace_id: str | None = None
-    base_snapshot_id: str | None = None
-    machine_id: str | None = None
-    local_path: str | None = None
-    actor: str = "cli"
+    name: Name
+    id: Identity | None = None
+    base_workspace_id: Named | None = None
+    base_snapshot_id: Named | None = None
+    machine_id: Named | None = None
+    local_path: LocalPath | None = None
+    actor: Actor = "cli"
 
 
 class NewMachine(msgspec.Struct, frozen=True):
     """The body of `POST /v1/machines`; said again it renames."""
 
-    id: str
-    name: str
-    platform: str = ""
-    version: str = ""
+    id: Identity
+    name: Name
+    platform: Line = ""
+    version: Line = ""
 
 
 class NewReplica(msgspec.Struct, frozen=True):
     """The body of `POST /v1/workspaces/{id}/replicas`."""
 
-    id: str
-    machine_id: str
-    local_path: str
+    id: Identity
+    machine_id: Named
+    local_path: LocalPath
 
 
 class WireReplica(msgspec.Struct, frozen=True):
@@ -340,6 +347,7 @@ class ErrorBody(msgspec.Struct, frozen=True):
     message: str
     hint: str = ""
     details: dict[str, object] = {}
+    request_id: str = ""
 
 
 def bitmap(flags: Iterable[bool]) -> bytes:
@@ -366,17 +374,6 @@ def parse_digests(body: bytes) -> list[Digest]:
     if len(body) // 32 > MISSING_DIGESTS:
         raise TooLarge(f"{len(body) // 32} digests", f"Send at most {MISSING_DIGESTS} at once.")
     return [Digest(body[at : at + 32]) for at in range(0, len(body), 32)]
-
-
-# --- errors -----------------------------------------------------------------------------------------------------------------
-
-_SPOKEN: Final = {"not-signed-in": "UNAUTHORIZED", "invalid-value": "VALIDATION_ERROR"}
-"""Codes that the cloud's API has had longer than we have had classes."""
-
-
-def wire_code(code: str) -> str:
-    """An error class's code as the cloud's answers spell it."""
-    return _SPOKEN.get(code, code.replace("-", "_").upper())
 
 
 # --- conflict records ---------------------------------------------------------------------------------------------------------

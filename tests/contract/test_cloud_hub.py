@@ -11,7 +11,7 @@ import pytest
 from cloud.hub import Hub, Telling
 from cloud.hub.local import Listener, LocalHub
 from cloud.hub.redis import RedisHub
-from store.errors import Unwritable
+from store.errors import Busy, Unwritable
 from tests.clouds import in_loop
 from tests.lab.services import RedisServer
 
@@ -56,6 +56,7 @@ async def test_what_is_told_is_heard_in_order(pair: Pair) -> None:
         for number in range(100):
             await here.tell("ada", Telling(b"%d" % number))
         assert [await hears(who) for _ in range(100)] == [b"%d" % number for number in range(100)]
+        await there.ping()
 
 
 @in_loop
@@ -130,6 +131,8 @@ def test_when_redis_dies_all_who_listen_ask_again(redis: RedisServer) -> None:
             await one.join(while_away)
             assert await hears(while_away) is None, "who comes while nothing can be heard is sent away, to come again"
             await one.tell("ada", Telling(b"lost"))
+            with pytest.raises(Busy):
+                await one.ping()
         finally:
             redis.start()
         for who in (near, far, while_away):

@@ -15,7 +15,7 @@ import pytest
 
 from cloud.config import Settings
 from cloud.database import Tx
-from cloud.objects.bucket import Bucket
+from cloud.objects.bucket import MARK, Bucket
 from cloud.objects.embedded import EmbeddedObjects
 from cloud.objects.remote import RemoteObjects
 from cloud.parts import Parts, opened
@@ -350,6 +350,51 @@ def test_a_sweep_waits_for_whoever_is_about_to_own(tmp_path: Path, postgres: Pos
                 assert await fetched(parts, *contents) == contents
             if way != "hold":
                 assert await parts.db.read().rows("SELECT hash FROM kept_nodes") == [(node,) for node in draft.new]
+
+    asyncio.run(run())
+
+
+@in_loop
+async def test_a_keeper_says_whether_it_can_keep(opening: Opening) -> None:
+    async with opening() as parts:
+        await parts.objects.ping()
+        await put(parts, blobs(1, INLINE_MAX + 1))
+        await parts.objects.ping()
+
+
+@pytest.mark.parametrize("url", ["s3://nowhere/kept", "s3://fastest"])
+def test_a_bucket_that_is_not_there_or_lets_nobody_in(url: str, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value if url.endswith("kept") or name != "AWS_ENDPOINT_URL" else "http://127.0.0.1:9")
+    monkeypatch.setattr("cloud.objects.bucket._RETRY", {"max_retries": 0})
+
+    async def run() -> None:
+        with pytest.raises((Busy, Unwritable)):
+            await Bucket.open(url).ping()
+
+    asyncio.run(run())
+
+
+def test_a_bucket_that_was_emptied_is_written_to_again(tmp_path: Path) -> None:
+    async def run() -> None:
+        bucket = Bucket.open(tmp_path.as_uri())
+        await bucket.ping()
+        (tmp_path / MARK).unlink()
+        with pytest.raises(Busy):
+            await bucket.ping()
+        await bucket.ping()
+
+    asyncio.run(run())
+
+
+def test_a_data_folder_that_is_gone(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(Settings("serve", tmp_path / "cloud")) as parts:
+            (tmp_path / "cloud").rename(tmp_path / "elsewhere")
+            with pytest.raises(Unwritable):
+                await parts.objects.ping()
+            (tmp_path / "elsewhere").rename(tmp_path / "cloud")
+            await parts.objects.ping()
 
     asyncio.run(run())
 

@@ -37,26 +37,27 @@ class Process:
 
     def __init__(self, data: Path) -> None:
         self.data = data
+        self.log = data.with_suffix(".log")
         self.url = "http://127.0.0.1:0"
         self.child = self.start()
 
     def start(self) -> subprocess.Popen[str]:
         listen = self.url.removeprefix("http://")
-        child = subprocess.Popen(
-            cloud_command("serve", "--data", str(self.data), "--listen", listen), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True,
-        )  # fmt: skip
+        command = cloud_command("serve", "--data", str(self.data), "--listen", listen)
+        # A file: a pipe that nobody reads would be full of lines after a while, and hold the cloud up.
+        with self.log.open("ab") as log:
+            child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
         assert child.stdout
         said = child.stdout.readline()
-        assert said.startswith("listening on http://127.0.0.1:"), (said, child.stderr and child.stderr.read())
+        assert said.startswith("listening on http://127.0.0.1:"), (said, self.log.read_text())
         self.url = said.split()[-1]
         self.child = child
         return child
 
     def end(self, how: int) -> int:
         self.child.send_signal(how)
-        out, err = self.child.communicate(timeout=60)
-        self.words = out + err
+        out, _ = self.child.communicate(timeout=60)
+        self.words = out + self.log.read_text()
         return self.child.returncode
 
     def token(self, email: str = "ada@example.org") -> str:

@@ -108,9 +108,11 @@ async def in_trouble(place: Place, token: str, trouble: Callable[[dict[str, int]
         lines = [await ada.line(f"w{at}") for at in range(PUSHERS)]
         tasks = [asyncio.create_task(keep_pushing(line, at, answered, ended)) for at, line in enumerate(lines)]
         tasks += [asyncio.create_task(keep_reading(ada, lines[0], ended))]
-        await trouble(answered)
+        making = asyncio.ensure_future(trouble(answered))
+        await asyncio.wait([making, *tasks], return_when=asyncio.FIRST_COMPLETED)
         ended.set()
         await asyncio.gather(*tasks)
+        await making
         for line in lines:
             shown = await ada.workspace(line.workspace_id)
             assert (shown.version, shown.root) == (line.head.version, line.head.root)

@@ -30,7 +30,8 @@ DOORS = {
     "apsw": ["store/database/*"],
     "asyncpg": ["cloud/database/postgres.py", "cloud/database/copies.py"],
     "obstore": ["cloud/objects/bucket.py"],
-    "redis": ["cloud/hub/redis.py"],
+    "redis": ["cloud/hub/redis.py", "cloud/limits/redis.py"],
+    "prometheus_client": ["cloud/telemetry/metrics.py"],
     "click": ["daemon/cli/*"],
     "cryptography": ["cloud/accounts/vault.py"],
     "joserfc": ["cloud/accounts/oidc.py"],
@@ -85,7 +86,7 @@ def test_every_door_is_used() -> None:
 def test_the_dependencies_are_those_that_are_imported() -> None:
     project = tomllib.loads((TOP / "pyproject.toml").read_text("utf-8"))["project"]
     needed = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
-    declared = {text.partition(">")[0].strip() for text in needed}
+    declared = {text.partition(">")[0].strip().replace("-", "_") for text in needed}
     imported = {library for library, _, _ in libraries() if library not in sys.stdlib_module_names} | BY_NAME
     assert declared == imported
 

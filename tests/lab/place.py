@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
-from typing import Final
+from tempfile import TemporaryFile
+from typing import IO, Final
 
 import msgspec
 import pytest
@@ -41,9 +42,9 @@ class Place(msgspec.Struct):
     def env(self) -> dict[str, str]:
         return dict(os.environ) | KEY | ({"FASTEST_CLOUD_DATABASE": self.url} if self.url else {}) | dict(self.extra)
 
-    def start(self, verb: str, *words: str) -> subprocess.Popen[str]:
+    def start(self, verb: str, *words: str, log: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "cloud", verb, *words, "--data", str(self.folder)]
-        return subprocess.Popen(command, cwd=REPOSITORY, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(command, cwd=REPOSITORY, env=self.env, stdout=subprocess.PIPE, stderr=log, text=True)
 
     def run(self, verb: str, *words: str) -> tuple[int, str, str]:
         """In this process, for a new one takes a second to begin: exit code, stdout, stderr."""
@@ -63,16 +64,19 @@ class Place(msgspec.Struct):
     @contextmanager
     def serving(self) -> Iterator[str]:
         """The address of a server; it must end well, and log no mistake of ours."""
-        child = self.start("serve", "--listen", "127.0.0.1:0")
-        assert child.stdout is not None
-        said = child.stdout.readline()
-        try:
-            assert said.startswith("listening on "), (said, child.communicate(timeout=30))
-            yield said.split()[-1]
-        finally:
-            child.send_signal(signal.SIGTERM)
-            _, err = child.communicate(timeout=60)
-            print(err)  # shown where the test fails
+        with TemporaryFile("w+") as log:  # a pipe that nobody reads would fill, and the server stand still
+            child = self.start("serve", "--listen", "127.0.0.1:0", log=log)
+            assert child.stdout is not None
+            said = child.stdout.readline()
+            try:
+                assert said.startswith("listening on "), (said, child.communicate(timeout=30))
+                yield said.split()[-1]
+            finally:
+                child.send_signal(signal.SIGTERM)
+                child.communicate(timeout=60)
+                log.seek(0)
+                err = log.read()
+                print(err)  # shown where the test fails
         # The driver tells of every try to connect again, with a traceback; a mistake of ours is told otherwise.
         assert child.returncode == 0 and "request failed" not in err and "never retrieved" not in err, err
 

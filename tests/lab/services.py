@@ -20,15 +20,17 @@ from moto.server import ThreadedMotoServer
 
 from tests.waiting import wait_until
 
-PACKAGES = ("postgresql", "redis-server")
+PACKAGES = ("postgresql", "redis-server", "nginx-light", "caddy", "systemd")
+PROGRAMS = ("postgres", "redis-server", "nginx", "caddy", "systemd-analyze")
 _numbers = itertools.count()
 
 
 class Postgres:
     """A cluster of its own, reached through a socket that only we know of. Nothing is synced to disk: no test cuts its power."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, syncs: bool = False) -> None:
         self.folder = folder
+        self._fsync = "on" if syncs else "off"
         self._user = "postgres" if os.geteuid() == 0 else None
         self._data = folder / "data"
         if self._user:
@@ -39,10 +41,10 @@ class Postgres:
 
     def start(self) -> None:
         """Until it answers."""
-        options = {"listen_addresses": "", "unix_socket_directories": str(self.folder), "fsync": "off", "max_connections": "200"}
+        options = {"listen_addresses": "", "unix_socket_directories": str(self.folder), "fsync": self._fsync, "max_connections": "200"}
         flags = [text for name, value in options.items() for text in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen([_binary("postgres"), "-D", str(self._data), *flags], stdout=log, stderr=log, user=self._user)
+            self._process = subprocess.Popen([binary("postgres"), "-D", str(self._data), *flags], stdout=log, stderr=log, user=self._user)
         wait_until(self._answers, 30, "PostgreSQL answers")
 
     def kill(self) -> None:
@@ -74,18 +76,18 @@ class Postgres:
         return self.url(name)
 
     def _answers(self) -> bool:
-        return subprocess.run([_binary("pg_isready"), "-q", "-h", str(self.folder)], check=False).returncode == 0
+        return subprocess.run([binary("pg_isready"), "-q", "-h", str(self.folder)], check=False).returncode == 0
 
     def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run([_binary(program), *arguments], check=True, stdout=subprocess.DEVNULL, user=self._user, cwd=self.folder)
+        subprocess.run([binary(program), *arguments], check=True, stdout=subprocess.DEVNULL, user=self._user, cwd=self.folder)
 
 
 @contextmanager
-def postgres_server() -> Iterator[Postgres]:
-    """One for as long as it is needed."""
+def postgres_server(*, syncs: bool = False) -> Iterator[Postgres]:
+    """One for as long as it is needed; `syncs`: as it comes, for who measures it."""
     # Not below pytest's own folders: only root may enter those.
     with tempfile.TemporaryDirectory(prefix="fst-pg-", dir="/tmp") as folder:
-        server = Postgres(Path(folder))
+        server = Postgres(Path(folder), syncs=syncs)
         try:
             yield server
         finally:
@@ -103,7 +105,7 @@ class RedisServer:
     def start(self) -> None:
         """Until it answers."""
         flags = ["--port", "0", "--unixsocket", str(self._socket), "--save", "", "--appendonly", "no", "--dir", str(self._socket.parent)]
-        self._process = subprocess.Popen([_binary("redis-server"), *flags], stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen([binary("redis-server"), *flags], stdout=subprocess.DEVNULL)
         wait_until(self._answers, 30, "Redis answers")
 
     def kill(self) -> None:
@@ -159,7 +161,7 @@ class S3Server:
         self._server.stop()
 
 
-def _binary(name: str) -> str:
+def binary(name: str) -> str:
     """Where it is, installed if need be: once, however many test processes want it."""
     if (found := _find(name)) is None:
         with (Path(tempfile.gettempdir()) / "fst-apt.lock").open("w") as lock:
@@ -174,16 +176,17 @@ def _binary(name: str) -> str:
 def _find(name: str) -> str | None:
     """Debian keeps PostgreSQL's off the PATH, by version."""
     by_version = sorted(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), reverse=True)
-    return shutil.which(name) or next(iter(by_version), None)
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin") or next(iter(by_version), None)
 
 
 def _install() -> None:
     """A machine that is new has no lists of packages yet."""
-    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    # At this run level no service is started for having been installed.
+    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     for words in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", *PACKAGES]):
         subprocess.run(["apt-get", "-o", "DPkg::Lock::Timeout=300", *words], check=False, stdout=subprocess.DEVNULL, env=env)
 
 
 if __name__ == "__main__":
-    for program in ("postgres", "redis-server"):
-        print(_binary(program))
+    for program in PROGRAMS:
+        print(binary(program))

@@ -97,7 +97,7 @@ class SimulatedCloud:
         self.objects = Objects(self.db, self.folder, cast(Any, None))
         epoch = drive(epoch_of(self.db.read()))
         none = cast(Any, None)
-        self.cloud = Cloud(self.db, self.objects, Told(self._world), none, none, none, self._now_ms, epoch, self.folder, none)
+        self.cloud = Cloud(self.db, self.objects, Told(self._world), none, none, none, self._now_ms, epoch, self.folder, none, none)
 
     def _now_ms(self) -> int:
         return 1_700_000_000_000 + int(self._world.loop.now * 1000)

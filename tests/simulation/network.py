@@ -120,12 +120,12 @@ class Remote:
         sent = Push(as_json(header, PushHeader), list(deltas), list(frames))
 
         async def act(cloud: Cloud) -> Head:
-            made = await push.check_header(cloud.read(), ACCOUNT, workspace_id, sent.header)
-            if made is None:
-                prepared = await push.prepare(cloud, ACCOUNT, workspace_id, sent)
-                await self._loop.pause(self._latency())  # here others win
-                made = await push.keep(cloud, ACCOUNT, prepared, sent.header)
-            return made
+            place = await push.check_header(cloud.read(), ACCOUNT, workspace_id, sent.header)
+            if place.made is not None:
+                return place.made
+            prepared = await push.prepare(cloud, ACCOUNT, place, sent)
+            await self._loop.pause(self._latency())  # here others win
+            return await push.keep(cloud, ACCOUNT, prepared, sent.header)
 
         self._world.count("pushes")
         return await self._ask(act)

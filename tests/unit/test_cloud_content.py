@@ -179,7 +179,7 @@ async def test_anothers_blob_can_be_neither_read_nor_detected(tmp_path: Path) ->
         await eve.upload(b"common")
         hers, nobodys = digest_of(b"secret"), digest_of(b"never sent")
         assert await eve.missing([hers, nobodys]) == [True, True]
-        replies = [await eve.ask("POST", "/v1/blobs/fetch", data=digest) for digest in (hers, nobodys)]
+        replies = [await eve.ask("POST", "/v1/blobs/fetch", data=digest, **{"X-Request-Id": "r"}) for digest in (hers, nobodys)]
         assert [reply.code for reply in replies] == ["NOT_FOUND"] * 2
         assert replies[0].body.replace(hers.hex().encode(), b"") == replies[1].body.replace(nobodys.hex().encode(), b"")
         mixed = await eve.ask("POST", "/v1/blobs/fetch", data=digest_of(b"common") + hers)

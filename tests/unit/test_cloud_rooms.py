@@ -225,6 +225,8 @@ async def test_failures_have_one_envelope(tmp_path: Path) -> None:
             ("POST", "/v1/projects", b'{"name": "\xff"}', 400, "INVALID_JSON"),
             ("POST", "/v1/projects", b"", 400, "INVALID_JSON"),
             ("POST", "/v1/projects", b'"' + b"x" * 4_000_000 + b'"', 413, "TOO_LARGE"),
+            ("POST", "/v1/projects", b'{"name": "\\ud800"}', 400, "INVALID_JSON"),
+            ("POST", "/v1/projects", b'{"name": 1}', 422, "VALIDATION_ERROR"),
             ("GET", "/v1/nothing", None, 404, "NOT_FOUND"),
             ("PUT", "/v1/projects", b"{}", 405, "METHOD_NOT_ALLOWED"),
             ("GET", "/v1/projects/..%2f..%2fetc", None, 404, "NOT_FOUND"),
@@ -232,7 +234,8 @@ async def test_failures_have_one_envelope(tmp_path: Path) -> None:
             reply = await ada.ask(method, path, data=data)
             assert (reply.status, reply.code) == (status, code)
             error = reply.json["error"]
-            assert set(error) <= {"code", "message", "hint", "details"} and error["message"]
+            assert set(error) == {"code", "message", "hint", "details", "request_id"} and error["message"]
+            assert error["request_id"] == reply.headers["X-Request-Id"]
             assert reply.headers["X-Fastest-Epoch"] == served.cloud.epoch
 
 

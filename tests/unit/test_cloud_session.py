@@ -97,7 +97,9 @@ async def test_signing_out_revokes_this_session_alone(tmp_path: Path) -> None:
 
 
 OPEN = {
-    *["GET /health", "GET /v1/health", "POST /v1/oauth/device", "POST /v1/oauth/token"],
+    *["GET /health", "GET /v1/health", "GET /openapi.json", "GET /v1/openapi.json"],
+    *["POST /v1/oauth/device", "POST /v1/oauth/token"],
+    *["GET /ready", "GET /metrics"],  # the latter looks who asks (tests/unit/test_cloud_watching.py)
     "GET /v1/events",  # with a session, or a ticket
     "GET /v1/auth/api-keys/{provider}/value",  # with a session for that alone
     # The pages look for a session in a cookie (tests/unit/test_cloud_pages.py).

@@ -14,6 +14,7 @@ from store.errors import (
     InvalidReply,
     InvalidValue,
     TooLarge,
+    wire_code,
 )
 from store.manifest import EntryRecord
 from store.types import DIR, Entry, File, Link, RelPath, digest_of
@@ -29,7 +30,6 @@ from sync.core.wire import (
     parse_digests,
     parse_section_head,
     split_sections,
-    wire_code,
 )
 from tests.alphabet import path
 
@@ -218,8 +218,8 @@ SHAPES: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
         {"name": "n"},
         {"id": None, "base_workspace_id": None, "base_snapshot_id": None, "machine_id": None, "local_path": None, "actor": "cli"},
     ),
-    (wire.NewMachine, {"id": "M", "name": "n"}, {"platform": "", "version": ""}),
-    (wire.NewReplica, {"id": "I", "machine_id": "M", "local_path": "/w"}, {}),
+    (wire.NewMachine, {"id": "0" * 26, "name": "n"}, {"platform": "", "version": ""}),
+    (wire.NewReplica, {"id": "0" * 26, "machine_id": "M", "local_path": "/w"}, {}),
     (
         wire.WireReplica,
         {
@@ -231,7 +231,7 @@ SHAPES: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
     (wire.WireVersion, {"version": 3, "root": "R", "snapshot_id": None, "replica_id": None, "actor": "cli", "created_at": "t"}, {}),
     (wire.BeatReplica, {"id": "I", "version": 3, "root": "R"}, {"state": "idle"}),
     (wire.Beat, {}, {"type": "beat", "workspaces": [], "replicas": []}),
-    (wire.ErrorBody, {"code": "NOT_FOUND", "message": "m"}, {"hint": "", "details": {}}),
+    (wire.ErrorBody, {"code": "NOT_FOUND", "message": "m"}, {"hint": "", "details": {}, "request_id": ""}),
 ]
 
 

@@ -89,14 +89,6 @@ async def put_replica(tx: Tx, user_id: str, workspace_id: str, replica: NewRepli
     return True
 
 
-async def is_replica(reader: Reader, workspace_id: str, replica_id: str) -> bool:
-    """True when the workspace has this replica and it was not detached."""
-    row = await reader.one(
-        "SELECT 1 FROM workspace_replicas WHERE id = $1 AND workspace_id = $2 AND removed_at IS NULL", (replica_id, workspace_id)
-    )
-    return row is not None
-
-
 async def remove_replica(tx: Tx, workspace_id: str, replica_id: str, at: str) -> None:
     """Detach a replica of a workspace that is known to be the asker's. Raises NotFound."""
     removed = await tx.run(
@@ -119,14 +111,14 @@ async def list_replicas(reader: Reader, workspace_id: str) -> list[WireReplica]:
 
 async def machines_of(reader: Reader, workspace_id: str) -> frozenset[str]:
     """The machines that hold a replica of a workspace."""
-    rows = await reader.rows("SELECT machine_id FROM workspace_replicas WHERE workspace_id = $1 AND removed_at IS NULL", (workspace_id,))
-    return frozenset(row[0] for row in rows)
+    return frozenset((await places_of(reader, workspace_id)).values())
 
 
-async def machine_of(reader: Reader, replica_id: str) -> str | None:
-    """The machine a replica is on."""
-    row = await reader.one("SELECT machine_id FROM workspace_replicas WHERE id = $1", (replica_id,))
-    return None if row is None else str(row[0])
+async def places_of(reader: Reader, workspace_id: str) -> dict[str, str]:
+    """The attached replicas of a workspace, each with its machine."""
+    sql = "SELECT id, machine_id FROM workspace_replicas WHERE workspace_id = $1 AND removed_at IS NULL"
+    rows = await reader.rows(sql, (workspace_id,))
+    return {str(row[0]): str(row[1]) for row in rows}
 
 
 async def set_agreed(tx: Tx, user_id: str, replica: BeatReplica, at: str) -> None:

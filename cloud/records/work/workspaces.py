@@ -63,10 +63,10 @@ async def advance_head(tx: Tx, user_id: str, move: HeadMove, at: str) -> int:
     Raises VersionMoved when another got there first, Archived, NotFound.
     """
     moved = await tx.run(
-        "UPDATE workspaces SET current_manifest_hash = $1, current_snapshot_id = $2, version = version + 1"
-        " WHERE id = $3 AND version = $4 AND archived_at IS NULL AND deleted_at IS NULL"
-        " AND project_id IN (SELECT id FROM projects WHERE owner_user_id = $5 AND archived_at IS NULL AND deleted_at IS NULL)",
-        (move.root, move.snapshot_id, move.workspace_id, move.expected_version, user_id),
+        "UPDATE workspaces SET current_manifest_hash = $1, current_snapshot_id = $2, version = version + 1, last_seen_at = $3"
+        " WHERE id = $4 AND version = $5 AND archived_at IS NULL AND deleted_at IS NULL"
+        " AND project_id IN (SELECT id FROM projects WHERE owner_user_id = $6 AND archived_at IS NULL AND deleted_at IS NULL)",
+        (move.root, move.snapshot_id, at, move.workspace_id, move.expected_version, user_id),
     )
     if moved != 1:
         await check_open(tx, user_id, move.workspace_id)
@@ -139,6 +139,20 @@ async def get_head(reader: Reader, user_id: str, workspace_id: str) -> Head:
     if row is None:
         raise NotFound("no such workspace")
     return Head(*row)
+
+
+async def get_place(reader: Reader, user_id: str, workspace_id: str, replica_id: str) -> tuple[Head, str, bool]:
+    """Where a workspace stands, its project, and whether it has this replica. Raises NotFound."""
+    row = await reader.one(
+        "SELECT w.id, m.value, w.version, w.current_manifest_hash, w.current_snapshot_id, w.project_id, EXISTS (SELECT 1"
+        " FROM workspace_replicas r WHERE r.id = $1 AND r.workspace_id = w.id AND r.removed_at IS NULL) FROM workspaces w"
+        " JOIN projects p ON p.id = w.project_id JOIN meta m ON m.key = 'epoch' WHERE p.owner_user_id = $2 AND w.id = $3"
+        " AND w.deleted_at IS NULL AND p.deleted_at IS NULL",
+        (replica_id, user_id, workspace_id),
+    )
+    if row is None:
+        raise NotFound("no such workspace")
+    return Head(*row[:5]), str(row[5]), bool(row[6])
 
 
 async def touch_workspaces(tx: Tx, user_id: str, workspace_ids: list[str], at: str) -> int:

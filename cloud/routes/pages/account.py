@@ -12,6 +12,7 @@ from cloud.accounts.revoke import end_all_sessions, end_one_session
 from cloud.accounts.session import WEB
 from cloud.records.people.accounts import Account, AccountEvent, list_events
 from cloud.records.people.sessions import Session, list_sessions
+from cloud.routes.declare import FORM, PAGE, get, post
 from cloud.routes.envelope import address_of, cloud_of, for_everybody, plain_id
 from cloud.routes.pages.markup import Markup, button, element, field, hidden, page, together
 from cloud.routes.pages.moments import told_time
@@ -141,4 +142,4 @@ def _table(head: Markup, rows: list[Markup]) -> Markup:
     return element("div", element("table", element("thead", head), element("tbody", together(*rows))), class_="wide", tabindex="0")
 
 
-ROUTES = [web.get("/", show_start), web.get("/account", show_account), web.post("/account", change_account)]
+ROUTES = [get("/", show_start, **PAGE), get("/account", show_account, **PAGE), post("/account", change_account, **FORM, **PAGE)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from aiohttp import web
 
 from cloud.accounts import device
-from cloud.accounts.limits import DECIDE
+from cloud.limits import DECIDE
 from cloud.records.people.codes import Waiting
+from cloud.routes.declare import FORM, PAGE, get, post
 from cloud.routes.envelope import address_of, admit, cloud_of
 from cloud.routes.pages.markup import button, element, facts, field, hidden, note, page
 from cloud.routes.pages.moments import told_time
@@ -73,4 +74,4 @@ def _consent(visit: Visit, waiting: Waiting) -> web.Response:
     return page("Let this machine in?", known, warning, form, email=visit.person.email)
 
 
-ROUTES = [web.get("/device", ask_device), web.post("/device", decide_device)]
+ROUTES = [get("/device", ask_device, **PAGE), post("/device", decide_device, **FORM, **PAGE)]

@@ -8,10 +8,11 @@ from typing import Final
 
 from aiohttp import web
 
-from cloud.accounts.limits import SIGN_IN
 from cloud.accounts.oidc import LIFE_MS, know_person, read_begun
 from cloud.accounts.session import WEB, Origin, begin_session
 from cloud.database import Tx
+from cloud.limits import SIGN_IN
+from cloud.routes.declare import PAGE, get
 from cloud.routes.envelope import address_of, admit, cloud_of, public_url
 from cloud.routes.pages.markup import element, page
 from cloud.routes.pages.moments import browser_name
@@ -81,4 +82,4 @@ def _kept(request: web.Request) -> str:
         return ""
 
 
-ROUTES = [web.get("/sign-in-with", go_to_issuer), web.get("/sign-in-back", come_back)]
+ROUTES = [get("/sign-in-with", go_to_issuer, **PAGE), get("/sign-in-back", come_back, **PAGE)]

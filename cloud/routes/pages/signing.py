@@ -5,11 +5,12 @@ from __future__ import annotations
 from aiohttp import web
 
 from cloud.accounts import mailed
-from cloud.accounts.limits import MAIL, SIGN_IN
 from cloud.accounts.mailed import CODE_MINUTES
 from cloud.accounts.session import WEB, Origin, begin_session, parse_address
 from cloud.context import Cloud
 from cloud.database import Tx
+from cloud.limits import MAIL, SIGN_IN
+from cloud.routes.declare import FORM, PAGE, get, post
 from cloud.routes.envelope import address_of, admit, cloud_of, plain_id, public_url
 from cloud.routes.pages.markup import button, element, field, hidden, note, page
 from cloud.routes.pages.moments import browser_name
@@ -85,7 +86,7 @@ def _ask_code(visit: Visit, row_id: str, email: str, user_code: str, problem: st
 
 
 ROUTES = [
-    web.get("/sign-in", show_sign_in),
-    web.post("/sign-in", mail_code),
-    web.post("/sign-in-code", take_code),
+    get("/sign-in", show_sign_in, **PAGE),
+    post("/sign-in", mail_code, **FORM, **PAGE),
+    post("/sign-in-code", take_code, **FORM, **PAGE),
 ]

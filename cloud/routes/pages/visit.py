@@ -80,6 +80,7 @@ def shown(show: Show) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
             set_cookie(request, response, VISIT, visit.browser, VISIT_SECONDS)
         return response
 
+    answer.__module__, answer.__doc__ = show.__module__, show.__doc__
     return answer
 
 

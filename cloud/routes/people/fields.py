@@ -44,12 +44,11 @@ def parse_form(body: bytes) -> Fields:
 
 def _parse_json(body: bytes) -> Fields:
     try:
-        found = msgspec.json.decode(body, type=dict[str, object])
+        return msgspec.json.decode(body, type=Fields)
     except msgspec.ValidationError:
-        raise InvalidValue("the body is not a JSON object") from None
+        raise InvalidValue("the body is not a JSON object of texts") from None
     except UNREADABLE as error:
         raise InvalidJson(f"the body is not JSON: {error}") from None
-    return {name: value for name, value in found.items() if isinstance(value, str)}
 
 
 def asked_text(fields: Fields, name: str, most: int) -> str:

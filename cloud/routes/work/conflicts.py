@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import msgspec
 from aiohttp import web
 
@@ -11,22 +13,29 @@ from cloud.heads.catchup import DAY_MS, RESOLVED_DAYS
 from cloud.hub import Telling, pack_message
 from cloud.records.moments import text_of
 from cloud.records.work import activity, conflicts, replicas, workspaces
-from cloud.routes.envelope import account_of, answer, cloud_of, named_id, read_json
+from cloud.routes.declare import get, post
+from cloud.routes.envelope import account_of, cloud_of, named_id
 from store.errors import InvalidManifest, InvalidValue, TooLarge
 from store.types import Digest
 from sync.core.wire import MAX_CONFLICTS, EventHeader, WireConflict, check_conflict
 
 
-class Sent(msgspec.Struct, frozen=True):
-    """The body of a POST."""
+class Conflicts(msgspec.Struct, frozen=True):
+    """Records of conflicts."""
 
     conflicts: list[WireConflict]
 
 
-async def put_conflicts(request: web.Request) -> web.Response:
+class ChangedConflicts(TypedDict):
+    """The ids of what is new or resolved now."""
+
+    changed: list[str]
+
+
+async def put_conflicts(request: web.Request, asked: Conflicts) -> ChangedConflicts:
     """Keep new records and resolve open ones, all or none; what is as it was is left alone."""
     cloud, account = cloud_of(request), account_of(request)
-    sent = (await read_json(request, Sent)).conflicts
+    sent = asked.conflicts
     workspace_id = named_id(request, "workspace")
     if len(sent) > MAX_CONFLICTS:
         raise TooLarge(f"{len(sent)} conflict records", f"Send at most {MAX_CONFLICTS} at once.")
@@ -48,15 +57,15 @@ async def put_conflicts(request: web.Request) -> web.Response:
         head = await workspaces.get_head(cloud.read(), account.user_id, workspace_id)
         message = pack_message(EventHeader("conflicts", head, conflicts=changed))
         await cloud.hub.tell(account.user_id, Telling(message, await replicas.machines_of(cloud.read(), workspace_id)))
-    return answer({"changed": [conflict.id for conflict in changed]})
+    return {"changed": [conflict.id for conflict in changed]}
 
 
-async def list_conflicts(request: web.Request) -> web.Response:
+async def list_conflicts(request: web.Request) -> Conflicts:
     """The open ones and those resolved lately."""
     cloud, account = cloud_of(request), account_of(request)
     workspace = await workspaces.get_workspace(cloud.read(), account.user_id, named_id(request, "workspace"))
     lately = text_of(max(0, cloud.now_ms() - RESOLVED_DAYS * DAY_MS))
-    return answer({"conflicts": await conflicts.list_conflicts(cloud.read(), workspace.id, lately)})
+    return Conflicts(await conflicts.list_conflicts(cloud.read(), workspace.id, lately))
 
 
 def _check(conflict: WireConflict, workspace_id: str) -> list[Digest]:
@@ -71,6 +80,6 @@ def _check(conflict: WireConflict, workspace_id: str) -> list[Digest]:
 
 
 ROUTES = [
-    web.get("/v1/workspaces/{workspace}/conflicts", list_conflicts),
-    web.post("/v1/workspaces/{workspace}/conflicts", put_conflicts),
+    get("/v1/workspaces/{workspace}/conflicts", list_conflicts),
+    post("/v1/workspaces/{workspace}/conflicts", put_conflicts),
 ]

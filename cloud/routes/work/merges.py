@@ -2,56 +2,72 @@
 
 from __future__ import annotations
 
+from typing import Final, TypedDict
+
 import msgspec
 from aiohttp import web
 
 from cloud.database import Tx
-from cloud.heads.body import checked_actor
+from cloud.merges.answers import Executed, Preview, Undone
 from cloud.merges.execute import Execute, execute
 from cloud.merges.prepare import prepare
 from cloud.merges.undo import Undo, undo
 from cloud.records.work import activity, projects, workspaces
-from cloud.routes.envelope import account_of, answer, cloud_of, named_id, read_json
+from cloud.routes.declare import post
+from cloud.routes.envelope import account_of, cloud_of, named_id
+from sync.core.wire import Actor, Named
 
 
 class Prepare(msgspec.Struct, frozen=True):
     """The body of prepare; main is merged in unless another workspace is named."""
 
-    source_workspace_id: str | None = None
+    source_workspace_id: Named | None = None
 
 
 class SetMain(msgspec.Struct, frozen=True):
     """The body of set-as-main."""
 
-    actor: str = "web"
+    actor: Actor = "web"
 
 
-async def prepare_merge(request: web.Request) -> web.Response:
+FROM_MAIN: Final = Prepare()
+THE_LAST: Final = Undo()
+BY_WEB: Final = SetMain()
+
+
+class Prepared(TypedDict):
+    """What is shown before anything moves."""
+
+    preview: Preview
+
+
+class NewMain(TypedDict):
+    """The main workspace from now on."""
+
+    success: bool
+    main_workspace_id: str
+
+
+async def prepare_merge(request: web.Request, asked: Prepare = FROM_MAIN) -> Prepared:
     """What a merge into this workspace would do."""
-    asked = await read_json(request, Prepare) if request.can_read_body else Prepare()
     preview = await prepare(cloud_of(request), account_of(request), named_id(request, "workspace"), asked.source_workspace_id)
-    return answer({"preview": preview})
+    return {"preview": preview}
 
 
-async def execute_merge(request: web.Request) -> web.Response:
+async def execute_merge(request: web.Request, asked: Execute) -> Executed:
     """Do it as it was shown."""
-    asked = await read_json(request, Execute)
-    checked_actor(asked.actor)
-    return answer(await execute(cloud_of(request), account_of(request), named_id(request, "workspace"), asked))
+    return await execute(cloud_of(request), account_of(request), named_id(request, "workspace"), asked)
 
 
-async def undo_merge(request: web.Request) -> web.Response:
+async def undo_merge(request: web.Request, asked: Undo = THE_LAST) -> Undone:
     """Take the last one back."""
-    asked = await read_json(request, Undo) if request.can_read_body else Undo()
-    checked_actor(asked.actor)
-    return answer(await undo(cloud_of(request), account_of(request), named_id(request, "workspace"), asked))
+    return await undo(cloud_of(request), account_of(request), named_id(request, "workspace"), asked)
 
 
-async def set_as_main(request: web.Request) -> web.Response:
+async def set_as_main(request: web.Request, asked: SetMain = BY_WEB) -> NewMain:
     """The project's main workspace is this one from now on; saying it again changes nothing."""
     cloud, account, workspace_id = cloud_of(request), account_of(request), named_id(request, "workspace")
-    asked = await read_json(request, SetMain) if request.can_read_body else SetMain()
-    actor = checked_actor(asked.actor)
+    actor = asked.actor
 
     async def work(tx: Tx) -> None:
         workspace = await workspaces.get_workspace(tx, account.user_id, workspace_id)
@@ -61,12 +77,12 @@ async def set_as_main(request: web.Request) -> web.Response:
             )
 
     await cloud.write(work)
-    return answer({"success": True, "main_workspace_id": workspace_id})
+    return {"success": True, "main_workspace_id": workspace_id}
 
 
 ROUTES = [
-    web.post("/v1/workspaces/{workspace}/sync/prepare", prepare_merge),
-    web.post("/v1/workspaces/{workspace}/sync/execute", execute_merge),
-    web.post("/v1/workspaces/{workspace}/sync/undo", undo_merge),
-    web.post("/v1/workspaces/{workspace}/set-as-main", set_as_main),
+    post("/v1/workspaces/{workspace}/sync/prepare", prepare_merge),
+    post("/v1/workspaces/{workspace}/sync/execute", execute_merge),
+    post("/v1/workspaces/{workspace}/sync/undo", undo_merge),
+    post("/v1/workspaces/{workspace}/set-as-main", set_as_main),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from aiohttp import web
 
 from cloud.context import Cloud
@@ -10,13 +12,38 @@ from cloud.hub import Telling, pack_message
 from cloud.records.moments import text_of
 from cloud.records.work import activity, replicas, workspaces
 from cloud.records.work.replicas import Machine
-from cloud.routes.envelope import account_of, answer, checked_id, checked_name, cloud_of, named_id, read_json
-from store.errors import TooLarge
-from sync.core.wire import EventHeader, NewMachine, NewReplica, WireMachine
+from cloud.routes.asking import Done
+from cloud.routes.declare import delete, get, post
+from cloud.routes.envelope import account_of, checked_name, cloud_of, named_id
+from sync.core.wire import EventHeader, NewMachine, NewReplica, WireMachine, WireReplica
 
 ONLINE_MS = 60_000
-MAX_LINE = 200
-MAX_LOCAL_PATH = 4096
+
+
+class PutMachine(TypedDict):
+    """A machine, and whether it is new."""
+
+    machine: WireMachine
+    created: bool
+
+
+class Machines(TypedDict):
+    """One's own."""
+
+    machines: list[WireMachine]
+
+
+class PutReplica(TypedDict):
+    """A replica, and whether it is new."""
+
+    replica: WireReplica
+    created: bool
+
+
+class Replicas(TypedDict):
+    """Those of one workspace."""
+
+    replicas: list[WireReplica]
 
 
 async def tell_machines(cloud: Cloud, user_id: str) -> None:
@@ -25,25 +52,21 @@ async def tell_machines(cloud: Cloud, user_id: str) -> None:
     await cloud.hub.tell(user_id, Telling(message))
 
 
-async def put_machine(request: web.Request) -> web.Response:
+async def put_machine(request: web.Request, asked: NewMachine) -> PutMachine:
     """201 for a new machine, 200 when it was known; its name is what it says last."""
     cloud, account = cloud_of(request), account_of(request)
-    machine = await read_json(request, NewMachine)
-    checked_id(machine.id)
-    checked_name(machine.name)
-    if len(machine.platform) > MAX_LINE or len(machine.version) > MAX_LINE:
-        raise TooLarge(f"a platform or version of over {MAX_LINE} characters")
-    is_new = await cloud.write(lambda tx: replicas.put_machine(tx, account.user_id, machine, cloud.now()))
+    checked_name(asked.name)
+    is_new = await cloud.write(lambda tx: replicas.put_machine(tx, account.user_id, asked, cloud.now()))
     await tell_machines(cloud, account.user_id)
-    shown = await shown_machine(cloud, account.user_id, await replicas.get_machine(cloud.read(), account.user_id, machine.id), [])
-    return answer({"machine": shown, "created": is_new}, 201 if is_new else 200)
+    shown = await shown_machine(cloud, account.user_id, await replicas.get_machine(cloud.read(), account.user_id, asked.id), [])
+    return {"machine": shown, "created": is_new}
 
 
-async def list_machines(request: web.Request) -> web.Response:
+async def list_machines(request: web.Request) -> Machines:
     """One's own machines, with what they hold and whether they are there."""
     cloud, account = cloud_of(request), account_of(request)
     found = await replicas.list_machines(cloud.read(), account.user_id)
-    return answer({"machines": [await shown_machine(cloud, account.user_id, machine, held) for machine, held in found]})
+    return {"machines": [await shown_machine(cloud, account.user_id, machine, held) for machine, held in found]}
 
 
 async def shown_machine(cloud: Cloud, user_id: str, machine: Machine, held: list[str]) -> WireMachine:
@@ -53,36 +76,32 @@ async def shown_machine(cloud: Cloud, user_id: str, machine: Machine, held: list
     return WireMachine(machine.id, machine.name, machine.platform, machine.last_seen_at, online, held)
 
 
-async def put_replica(request: web.Request) -> web.Response:
+async def put_replica(request: web.Request, asked: NewReplica) -> PutReplica:
     """201 for a new replica, 200 when it was known."""
     cloud, account = cloud_of(request), account_of(request)
-    replica = await read_json(request, NewReplica)
-    checked_id(replica.id)
-    if len(replica.local_path) > MAX_LOCAL_PATH:
-        raise TooLarge("a local path of over 4,096 characters")
     workspace_id = named_id(request, "workspace")
 
     async def work(tx: Tx) -> bool:
         workspace = await workspaces.get_workspace(tx, account.user_id, workspace_id)
-        is_new = await replicas.put_replica(tx, account.user_id, workspace.id, replica, cloud.now())
+        is_new = await replicas.put_replica(tx, account.user_id, workspace.id, asked, cloud.now())
         if is_new:
             await activity.add_activity(tx, cloud.now_ms(), workspace.project_id, "replica.attached", "cli", workspace_id=workspace.id)
         return is_new
 
     is_new = await cloud.write(work)
     await tell_machines(cloud, account.user_id)
-    found = next(each for each in await replicas.list_replicas(cloud.read(), workspace_id) if each.id == replica.id)
-    return answer({"replica": found, "created": is_new}, 201 if is_new else 200)
+    found = next(each for each in await replicas.list_replicas(cloud.read(), workspace_id) if each.id == asked.id)
+    return {"replica": found, "created": is_new}
 
 
-async def list_replicas(request: web.Request) -> web.Response:
+async def list_replicas(request: web.Request) -> Replicas:
     """A workspace's replicas and how far each has come."""
     cloud, account = cloud_of(request), account_of(request)
     workspace = await workspaces.get_workspace(cloud.read(), account.user_id, named_id(request, "workspace"))
-    return answer({"replicas": await replicas.list_replicas(cloud.read(), workspace.id)})
+    return {"replicas": await replicas.list_replicas(cloud.read(), workspace.id)}
 
 
-async def remove_replica(request: web.Request) -> web.Response:
+async def remove_replica(request: web.Request) -> Done:
     """Detach a replica: it may push no more until it is registered again."""
     cloud, account = cloud_of(request), account_of(request)
     workspace_id, replica_id = named_id(request, "workspace"), named_id(request, "replica")
@@ -94,13 +113,13 @@ async def remove_replica(request: web.Request) -> web.Response:
 
     await cloud.write(work)
     await tell_machines(cloud, account.user_id)
-    return answer({"success": True})
+    return {"success": True}
 
 
 ROUTES = [
-    web.get("/v1/machines", list_machines),
-    web.post("/v1/machines", put_machine),
-    web.get("/v1/workspaces/{workspace}/replicas", list_replicas),
-    web.post("/v1/workspaces/{workspace}/replicas", put_replica),
-    web.delete("/v1/workspaces/{workspace}/replicas/{replica}", remove_replica),
+    get("/v1/machines", list_machines),
+    post("/v1/machines", put_machine),
+    get("/v1/workspaces/{workspace}/replicas", list_replicas),
+    post("/v1/workspaces/{workspace}/replicas", put_replica),
+    delete("/v1/workspaces/{workspace}/replicas/{replica}", remove_replica),
 ]

@@ -2,38 +2,54 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import msgspec
 from aiohttp import web
 
 from cloud.database import Tx
-from cloud.heads.body import checked_actor
 from cloud.records.work import activity, projects, retiring, workspaces
 from cloud.records.work.projects import Project
 from cloud.records.work.workspaces import Workspace
-from cloud.routes.envelope import account_of, answer, checked_name, cloud_of, named_id, read_json
-from cloud.routes.work.workspaces import shown_workspace
+from cloud.routes.asking import Acting, Done
+from cloud.routes.declare import delete, patch, post
+from cloud.routes.envelope import account_of, checked_name, cloud_of, named_id
+from cloud.routes.work.workspaces import ShownWorkspace, shown_workspace
 from store.errors import Conflicting, InvalidValue
+from sync.core.wire import Actor, Name
 
 
 class Changed(msgspec.Struct, frozen=True):
     """The body of a PATCH: what is left out stays."""
 
-    name: str | None = None
+    name: Name | None = None
     archived: bool | None = None
-    actor: str = "cli"
+    actor: Actor = "cli"
 
 
 class Restored(msgspec.Struct, frozen=True):
     """The body of `restore`: another name, where the old one is taken."""
 
-    name: str | None = None
-    actor: str = "cli"
+    name: Name | None = None
+    actor: Actor = "cli"
 
 
-async def change_project(request: web.Request) -> web.Response:
+class OneProject(TypedDict):
+    """As it is now."""
+
+    project: Project
+
+
+class OneWorkspace(TypedDict):
+    """As it is now."""
+
+    workspace: ShownWorkspace
+
+
+async def change_project(request: web.Request, asked: Changed) -> OneProject:
     """A name, or whether it is archived. Archived it can be read, and nothing in it changes."""
     cloud, account, project_id = cloud_of(request), account_of(request), named_id(request, "project")
-    asked = _checked(await read_json(request, Changed))
+    asked = _checked(asked)
 
     async def work(tx: Tx) -> Project:
         project, at = await projects.get_project(tx, account.user_id, project_id), cloud.now()
@@ -46,13 +62,13 @@ async def change_project(request: web.Request) -> web.Response:
             await activity.add_activity(tx, cloud.now_ms(), project_id, "project.renamed", asked.actor, message=asked.name)
         return await projects.get_project(tx, account.user_id, project_id)
 
-    return answer({"project": await cloud.write(work)})
+    return {"project": await cloud.write(work)}
 
 
-async def change_workspace(request: web.Request) -> web.Response:
+async def change_workspace(request: web.Request, asked: Changed) -> OneWorkspace:
     """The same for a workspace. The main one is not archived while there are others."""
     cloud, account, workspace_id = cloud_of(request), account_of(request), named_id(request, "workspace")
-    asked = _checked(await read_json(request, Changed))
+    asked = _checked(asked)
 
     async def work(tx: Tx) -> Workspace:
         workspace = await workspaces.get_workspace(tx, account.user_id, workspace_id)
@@ -73,27 +89,25 @@ async def change_workspace(request: web.Request) -> web.Response:
             )
         return await workspaces.get_workspace(tx, account.user_id, workspace_id)
 
-    return answer({"workspace": shown_workspace(await cloud.write(work), cloud.epoch)})
+    return {"workspace": shown_workspace(await cloud.write(work), cloud.epoch)}
 
 
-async def delete_project(request: web.Request) -> web.Response:
+async def delete_project(request: web.Request, query: Acting) -> Done:
     """Gone at once for everybody, restorable until its retention is over."""
     cloud, account, project_id = cloud_of(request), account_of(request), named_id(request, "project")
-    actor = checked_actor(request.query.get("actor", "cli"))
 
     async def work(tx: Tx) -> None:
         project = await projects.get_project(tx, account.user_id, project_id)
-        await activity.add_activity(tx, cloud.now_ms(), project_id, "project.deleted", actor, message=project.name)
+        await activity.add_activity(tx, cloud.now_ms(), project_id, "project.deleted", query.actor, message=project.name)
         await retiring.delete_project(tx, project_id, cloud.now())
 
     await cloud.write(work)
-    return answer({"success": True})
+    return {"success": True}
 
 
-async def delete_workspace(request: web.Request) -> web.Response:
+async def delete_workspace(request: web.Request, query: Acting) -> Done:
     """The same for a workspace; its snapshots stay in the project's history."""
     cloud, account, workspace_id = cloud_of(request), account_of(request), named_id(request, "workspace")
-    actor = checked_actor(request.query.get("actor", "cli"))
 
     async def work(tx: Tx) -> None:
         workspace = await workspaces.get_workspace(tx, account.user_id, workspace_id)
@@ -101,32 +115,30 @@ async def delete_workspace(request: web.Request) -> web.Response:
         await _check_dispensable(tx, project, workspace_id)
         await retiring.delete_workspace(tx, workspace, cloud.now())
         await activity.add_activity(
-            tx, cloud.now_ms(), project.id, "workspace.deleted", actor, workspace_id=workspace_id, message=workspace.name
+            tx, cloud.now_ms(), project.id, "workspace.deleted", query.actor, workspace_id=workspace_id, message=workspace.name
         )
 
     await cloud.write(work)
-    return answer({"success": True})
+    return {"success": True}
 
 
-async def restore_project(request: web.Request) -> web.Response:
+async def restore_project(request: web.Request, asked: Restored) -> OneProject:
     """As it was before it was deleted."""
     cloud, account, project_id = cloud_of(request), account_of(request), named_id(request, "project")
-    actor = checked_actor((await read_json(request, Restored)).actor)
 
     async def work(tx: Tx) -> Project:
         name = await retiring.find_deleted_project(tx, account.user_id, project_id)
         await retiring.restore_project(tx, project_id, cloud.now())
-        await activity.add_activity(tx, cloud.now_ms(), project_id, "project.restored", actor, message=name)
+        await activity.add_activity(tx, cloud.now_ms(), project_id, "project.restored", asked.actor, message=name)
         return await projects.get_project(tx, account.user_id, project_id)
 
-    return answer({"project": await cloud.write(work)})
+    return {"project": await cloud.write(work)}
 
 
-async def restore_workspace(request: web.Request) -> web.Response:
+async def restore_workspace(request: web.Request, asked: Restored) -> OneWorkspace:
     """Under its old name, or another where that is taken."""
     cloud, account, workspace_id = cloud_of(request), account_of(request), named_id(request, "workspace")
-    asked = await read_json(request, Restored)
-    actor, other = checked_actor(asked.actor), None if asked.name is None else checked_name(asked.name)
+    other = None if asked.name is None else checked_name(asked.name)
 
     async def work(tx: Tx) -> Workspace:
         project_id, name = await retiring.find_deleted_workspace(tx, account.user_id, workspace_id)
@@ -135,17 +147,16 @@ async def restore_workspace(request: web.Request) -> web.Response:
         await retiring.restore_workspace(tx, workspace_id, other or name)
         await projects.take_as_main(tx, project_id, workspace_id)
         await activity.add_activity(
-            tx, cloud.now_ms(), project_id, "workspace.restored", actor, workspace_id=workspace_id, message=other or name
+            tx, cloud.now_ms(), project_id, "workspace.restored", asked.actor, workspace_id=workspace_id, message=other or name
         )
         return await workspaces.get_workspace(tx, account.user_id, workspace_id)
 
-    return answer({"workspace": shown_workspace(await cloud.write(work), cloud.epoch)})
+    return {"workspace": shown_workspace(await cloud.write(work), cloud.epoch)}
 
 
 def _checked(asked: Changed) -> Changed:
     if asked.name is None and asked.archived is None:
         raise InvalidValue("nothing to change: a name, or whether it is archived")
-    checked_actor(asked.actor)
     return asked if asked.name is None else msgspec.structs.replace(asked, name=checked_name(asked.name))
 
 
@@ -161,10 +172,10 @@ async def _check_dispensable(tx: Tx, project: Project, workspace_id: str) -> Non
 
 
 ROUTES = [
-    web.patch("/v1/projects/{project}", change_project),
-    web.delete("/v1/projects/{project}", delete_project),
-    web.post("/v1/projects/{project}/restore", restore_project),
-    web.patch("/v1/workspaces/{workspace}", change_workspace),
-    web.delete("/v1/workspaces/{workspace}", delete_workspace),
-    web.post("/v1/workspaces/{workspace}/restore", restore_workspace),
+    patch("/v1/projects/{project}", change_project),
+    delete("/v1/projects/{project}", delete_project),
+    post("/v1/projects/{project}/restore", restore_project),
+    patch("/v1/workspaces/{workspace}", change_workspace),
+    delete("/v1/workspaces/{workspace}", delete_workspace),
+    post("/v1/workspaces/{workspace}/restore", restore_workspace),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypedDict
 
 import msgspec
 from aiohttp import web
@@ -12,13 +12,15 @@ from aiohttp import web
 from cloud.accounts.session import who_is
 from cloud.context import Cloud
 from cloud.database import Tx
-from cloud.heads.body import checked_actor
 from cloud.records.people.accounts import Account
 from cloud.records.work import activity, projects, variables
 from cloud.records.work.variables import Variable
-from cloud.routes.envelope import account_of, answer, cloud_of, for_everybody, named_id, read_json
-from store.errors import InvalidValue, TooLarge
+from cloud.routes.asking import Acting, Done
+from cloud.routes.declare import delete, get, post, put
+from cloud.routes.envelope import account_of, cloud_of, for_everybody, named_id
+from store.errors import InvalidValue, NotFound, TooLarge
 from store.types import new_ulid
+from sync.core.wire import Actor
 
 INTERNAL: Final = "internal"
 """The scope of sessions that the cloud's own parts have: nobody signs in for one."""
@@ -30,7 +32,7 @@ SHOWN_FROM: Final = 20
 _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}\Z")
 
 
-class Sent(msgspec.Struct, frozen=True):
+class SentVariable(msgspec.Struct, frozen=True):
     """One variable; without `is_secret` it stays what it is."""
 
     key: str
@@ -38,57 +40,85 @@ class Sent(msgspec.Struct, frozen=True):
     is_secret: bool | None = None
 
 
-class SentOne(Sent, frozen=True):
+class SentOneVariable(SentVariable, frozen=True):
     """The body of a POST."""
 
-    actor: str = "cli"
+    actor: Actor = "cli"
 
 
-class SentMany(msgspec.Struct, frozen=True):
+class SentVariables(msgspec.Struct, frozen=True):
     """The body of a PUT."""
 
-    variables: list[Sent]
-    actor: str = "cli"
+    variables: list[SentVariable]
+    actor: Actor = "cli"
 
 
-async def list_variables(request: web.Request) -> web.Response:
+class ShownVariable(TypedDict):
+    """A secret is masked."""
+
+    key: str
+    value: str
+    is_secret: bool
+    updated_at: str
+
+
+class ShownVariables(TypedDict):
+    """By key."""
+
+    variables: list[ShownVariable]
+
+
+class Counted(TypedDict):
+    """How many of them."""
+
+    success: bool
+    count: int
+
+
+class Values(TypedDict):
+    """In the clear."""
+
+    values: dict[str, str]
+
+
+async def list_variables(request: web.Request) -> ShownVariables:
     """By key; secrets masked."""
     cloud, account = cloud_of(request), account_of(request)
     project = await projects.get_project(cloud.read(), account.user_id, named_id(request, "project"))
     found = await variables.list_variables(cloud.read(), project.id)
-    return answer({"variables": [_shown(each, _opened(cloud, account, project.id, each)) for each in found]})
+    return {"variables": [_shown(each, _opened(cloud, account, project.id, each)) for each in found]}
 
 
-async def put_variable(request: web.Request) -> web.Response:
+async def put_variable(request: web.Request, asked: SentOneVariable) -> Done:
     """One variable, new or changed."""
-    asked = await read_json(request, SentOne)
     await _put(request, [asked], asked.actor)
-    return answer({"success": True})
+    return {"success": True}
 
 
-async def put_variables(request: web.Request) -> web.Response:
+async def put_variables(request: web.Request, asked: SentVariables) -> Counted:
     """Several, all or none; those that are not named stay."""
-    asked = await read_json(request, SentMany)
     await _put(request, asked.variables, asked.actor)
-    return answer({"success": True, "count": len({each.key for each in asked.variables})})
+    return {"success": True, "count": len({each.key for each in asked.variables})}
 
 
-async def remove_variable(request: web.Request) -> web.Response:
+async def remove_variable(request: web.Request, query: Acting) -> Done:
     """Gone, also when it was before."""
     cloud, account, project_id = cloud_of(request), account_of(request), named_id(request, "project")
-    actor, key = checked_actor(request.query.get("actor", "cli")), request.match_info["key"]
+    key = request.match_info["key"]
+    if not _KEY.match(key):
+        raise NotFound("no such variable")
 
     async def work(tx: Tx) -> None:
         await projects.get_open_project(tx, account.user_id, project_id)
         if await variables.remove_variable(tx, project_id, key):
-            await activity.add_activity(tx, cloud.now_ms(), project_id, "env.removed", actor, message=key)
+            await activity.add_activity(tx, cloud.now_ms(), project_id, "env.removed", query.actor, message=key)
 
     await cloud.write(work)
-    return answer({"success": True})
+    return {"success": True}
 
 
 @for_everybody
-async def release_values(request: web.Request) -> web.Response:
+async def release_values(request: web.Request) -> Values:
     """All values in the clear, to a session of the scope INTERNAL and to no other; each time is an event of the project."""
     cloud, project_id = cloud_of(request), named_id(request, "project")
     account = await who_is(cloud.read(), request.headers.get("Authorization", ""), cloud.now_ms(), INTERNAL)
@@ -99,14 +129,11 @@ async def release_values(request: web.Request) -> web.Response:
         return await variables.list_variables(tx, project_id)
 
     found = await cloud.write(work)
-    response = answer({"values": {each.key: _opened(cloud, account, project_id, each) for each in found}})
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return {"values": {each.key: _opened(cloud, account, project_id, each) for each in found}}
 
 
-async def _put(request: web.Request, sent: Sequence[Sent], actor: str) -> None:
+async def _put(request: web.Request, sent: Sequence[SentVariable], actor: Actor) -> None:
     cloud, account, project_id = cloud_of(request), account_of(request), named_id(request, "project")
-    checked_actor(actor)
     _check(sent)
     sealed = [cloud.vault.seal(each.value, *_place(account, project_id, each.key)) for each in sent]
 
@@ -123,7 +150,7 @@ async def _put(request: web.Request, sent: Sequence[Sent], actor: str) -> None:
     await cloud.write(work)
 
 
-def _check(sent: Sequence[Sent]) -> None:
+def _check(sent: Sequence[SentVariable]) -> None:
     if len(sent) > MAX_VARIABLES:
         raise TooLarge(f"a project has at most {MAX_VARIABLES} variables")
     wrong = [each.key[:300] for each in sent if not _KEY.match(each.key)]
@@ -142,16 +169,16 @@ def _opened(cloud: Cloud, account: Account, project_id: str, variable: Variable)
     return cloud.vault.open(variable.value, *_place(account, project_id, variable.key))
 
 
-def _shown(variable: Variable, value: str) -> dict[str, object]:
+def _shown(variable: Variable, value: str) -> ShownVariable:
     if variable.is_secret:
         value = MASK + value[-4:] if len(value) >= SHOWN_FROM else MASK
     return {"key": variable.key, "value": value, "is_secret": variable.is_secret, "updated_at": variable.updated_at}
 
 
 ROUTES = [
-    web.get("/v1/projects/{project}/env-vars", list_variables),
-    web.post("/v1/projects/{project}/env-vars", put_variable),
-    web.put("/v1/projects/{project}/env-vars", put_variables),
-    web.get("/v1/projects/{project}/env-vars/values", release_values),
-    web.delete("/v1/projects/{project}/env-vars/{key}", remove_variable),
+    get("/v1/projects/{project}/env-vars", list_variables),
+    post("/v1/projects/{project}/env-vars", put_variable),
+    put("/v1/projects/{project}/env-vars", put_variables),
+    get("/v1/projects/{project}/env-vars/values", release_values, is_secret=True, needs="a session of the scope `internal`"),
+    delete("/v1/projects/{project}/env-vars/{key}", remove_variable),
 ]

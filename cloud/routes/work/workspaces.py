@@ -2,37 +2,68 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import msgspec
 from aiohttp import web
 
 from cloud.heads import fork
-from cloud.heads.body import checked_actor
 from cloud.heads.fork import Made
 from cloud.hub import Telling, pack_message
 from cloud.records.work import projects, replicas, workspaces
 from cloud.records.work.workspaces import Workspace
-from cloud.routes.envelope import account_of, answer, asked_shelf, checked_id, checked_name, cloud_of, named_id, read_json
-from store.errors import TooLarge
+from cloud.routes.asking import OnShelf
+from cloud.routes.declare import get, post
+from cloud.routes.envelope import account_of, checked_name, cloud_of, named_id
 from store.types import new_ulid
 from sync.core.wire import EventHeader, NewWorkspace
 
-MAX_LOCAL_PATH = 4096
 
-
-def shown_workspace(workspace: Workspace, epoch: str) -> dict[str, object]:
+class ShownWorkspace(Workspace, frozen=True, kw_only=True):
     """The row, and the head under the names that wire.WireWorkspace gives it."""
-    head = {"root": workspace.current_manifest_hash, "snapshot_id": workspace.current_snapshot_id, "epoch": epoch}
-    return msgspec.structs.asdict(workspace) | head
+
+    root: str
+    snapshot_id: str | None
+    epoch: str
 
 
-async def create_workspace(request: web.Request) -> web.Response:
+class WorkspaceInFull(ShownWorkspace, frozen=True, kw_only=True):
+    """The same once more, under a name."""
+
+    workspace: ShownWorkspace
+
+
+class CreatedWorkspace(TypedDict):
+    """A workspace, and whether it is new."""
+
+    workspace: ShownWorkspace
+    created: bool
+
+
+class Workspaces(TypedDict):
+    """Those of one shelf."""
+
+    workspaces: list[ShownWorkspace]
+
+
+class Seen(TypedDict):
+    """When the cloud heard of it."""
+
+    success: bool
+    last_seen_at: str
+
+
+def shown_workspace(workspace: Workspace, epoch: str) -> ShownWorkspace:
+    """The row, and the head under the names that wire.WireWorkspace gives it."""
+    root, snapshot_id = workspace.current_manifest_hash, workspace.current_snapshot_id
+    return ShownWorkspace(**msgspec.structs.asdict(workspace), root=root, snapshot_id=snapshot_id, epoch=epoch)
+
+
+async def create_workspace(request: web.Request, asked: NewWorkspace) -> CreatedWorkspace:
     """201, or 200 when the same one was created before."""
     cloud, account = cloud_of(request), account_of(request)
-    asked = await read_json(request, NewWorkspace)
-    asked = msgspec.structs.replace(asked, name=checked_name(asked.name), actor=checked_actor(asked.actor))
-    if len(asked.local_path or "") > MAX_LOCAL_PATH:
-        raise TooLarge("a local path of over 4,096 characters")
-    workspace_id = new_ulid(cloud.now_ms()) if asked.id is None else checked_id(asked.id)
+    asked = msgspec.structs.replace(asked, name=checked_name(asked.name))
+    workspace_id = asked.id or new_ulid(cloud.now_ms())
     project_id = named_id(request, "project")
     made: Made = await cloud.write(lambda tx: fork.make_workspace(tx, cloud, account, project_id, workspace_id, asked))
     if made.source is not None and made.snapshot is not None:
@@ -40,36 +71,36 @@ async def create_workspace(request: web.Request) -> web.Response:
         message = pack_message(EventHeader("version", made.source, made.source.root, snapshots=[made.snapshot]))
         machines = await replicas.machines_of(cloud.read(), made.source.workspace_id)
         await cloud.hub.tell(account.user_id, Telling(message, machines))
-    return answer({"workspace": shown_workspace(made.workspace, cloud.epoch), "created": made.is_new}, 201 if made.is_new else 200)
+    return {"workspace": shown_workspace(made.workspace, cloud.epoch), "created": made.is_new}
 
 
-async def list_workspaces(request: web.Request) -> web.Response:
+async def list_workspaces(request: web.Request, query: OnShelf) -> Workspaces:
     """A project's workspaces, the newest first; with `?shelf=archived` or `deleted`, those."""
     cloud, account = cloud_of(request), account_of(request)
     project = await projects.get_project(cloud.read(), account.user_id, named_id(request, "project"))
-    found = await workspaces.list_workspaces(cloud.read(), account.user_id, project.id, asked_shelf(request))
-    return answer({"workspaces": [shown_workspace(workspace, cloud.epoch) for workspace in found]})
+    found = await workspaces.list_workspaces(cloud.read(), account.user_id, project.id, query.shelf)
+    return {"workspaces": [shown_workspace(workspace, cloud.epoch) for workspace in found]}
 
 
-async def show_workspace(request: web.Request) -> web.Response:
+async def show_workspace(request: web.Request) -> WorkspaceInFull:
     """One workspace; its head stands on the top level too, as wire.WireWorkspace."""
     cloud, account = cloud_of(request), account_of(request)
     shown = shown_workspace(await workspaces.get_workspace(cloud.read(), account.user_id, named_id(request, "workspace")), cloud.epoch)
-    return answer(shown | {"workspace": shown})
+    return WorkspaceInFull(**msgspec.structs.asdict(shown), workspace=shown)
 
 
-async def beat(request: web.Request) -> web.Response:
+async def beat(request: web.Request) -> Seen:
     """A sign of life without a WebSocket."""
     cloud, account = cloud_of(request), account_of(request)
     at = cloud.now()
     workspace = await workspaces.get_workspace(cloud.read(), account.user_id, named_id(request, "workspace"))
     await cloud.write(lambda tx: workspaces.touch_workspaces(tx, account.user_id, [workspace.id], at))
-    return answer({"success": True, "last_seen_at": at})
+    return {"success": True, "last_seen_at": at}
 
 
 ROUTES = [
-    web.get("/v1/projects/{project}/workspaces", list_workspaces),
-    web.post("/v1/projects/{project}/workspaces", create_workspace),
-    web.get("/v1/workspaces/{workspace}", show_workspace),
-    web.post("/v1/workspaces/{workspace}/heartbeat", beat),
+    get("/v1/projects/{project}/workspaces", list_workspaces),
+    post("/v1/projects/{project}/workspaces", create_workspace),
+    get("/v1/workspaces/{workspace}", show_workspace),
+    post("/v1/workspaces/{workspace}/heartbeat", beat),
 ]

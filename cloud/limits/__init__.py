@@ -10,8 +10,6 @@ from __future__ import annotations
 import ipaddress
 from typing import Final, NamedTuple, Protocol
 
-MOST_KNOWN: Final = 100_000
-
 
 class Limit(NamedTuple):
     """`burst` at once, then one in `seconds`."""
@@ -45,36 +43,12 @@ class Limits(Protocol):
         ...
 
 
-class LocalLimits:
-    """In memory, for as many as MOST_KNOWN; then those that have paid back are forgotten, and after them the oldest."""
-
-    def __init__(self) -> None:
-        self._paid_at: dict[tuple[str, str], float] = {}
-
-    async def take(self, limit: Limit, who: str, now_ms: int) -> float:
-        """0, or for how many seconds to wait."""
-        key = (limit.name, who)
-        paid_at, wait = next_paid(limit, self._paid_at.pop(key, 0.0), now_ms / 1000)
-        self._paid_at[key] = paid_at
-        if len(self._paid_at) > MOST_KNOWN:
-            self._forget(now_ms / 1000)
-        return wait
-
-    async def close(self) -> None:
-        """Nothing to let go."""
-
-    def _forget(self, now: float) -> None:
-        self._paid_at = {key: paid_at for key, paid_at in self._paid_at.items() if paid_at > now}
-        while len(self._paid_at) > MOST_KNOWN // 2:
-            del self._paid_at[next(iter(self._paid_at))]
-
-
 def next_paid(limit: Limit, paid_at: float, now: float) -> tuple[float, float]:
     """When all is paid back after one more, and for how long to wait; then it stays as it was."""
     # A clock that was set back must not shut anybody out for longer than a full burst takes.
     paid_at = min(max(paid_at, now), now + limit.burst * limit.seconds)
     wait = paid_at + limit.seconds - (now + limit.burst * limit.seconds)
-    return (paid_at, wait) if wait > 1e-9 else (paid_at + limit.seconds, 0.0)
+    return (paid_at, wait) if wait > 1e-6 else (paid_at + limit.seconds, 0.0)
 
 
 def network_of(address: str) -> str:
