@@ -10,7 +10,7 @@ import time
 
 from benchmarks.bench import Bench
 from benchmarks.report import Section, write_page
-from benchmarks.scenarios import commit, crossing, insert, mirror, pushes, rest, snapshot, status
+from benchmarks.scenarios import commit, crossing, crowd, insert, mirror, pushes, rest, snapshot, status, uploads
 from benchmarks.trees import CACHE, TreeUnavailable
 
 SCENARIOS = {
@@ -22,6 +22,8 @@ SCENARIOS = {
     "commit": commit.run,
     "rest": rest.run,
     "pushes": pushes.run,
+    "crowd": crowd.run,
+    "uploads": uploads.run,
 }
 VERSIONS = {
     "Syncthing": ("syncthing", "--version"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str]) -> int:
 async def serve(settings: Settings) -> int:
     """Until SIGTERM or SIGINT."""
     sys.setswitchinterval(SWITCH_SECONDS)
+    _allow_many_streams()
     # A folder that is all there is belongs to one process; beside a database any number may serve.
     with nullcontext() if settings.database else lock_data(settings.data):
         async with opened(settings, upgrade=True) as parts:
@@ -177,6 +179,12 @@ async def _serve(settings: Settings, cloud: Cloud) -> int:
         await runner.cleanup()
     log.info("cloud stopped")
     return 0
+
+
+def _allow_many_streams() -> None:
+    """Each daemon holds one connection; the usual soft limit ends at a thousand, and is there for programs that cannot stand more."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _give_notice(app: web.Application, seconds: float, stop: asyncio.Event) -> None:

@@ -376,9 +376,11 @@ class Supervisor:
             if self._should_go():
                 return
             stopped = self._standing.state in (State.WAITING, State.HALTED)
-            at = self._agenda.next_at(self._pace(), stopped=stopped, has_owed=self._has_owed)
+            has_owed = self._has_owed and self._reachable is not None  # without the cloud there is nothing to be awake for
+            at = self._agenda.next_at(self._pace(), stopped=stopped, has_owed=has_owed)
             try:  # a pause that runs out is seen at a glance, too
-                await asyncio.wait_for(self._wake.wait(), max(0.0, min(at - self._clock.steady(), GLANCE_SECONDS)))
+                async with asyncio.timeout(max(0.0, min(at - self._clock.steady(), GLANCE_SECONDS))):
+                    await self._wake.wait()
             except TimeoutError:
                 self._agenda.notice_sleep(self._clock.now_ms(), self._clock.steady())
                 self._glance()

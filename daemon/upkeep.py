@@ -104,7 +104,8 @@ class Upkeep:
         listener = asyncio.Event()
         self._listeners.add(listener)
         try:
-            return await asyncio.wait_for(listener.wait(), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                return await listener.wait()
         except TimeoutError:
             return False
         finally:
@@ -127,7 +128,8 @@ class Upkeep:
             waits.append(min(thin_at, self._trim_at) - self._daemon.clock.steady())
             self._wake.clear()
             try:
-                await asyncio.wait_for(self._wake.wait(), max(0.05, min(waits)))
+                async with asyncio.timeout(max(0.05, min(waits))):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 

@@ -206,7 +206,7 @@ def approve(replica: LocalReplica, code: str, newest_root: Digest | None) -> Non
             identity = folder.identity()
         replica.db.write_now(lambda tx: workspaces.set_root_identity(tx, row.id, identity))
     elif code == EpochChanged.code:
-        replica.db.write_now(lambda tx: _forget_agreed(tx, row.id))
+        replica.db.write_now(lambda tx: _forget_agreed(tx, row.id, row.workspace_id))
         adopt.forget_placed(replica)
     else:
         allowed = " ".join(root.hex() for root in (row.shared_root, newest_root) if root is not None)
@@ -216,9 +216,11 @@ def approve(replica: LocalReplica, code: str, newest_root: Digest | None) -> Non
     replica.row = msgspec.structs.replace(replica.row, shared_root=shared_root, shared_full=shared_full)
 
 
-def _forget_agreed(tx: Tx, replica_id: str) -> None:
+def _forget_agreed(tx: Tx, replica_id: str, workspace_id: str) -> None:
+    """The cloud tells of every snapshot that it still has when it is asked for its head; the others are sent again, as parents of newer."""
     workspaces.set_agreed(tx, replica_id, 0, EMPTY_ROOT, "")
     journal.finish(tx, replica_id)
+    snapshots.mark_unshared(tx, workspace_id)
 
 
 def explain(replica: LocalReplica, path: RelPath, excludes: tuple[bytes, bytes]) -> dict[str, object]:

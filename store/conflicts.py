@@ -67,6 +67,12 @@ def put_conflict(tx: Tx, conflict: Conflict, *, sent: bool) -> None:
     )  # fmt: skip
 
 
+def learn_conflict(tx: Tx, conflict: Conflict) -> None:
+    """A record that the cloud told of. One that is resolved and was never here stays away: nobody brought its texts along."""
+    if conflict.is_open or tx.one("SELECT 1 FROM conflicts WHERE id = $1", (conflict.id,)) is not None:
+        put_conflict(tx, conflict, sent=True)
+
+
 def drop_conflicts(tx: Tx, conflict_ids: list[str]) -> None:
     """Forget records of a plan that was not carried out there; what was told to the cloud stays."""
     tx.execute_many("DELETE FROM conflicts WHERE id = $1 AND sent = 0", ((conflict_id,) for conflict_id in conflict_ids))

@@ -162,6 +162,11 @@ def mark_shared(tx: Tx, snapshot_ids: Iterable[str]) -> None:
     tx.execute_many("UPDATE snapshots SET shared = 1 WHERE id = $1", ((snapshot_id,) for snapshot_id in snapshot_ids))
 
 
+def mark_unshared(tx: Tx, workspace_id: str) -> None:
+    """The cloud may have lost any of a workspace's; those that it tells of are shared again."""
+    tx.execute("UPDATE snapshots SET shared = 0 WHERE workspace_id = $1", (workspace_id,))
+
+
 def snapshot_roots(reader: Reader) -> set[Digest]:
     """Every root a snapshot names (roots of the collector)."""
     return {Digest(root) for row in reader.execute("SELECT full_root, manifest_hash FROM snapshots") for root in row}

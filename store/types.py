@@ -91,6 +91,15 @@ def show_path(raw: bytes) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def folders_above(path: bytes) -> list[RelPath]:
+    """The path itself and each folder above it, without the root."""
+    found = []
+    while path:
+        found.append(RelPath(path))
+        path = path.rpartition(b"/")[0]
+    return found
+
+
 def parent_of(path: RelPath) -> RelPath:
     """The folder that holds this path; `b""` is the root."""
     return RelPath(path.rpartition(b"/")[0])

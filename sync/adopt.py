@@ -57,6 +57,8 @@ class Adopted(msgspec.Struct, frozen=True):
     clashes: int
     stale: tuple[RelPath, ...]
     problems: dict[RelPath, str]
+    made: tuple[Action, ...] = ()
+    """The steps that gave a name which was free."""
 
 
 def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apart], limits: Limits | None, boot_id: str) -> Adopted:
@@ -273,7 +275,8 @@ def _finish(replica: LocalReplica, received: Received, decided: Decided, applied
     if not stale:
         forget_placed(replica)
     problems = {path: one.reason for path, one in refused.items()}
-    return Adopted(len(done), len(records) - len(undecided), tuple(sorted(stale)), problems)
+    made = tuple(step for step in applied.done if step.expect is None and step.become is not None)
+    return Adopted(len(done), len(records) - len(undecided), tuple(sorted(stale)), problems, made)
 
 
 def _refused(decided: Decided, applied: Applied, draft: Draft) -> dict[RelPath, Apart]:
@@ -294,7 +297,7 @@ def keep_learned(tx: Tx, known: Sequence[Snapshot], records: Sequence[Conflict])
         snapshots.add_snapshot(tx, snapshot, snapshot.manifest_hash, shared=True)
     snapshots.mark_shared(tx, [snapshot.id for snapshot in known])
     for record in records:
-        conflicts.put_conflict(tx, record, sent=True)
+        conflicts.learn_conflict(tx, record)
 
 
 def restore(replica: LocalReplica, target: Digest, base: Digest, verb: str, actor: str) -> tuple[Adopted, Act]:

@@ -31,7 +31,7 @@ from sync.ports import CatchUp, Git, Remote
 from sync.progress import Phase, Progress
 from sync.replica import LocalReplica
 from sync.scan import Scanner, ScanResult
-from sync.share import SECRET, Suspect, derive_shared, list_tellable, list_untaken
+from sync.share import SECRET, Suspect, derive_shared, find_barred, list_tellable, list_untaken
 
 PUSH_TRIES: Final = 3
 ACTOR: Final = "watch"
@@ -325,9 +325,13 @@ class Engine:
         self._share()
         policy = self._policy()
         adopted = adopt.adopt(self.replica, received, self.apart, policy.limits, policy.boot_id)
-        # What a rule ignores since leaves before the next push, which would bring it back to whoever made the rule.
-        if rule_files := self.replica.ignore.take_written():
-            self._look(rule_files)
+        wanted = self._scanner.want(adopted.stale)
+        if not adopted.stale:
+            # What a rule ignores leaves before the next push, which would bring it back to whoever made the rule.
+            rule_files, barred = self.replica.ignore.take_written(), find_barred(self.replica, received.root, adopted.made, wanted)
+            if rule_files or barred:
+                self._scanner.decide_anew(barred)
+                self._look(rule_files)
         self._changed_since_plan = bool(adopted.stale)
         self._read_apart()
         return adopted

@@ -40,6 +40,8 @@ class IgnoreSource:
         self._folders: dict[bytes, FolderRules] = {}
         self._notes: dict[bytes, dict[bytes, tuple[int, int, int, int]]] = {}
         self._written: set[Spot] = set()
+        self.ignored: dict[bytes, dict[bytes, bool]] = {}
+        """Folder -> names in it that were asked about and do not belong to the workspace; True: a folder."""
 
     def note_written(self, path: RelPath, *, is_gone: bool) -> None:
         """We made, changed or removed this rule file: the next look at it decides anew."""
@@ -88,6 +90,13 @@ class IgnoreSource:
         below = path + b"/" if path else b""
         for other in [other for other in self._folders if other == path or other.startswith(below)]:
             del self._folders[other]
+        for other in [other for other in self.ignored if other == path or other.startswith(below)]:
+            del self.ignored[other]
+
+    def begin_folder(self, path: bytes) -> None:
+        """This folder is new: what was known of one that had its name is not of it."""
+        self._folders.pop(path, None)
+        self.ignored.pop(path, None)
 
     def note(self, path: bytes, name: bytes, status: os.stat_result | None) -> bool:
         """How a rule file that is itself ignored is now, as nothing else remembers it. True when that is news."""

@@ -6,17 +6,18 @@ not take was never agreed on here: it is planned again from what the folder had 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
 from store import conflicts
 from store.conflicts import Conflict
-from store.manifest import Draft, edit_manifest, entry_of, find_entry, walk_manifest
-from store.types import Digest, Dir, Entry, File, RelPath, parent_of
+from store.manifest import Draft, edit_manifest, entry_of, find_entry, record_of, walk_manifest
+from store.types import DIR, Digest, Dir, Entry, File, RelPath, folders_above, parent_of, spot_of
 from store.workspaces import Apart
 from sync.core.merge.style import named_after
+from sync.core.plan import Action
 from sync.replica import LocalReplica
 
 SECRET: Final = "secret"
@@ -52,21 +53,22 @@ def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: 
     drop: list[RelPath] = []
     untaken = list_untaken(apart)
     waits = False
+    released: dict[RelPath, Entry | None] = {}
     if suspect is None:
-        for path, kept in apart.items():
-            if kept.kind == SECRET:
-                drop.append(path)
-                edits[path] = find_entry(row.full_root, path, draft)
+        released = {path: find_entry(row.full_root, path, draft) for path, kept in apart.items() if kept.kind == SECRET}
     for change in replica.changes_between(row.shared_full, row.full_root, draft):
         reason = None
         if suspect is not None and isinstance(change.new, File):
             reason = suspect(named_after(change.path), change.new)
             replica.progress.add()
         if reason is not None:
-            put[change.path] = Apart(change.path, SECRET, reason)
+            was = apart.get(change.path)
+            had = record_of(change.path, find_entry(row.shared_root, change.path, draft)) if was is None else was.had
+            put[change.path] = Apart(change.path, SECRET, reason, had)
             continue
         if change.path in apart and change.path not in untaken:
-            drop.append(change.path)
+            released[change.path] = change.new
+            continue
         if untaken and isinstance(change.old, Dir) and not isinstance(change.new, Dir):
             # What was to come into a folder goes with it; the plan, which comes before any push, brings both back.
             edits.update((path, None) for path in untaken if path.startswith(change.path + b"/"))
@@ -74,10 +76,43 @@ def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: 
             waits = True  # what a person made of it, and what came: only a plan tells
         else:
             edits[change.path] = change.new
+    for path, entry in released.items():
+        waiting = _release(apart[path], find_entry(row.shared_root, path, draft), entry)
+        if waiting is None:
+            drop.append(path)
+            edits[path] = entry
+            above = [] if entry is None else folders_above(path)[1:]
+            edits |= {one: DIR for one in above if one not in edits and find_entry(row.shared_root, one, draft) is None}
+        else:
+            put[path] = waiting
+            if any(above in edits and not isinstance(edits[above], Dir) for above in folders_above(path)[1:]):
+                edits[path] = None  # it goes with its folder, and the plan brings both back
     if are_equal and not (put or waits):
         return Shared(row.full_root, put, drop)
     root = edit_manifest(row.shared_root, sorted(edits.items()), draft)
     return Shared(root, put, drop)
+
+
+def _release(kept: Apart, shared: Entry | None, entry: Entry | None) -> Apart | None:
+    """What was held back goes where it was held back from (None); where others were meanwhile, a plan decides between it and theirs."""
+    had = None if kept.had is None else entry_of(kept.had)[1]
+    if shared in (had, entry):
+        return None
+    return Apart(kept.path, OWED, "It was held back, and the cloud has another one.", record_of(kept.path, had))
+
+
+def find_barred(replica: LocalReplica, head: Digest, made: Iterable[Action], wanted: Iterable[RelPath]) -> set[bytes]:
+    """Folders with something carried that a rule ignores: it was `made` or `wanted`, or the head let go of it, after the rule was read."""
+    beyond = replica.changes_between(head, replica.row.full_root, replica.draft())
+    added = [(change.path, change.new) for change in beyond if change.old is None]
+    added += [(step.path, step.become) for step in made]
+    found = ((path, find_entry(replica.row.full_root, path, replica.blobs)) for path in wanted)
+    added += [(path, entry) for path, entry in found if entry is not None]
+    if not added:
+        return set()
+    with replica.open_root() as root:
+        spots = ((*spot_of(path), isinstance(entry, Dir)) for path, entry in added)
+        return {folder for folder, name, is_dir in spots if replica.ignore.rules_in(root, folder).expel(name, is_dir)}
 
 
 def list_tellable(replica: LocalReplica, suspect: Suspect | None) -> list[Conflict]:

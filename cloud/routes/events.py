@@ -24,6 +24,7 @@ from sync.core.wire import HEARTBEAT_SECONDS, Beat
 MAX_BEAT_BYTES: Final = 256 * 1024
 MAX_LISTED: Final = 1_000
 SEND_SECONDS: Final = 30
+NOTED_MS: Final = 60_000
 
 
 class Listening(msgspec.Struct, frozen=True):
@@ -62,6 +63,7 @@ async def listen(request: web.Request, query: Listening) -> web.WebSocketRespons
 
 async def _serve(cloud: Cloud, account: Account, listener: Listener, socket: web.WebSocketResponse) -> None:
     sending = asyncio.create_task(_send(listener, socket))
+    noted, noted_ms = Beat(), cloud.now_ms()
     try:
         async for message in socket:
             beat = _beat_in(message)
@@ -70,7 +72,10 @@ async def _serve(cloud: Cloud, account: Account, listener: Listener, socket: web
                 break
             if not await is_live(cloud.read(), account.session_id, cloud.now()):
                 break
-            await _seen(cloud, account, listener.machine_id, beat)
+            # An open stream tells by itself who is there: of beats that say the same, one a minute is written down.
+            if beat != noted or cloud.now_ms() - noted_ms >= NOTED_MS:
+                await _seen(cloud, account, listener.machine_id, beat)
+                noted, noted_ms = beat, cloud.now_ms()
             await cloud.hub.seen(listener)
     finally:
         listener.end()

@@ -241,6 +241,7 @@ async def _beat(connection: aiohttp.ClientWebSocketResponse, beat_of: Callable[[
         await connection.send_str(msgspec.json.encode(beat_of()).decode())
         await asyncio.sleep(BEAT_LEAST_SECONDS)
         try:
-            await asyncio.wait_for(stirred.wait(), BEAT_SECONDS)
+            async with asyncio.timeout(BEAT_SECONDS):
+                await stirred.wait()
         except TimeoutError:
             continue

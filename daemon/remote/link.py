@@ -114,7 +114,8 @@ class CloudLink:
         longest = LONG_RETRY_SECONDS if tries > LONG_OFFLINE_TRIES else MAX_RETRY_SECONDS
         delay_seconds = min(longest, FIRST_RETRY_SECONDS * 2 ** min(tries, 10)) * random.uniform(0.7, 1.3)
         try:
-            await asyncio.wait_for(self._changed.wait(), delay_seconds)
+            async with asyncio.timeout(delay_seconds):
+                await self._changed.wait()
         except TimeoutError:
             return
 

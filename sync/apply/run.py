@@ -376,6 +376,8 @@ class Run:
 
     def _note(self, step: Action, record: bytes | None) -> None:
         self.applied.done.append(step)
+        if self._ignore is not None and isinstance(step.become, Dir) and not isinstance(step.expect, Dir):
+            self._ignore.begin_folder(step.path)
         if self._ignore is not None and step.path.rpartition(b"/")[2] in RULE_FILES:
             self._ignore.note_written(step.path, is_gone=step.become is None)
             record = None if step.become is None else make_record(step.become, None)

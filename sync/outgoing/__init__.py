@@ -12,6 +12,7 @@ import msgspec
 from store import snapshots
 from store.errors import BrakeHeld
 from store.manifest import EMPTY_ROOT, manifest_totals
+from store.snapshots import Snapshot
 from store.types import Digest
 from sync import adopt
 from sync.core.brake import Direction, Limits, count_losses, weigh
@@ -41,7 +42,7 @@ class Outgoing(msgspec.Struct, frozen=True):
 def prepare(replica: LocalReplica, bounds: Bounds) -> Outgoing | None:
     """The next push; None when there is nothing to send. Raises BlobMissing, InvalidManifest."""
     row = replica.row
-    unshared = snapshots.unshared_snapshots(replica.db.read(), row.workspace_id)
+    unshared = _list_sendable(replica)
     if row.shared_root == row.agreed_root and not unshared:
         return None
     draft = replica.draft()
@@ -56,6 +57,20 @@ def prepare(replica: LocalReplica, bounds: Bounds) -> Outgoing | None:
     inline = len(steps.sizes) <= INLINE_BLOBS and sum(steps.sizes.values()) <= PUSH_INLINE_BYTES
     nodes = {} if is_whole else draft.new
     return Outgoing(header, steps.deltas, steps.sizes, inline, steps.root, nodes, is_whole, row.sequence, sent)
+
+
+def _list_sendable(replica: LocalReplica) -> list[Snapshot]:
+    """What the cloud does not have, oldest first.
+
+    One that it lost and whose state was never here is its maker's to send; what is behind that waits for it.
+    """
+    unshared = snapshots.unshared_snapshots(replica.db.read(), replica.row.workspace_id)
+    lacking = replica.blobs.lacking_nodes({one.manifest_hash for one in unshared}) if unshared else set()
+    left: set[str] = set()
+    for one in unshared:
+        if one.manifest_hash in lacking or not left.isdisjoint(one.parents):
+            left.add(one.id)
+    return [one for one in unshared if one.id not in left]
 
 
 def check_brake(replica: LocalReplica, since: Digest, limits: Limits, *, switching: bool) -> None:

@@ -19,7 +19,7 @@ from typing import Final
 
 from store.atomic import Folder
 from store.index import StatIndex
-from store.types import Digest, Spot
+from store.types import Digest, RelPath, Spot
 from sync.core.plan import Problem
 from sync.progress import Progress
 from sync.rules import IgnoreSource
@@ -49,7 +49,7 @@ class Scanner:
         self, index: StatIndex, ignore: IgnoreSource, keeper: Keeper, now_ns: Callable[[], int], racy_ns: int = RACY_NS,
         progress: Progress | None = None,
     ) -> None:  # fmt: skip
-        self._sources = Sources(index, ignore, {}, keeper, now_ns, racy_ns, set(), progress or Progress(), {})
+        self._sources = Sources(index, ignore, ignore.ignored, keeper, now_ns, racy_ns, set(), progress or Progress(), {}, set())
 
     def scan(self, root: Folder, dirty: Collection[Spot] | None = None, *, bits: bool = True) -> ScanResult:
         """Look at these spots, and at new folders below them; None: everything. `bits`: this disk keeps executable bits.
@@ -74,6 +74,20 @@ class Scanner:
     def sweep_temps(self, root: Folder, keep: Keep, *, below: bool = True) -> tuple[list[Digest], list[Problem]]:
         """Remove what a crash left, keeping unknown bytes first; before the first look. Returns what was kept, and what resists."""
         return sweep_temps(root, self._sources.index, self._sources.ignore, self._sources.keeper, keep, below=below)
+
+    def want(self, paths: Collection[RelPath]) -> set[RelPath]:
+        """The cloud has something at these paths where something else stands: take it at the next look, also if a rule ignores it.
+
+        Returns what was wanted before.
+        """
+        before = set(self._sources.wanted)
+        self._sources.wanted.clear()
+        self._sources.wanted.update(paths)
+        return before
+
+    def decide_anew(self, folders: Collection[bytes]) -> None:
+        """Carried names in these folders came after the rules about them were read: the next look asks again."""
+        self._sources.undecided.update(folders)
 
     def doubt(self, paths: Collection[bytes]) -> None:
         """Have these paths, and what is below them, read at the next look whatever their status says."""

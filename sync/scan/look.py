@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from store.atomic import Folder, translate_os_error
 from store.errors import FastestError, FileMoved
 from store.index import is_folder, is_only_doubted, is_same_folder, make_record, pack_signature
-from store.types import DIR, RelPath, Spot, show_path, spot_of
+from store.types import DIR, RelPath, Spot, folders_above, show_path, spot_of
 from sync.core.ignore import RULE_FILES
 from sync.core.plan import Problem
 from sync.scan.mounts import mount_of
@@ -61,6 +61,8 @@ class Look:
             path, _, name = path.rpartition(b"/")
             if self._sources.ignored.get(path, {}).get(name):
                 return
+        if any(self._notes.seen.get(above, b"") is None for above in folders_above(path)):
+            return  # it left in this very look
         while True:
             try:
                 self.enter_from_root(path, deep=False, decide=False, names=names if path == asked else _ALL)
@@ -244,7 +246,10 @@ class Look:
             except FastestError as error:
                 self._notes.report(here.join(odd.name), error)
                 return False
-        return status is not None and self._taker.take(here, odd.name, odd.record, status)
+        is_folder_now = status is not None and self._taker.take(here, odd.name, odd.record, status)
+        if is_folder_now and (odd.record is None or not is_folder(odd.record)):
+            self._rules.begin_folder(here.join(odd.name))
+        return is_folder_now
 
     # --- rules ----------------------------------------------------------------------------------------------------------------------
 
@@ -260,8 +265,6 @@ class Look:
         if moved:
             self._notes.rules_changed = True
             self._rules.forget(here.path)
-            for other in [other for other in self._sources.ignored if other == here.path or other.startswith(here.prefix)]:
-                del self._sources.ignored[other]
         return moved
 
     def _has_rule_file_moved(self, here: Here, odd: _Odd) -> bool:

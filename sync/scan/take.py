@@ -39,6 +39,8 @@ class Sources:
     """Told of files once they were looked at."""
     ahead: dict[RelPath, tuple[bytes, int]]
     """Files whose time is ahead of our clock: the signature, and when it was first seen."""
+    wanted: set[RelPath]
+    """Paths that the cloud has, and where something that no rule lets in may stand in the way."""
 
 
 class Here:
@@ -80,6 +82,8 @@ class Taker:
         status = None if name.startswith(TEMP_PREFIX) else here.folder.stat(name)
         if status is None:
             return None
+        if self._sources.wanted and here.join(name) in self._sources.wanted and not is_ours(name):
+            return status
         if here.ignored is None or here.rules is None:
             here.ignored = self._sources.ignored.get(here.path, {})
             here.rules = self._sources.ignore.rules_in(self._root, here.path, here.folder)

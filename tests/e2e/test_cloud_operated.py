@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import resource
 import secrets
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from store.types import digest_of
@@ -160,3 +162,13 @@ def test_balancers_are_told_before_anybody_is_refused(tmp_path: Path, ended: lis
             assert await asyncio.to_thread(server.process.wait, 20) == 0, "a second signal does not wait for the notice to end"
 
     asyncio.run(run())
+
+
+def test_more_streams_fit_than_the_usual_limit_of_open_files(tmp_path: Path, ended: list[Operated]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
+    try:
+        ended.append(Operated(tmp_path, {}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert psutil.Process(ended[0].process.pid).rlimit(psutil.RLIMIT_NOFILE) == (hard, hard)

@@ -23,7 +23,7 @@ from cloud.records.people.accounts import Account
 from cloud.records.work import conflicts, projects, replicas, workspaces
 from cloud.records.work.workspaces import Workspace
 from cloud.routes.work.conflicts import _check
-from store.errors import BlobsMissing, Corrupt, FastestError, Offline
+from store.errors import BlobsMissing, Corrupt, Offline
 from store.manifest import EMPTY_ROOT, walk_manifest
 from store.types import Entry, RelPath, parse_digest
 from sync.core.wire import EventHeader, Head, NewMachine, NewReplica, WireConflict
@@ -127,7 +127,7 @@ class SimulatedCloud:
         except Corrupt as error:
             self._world.blame("corrupt", f"the cloud met damage: {error.message}")
             raise Offline("the cloud answered 500") from None
-        except FastestError as error:
+        except Exception as error:
             if not self.is_up or cloud is not self.cloud:
                 raise Offline("the connection was cut") from None
             raise error

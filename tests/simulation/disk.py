@@ -10,6 +10,7 @@ import random
 import stat
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
+from unicodedata import normalize
 
 from store.types import Spot
 
@@ -17,6 +18,18 @@ TICK_NS = 4_000_000
 """File times move in steps, as a kernel's do: two writes within one cannot be told apart by them."""
 FIRST_INODE = 1 << 20
 Names = dict[bytes, "Node"]
+
+
+def _in_one_form(name: bytes) -> bytes:
+    return normalize("NFD", name.decode(errors="surrogateescape")).encode(errors="surrogateescape")
+
+
+def _as_apple(name: bytes) -> bytes:
+    return normalize("NFD", normalize("NFD", name.decode(errors="surrogateescape")).casefold()).encode(errors="surrogateescape")
+
+
+KEYS: dict[str, Callable[[bytes], bytes]] = {"case": bytes.lower, "form": _in_one_form, "apple": _as_apple}
+"""Disks to which names with one key are one file: the spelling that was there first stays."""
 
 
 class Died(BaseException):
@@ -90,6 +103,7 @@ class Disk:
         self.fresh: set[bytes] = set()
         """What the engine changed since its database last kept anything."""
         self.unsynced: set[Node] = set()
+        self.key: Callable[[bytes], bytes] | None = None
         self.root = self.make(stat.S_IFDIR | 0o755)
 
     def now_ns(self) -> int:
@@ -102,6 +116,13 @@ class Disk:
     def status(self, node: Node) -> Status:
         size = len(node.data) if not node.is_folder else 4096
         return Status(node.mode, node.number, self.number, size, node.mtime_ns, node.ctime_ns)
+
+    def spelt(self, folder: Node, name: bytes) -> bytes:
+        """The name as it stands in the folder, if it is there in some spelling."""
+        if self.key is None or name in folder.names:
+            return name
+        key = self.key(name)
+        return next((one for one in folder.names if self.key(one) == key), name)
 
     # --- the door -----------------------------------------------------------------------------------------------------------------
 
@@ -209,7 +230,7 @@ class Disk:
     def find(self, path: bytes) -> Node | None:
         node = self.root
         for name in path.split(b"/") if path else ():
-            below = node.names.get(name) if node.is_folder else None
+            below = node.names.get(self.spelt(node, name)) if node.is_folder else None
             if below is None:
                 return None
             node = below

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from tests.simulation.features import Action, draw_features
 from tests.simulation.network import FAULTS
 from tests.simulation.system import Sizes
-from tests.simulation.world import Action, History
+from tests.simulation.world import History
 
 PATHS = [b"x", b"y", b"d", b"d/x", b"d/y", b"d/e", b"d/e/x", b"f", b"f/x"]
 EDITS = (
@@ -26,7 +27,16 @@ TROUBLES = ((5, "kill"), (5, "cut"), (4, "meet"), (6, "fault"), (1, "drop"), (1,
 FAR_CHANGES = 60
 
 
-def draw(seed: int) -> History:
+def draw(seed: int, kinds: tuple[str, ...] | None = None) -> History:
+    """A plain history, and what else a few of them have (`kinds`: what of features.KINDS this one has)."""
+    plain = draw_plain(seed)
+    end = float(plain.actions[-1][0]) + 1
+    features, drawn = draw_features(seed, "abc"[: plain.machines], end, kinds)
+    actions = sorted((*plain.actions, *drawn), key=lambda action: float(action[0])) if drawn else plain.actions
+    return plain._replace(actions=tuple(actions), features=features)
+
+
+def draw_plain(seed: int) -> History:
     """Half of all histories have crashes; one in ten has a cloud that is put back."""
     rng = random.Random(seed)
     names = "abc"[: rng.choice((2, 2, 3))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.simulation.features import Features
 from tests.simulation.system import Sizes
 from tests.simulation.world import History
 
@@ -93,6 +94,112 @@ FOUND: dict[str, History] = {
             (2.008297071977341, "b", "swap", b"x", 1061),
         ),
         Sizes(few_steps=0, bulk_files=1, few_blobs=1, push_changes=2),
+    ),
+    "S24 snapshots that a cloud from an older backup had lost were never sent again, nor what came after": History(
+        5015,
+        2,
+        (
+            (2.5357011932741944, "cloud", "back_up"),
+            (4.0697940921040665, "b", "ask", "snapshot"),
+            (5.187981460832034, "b", "write", b"d/e/x", 2059),
+            (5.187981460832034, "cloud", "restore"),
+            (6.0176976098385415, "b", "ask", "snapshot"),
+        ),
+        Sizes(few_steps=1, bulk_files=0, inline_blobs=0),
+    ),
+    "S24b and of two machines whose lines had met, each waited for the other": History(
+        20115,
+        2,
+        (
+            (0.0, "a", "write", b"f/x", 58),
+            (0.008905834654983064, "a", "cut", 2, 3.0),
+            (0.5413882685876517, "cloud", "back_up"),
+            (0.7563462906499772, "b", "cut", 2, 3.0),
+            (1.7376687058745923, "b", "tidy"),
+            (2.092679481035324, "b", "write", b"x", 247197),
+            (2.265377851703177, "a", "move", b"f", b"y"),
+            (5.478864853809551, "cloud", "restore"),
+        ),
+        Sizes(few_steps=0, bulk_files=0, few_blobs=1, inline_blobs=1, push_changes=2),
+        Features(brake_files=3),
+    ),
+    "S25 a conflict that was resolved before a machine heard of it named texts that were not there: fsck called it damage": History(
+        5016,
+        3,
+        (
+            (0.26831786338229063, "c", "write", b"b/x", 335168),
+            (0.27237120549445404, "b", "write", b"b/x", 906553),
+            (0.39343129430044527, "a", "cut", 1, 0.5),
+            (0.9297502121533743, "b", "ask", "resolve", "theirs", 391111),
+        ),
+        Sizes(bulk_files=1, few_blobs=1, inline_blobs=1, push_changes=2, has_exchange=False),
+    ),
+    "S26 a secret that was let go replaced what others had written there meanwhile, without a word": History(
+        5058,
+        3,
+        ((2.6800886071020757, "b", "hide", b"d/x", 128717), (3.259567096139738, "c", "write", b"d/x", 972)),
+        Sizes(few_steps=0, bulk_files=0, few_blobs=0, inline_blobs=0),
+        Features(secrets=True),
+    ),
+    "S26b and so did one that another machine had let go of": History(
+        5039,
+        2,
+        (
+            (0.14158391613078217, "a", "hold", False),
+            (0.7690774745244541, "b", "hide", b"d/.env", 601354),
+            (1.0179739181212242, "a", "hide", b"d/.env", 153128),
+        ),
+        Sizes(),
+        Features(secrets=True),
+    ),
+    "S27 what a rule ignores and the cloud has stood in the way of every pull, for ever: no look found it": History(
+        5009,
+        3,
+        (
+            (0.9257407426207577, "c", "write", b"d/x", 482),
+            (2.1164429125110917, "b", "change", b"d/x", 1016),
+            (2.6250620885992966, "a", "write", b"x", 1118),
+            (3.1894589968831317, "a", "rule", b".gitignore", b"f\n"),
+            (3.190706345583395, "c", "rule", b"f/.gitignore", b"/f/\n"),
+            (3.20719525515427, "a", "rule", b"f/.gitignore", b"!x\n"),
+        ),
+        Sizes(),
+        Features(rules=True),
+    ),
+    "S29 a file changed in a folder that a rule of the same look ignores: one path had two changes, and no push was taken": History(
+        20246,
+        2,
+        (
+            (0.007833448911038998, "b", "write", b"d/e/x", 37),
+            (0.5317286354965096, "b", "write", b"f/x", 483),
+            (0.5317286354965096, "b", "link", b"d/e/x", 515),
+            (0.5730494898834504, "b", "rule", b".fstignore", b"e\n"),
+        ),
+        Sizes(few_steps=0, bulk_files=1, few_blobs=1, inline_blobs=1),
+        Features(rules=True),
+    ),
+    "S30 the rules of a folder that was removed were those of the next one with its name": History(
+        20407,
+        2,
+        (
+            (0.08300825641591235, "b", "folder", b"f/x"),
+            (1.6610894088149748, "a", "rule", b"f/.gitignore", b"x\ny\n"),
+            (2.3437584201742423, "a", "remove", b"f"),
+        ),
+        Sizes(few_steps=1, bulk_files=0, few_blobs=1, inline_blobs=1),
+        Features(rules=True, secrets=True, brake_files=2),
+    ),
+    "S31 a machine that had something to try again and no connection was awake all the time": History(
+        77000001769,
+        2,
+        (
+            (1.1421255664734562, "a", "write", b"f/x", 476),
+            (2.5862046664064, "a", "rule", b".fstignore", b"x\ny\n"),
+            (4.015737659874422, "a", "cut", 5, 0.05),
+            (5.848328631140069, "b", "remove", b"f"),
+        ),
+        Sizes(few_steps=1, few_blobs=0, inline_blobs=0),
+        Features(rules=True),
     ),
     "S17 in a large plan names were given to bytes that were not synced: a power cut left empty files, and clashes": History(
         41,

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, TypeVar
 
 from store.conflicts import conflict_digests
 from store.manifest import entry_of as entry_in
-from store.types import Entry, File, Link
+from store.types import Entry, File, Link, folders_above
 from sync.adopt import RESCUED
+from sync.core.state import State
+from sync.share import OWED
+from tests.simulation.disk import KEYS
 from tests.simulation.machine import Machine
-from tests.simulation.people import Tree, tree_of
+from tests.simulation.people import SECRET, Tree, files_in, tree_of, visible_tree
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-TROUBLES = frozenset({"kill", "cut", "meet", "fault", "drop", "jump", "deafen", "tidy"})
+T = TypeVar("T")
+TROUBLES = frozenset({"kill", "cut", "meet", "fault", "drop", "jump", "deafen", "tidy", "ask", "hold", "git"})
+COPY = re.compile(rb"\.conflict-[0-9a-f]{12}(-[0-9]+)?(\.[^/]*)?\Z")
 
 
 def is_at_rest(world: World) -> bool:
@@ -22,12 +28,62 @@ def is_at_rest(world: World) -> bool:
     for machine in world.machines.values():
         supervisor = machine.supervisor
         row = supervisor.engine.replica.row
-        if not (supervisor.is_settled and supervisor.is_uploaded) or machine.ears.has_news or supervisor.halt is not None:
+        if not (_is_settled(world, machine) and supervisor.is_uploaded) or machine.ears.has_news or supervisor.halt is not None:
             return False
         if (row.agreed_version, row.agreed_root.hex()) != (head.version, head.root):
             return False
-    first, *others = (tree_of(machine) for machine in world.machines.values())
+    first, *others = shown_trees(world)
+    if folds := world.history.features.folds:
+        return all(tree == first for tree in others[:-1]) and _is_alike_folded(folds, first, others[-1])
     return all(tree == first for tree in others)
+
+
+def held_paths(world: World) -> set[bytes]:
+    """Where anybody holds a secret back: there each may have another file."""
+    features, trees = world.history.features, map(tree_of, world.machines.values())
+    if not features.secrets or features.lets_go:
+        return set()
+    return {path for tree in trees for path, entry in tree.items() if entry[0] == "file" and SECRET.search(entry[1])}
+
+
+def shown_trees(world: World) -> list[Tree]:
+    """What each folder has that the others must have, too."""
+    held = held_paths(world) | leftovers(world)
+    trees = [visible_tree(machine) for machine in world.machines.values()]
+    return [_without(tree, held) for tree in trees] if held else trees
+
+
+def _without(tree: dict[bytes, T], tops: set[bytes]) -> dict[bytes, T]:
+    return {path: entry for path, entry in tree.items() if not any((path + b"/").startswith(top + b"/") for top in tops)}
+
+
+def _is_alike_folded(folds: str, plain: Tree, folded: Tree) -> bool:
+    """What the disk has is as everywhere, and it lacks only names, and what is below them, of which it has another spelling."""
+    key = KEYS[folds]
+    if any(plain.get(path) != entry for path, entry in folded.items()):
+        return False
+    keys = {key(path) for path in folded}
+    lacking = plain.keys() - folded.keys()
+    return all(key(path) in keys or path.rpartition(b"/")[0] in lacking for path in lacking)
+
+
+def _is_settled(world: World, machine: Machine) -> bool:
+    """Folders that are to go and hold what is ignored stay, and that is told."""
+    its = machine.supervisor
+    owed = {path for path, row in its.engine.apart.items() if row.kind == OWED}
+    if not owed or not world.history.features.rules:
+        return its.is_settled
+    return its.pending == 0 and its.state is State.IDLE and owed <= leftovers(world)
+
+
+def leftovers(world: World) -> set[bytes]:
+    """Folders in which only what is ignored is left, somewhere."""
+    found: set[bytes] = set()
+    for machine in world.machines.values() if world.history.features.rules else ():
+        whole, shown = tree_of(machine), visible_tree(machine)
+        used = {above for path, entry in shown.items() if entry[0] != "folder" for above in folders_above(path)}
+        found |= {above for path in whole.keys() - shown.keys() for above in folders_above(path)[1:] if above in shown} - used
+    return found
 
 
 def describe(world: World) -> str:
@@ -52,16 +108,16 @@ def judge(world: World) -> None:
         if left := machine.temporaries():
             world.blame("temporary", f"{machine.name}: {left}")
         _judge_store(world, machine)
-    final = tree_of(machines[0])
-    head = {path: _plain(entry) for path, entry in world.cloud.entries().items()}
+    final, held = shown_trees(world)[0], held_paths(world) | leftovers(world)
+    head = _without({bytes(path): _plain(entry) for path, entry in world.cloud.entries().items()}, held)
     if head != {path: _without_bytes(entry) for path, entry in final.items()}:
         world.blame("diverged", f"the head has {sorted(head)}, the folders {sorted(final)}")
-    for data in world.ledger.silenced(_kept(world, final)):
+    for data in world.ledger.silenced(_kept(world)):
         world.blame("silenced", repr(data))
     for problem in world.cloud.problems():
         world.blame("fsck", f"cloud: {problem}")
     if not world.cloud.restores:
-        _judge_spurious(world, final)
+        _judge_spurious(world, final, held)
 
 
 def _judge_store(world: World, machine: Machine) -> None:
@@ -74,14 +130,14 @@ def _judge_store(world: World, machine: Machine) -> None:
         world.blame("lost", f"{machine.name}: {data!r}")
 
 
-def _judge_spurious(world: World, final: Tree) -> None:
+def _judge_spurious(world: World, final: Tree, held: set[bytes]) -> None:
     """Where people never met at a path, it is as the last of them left it, and nobody is told of a conflict."""
-    expected = world.ledger.sequential()
+    expected = _without(world.ledger.sequential(), held)
     for path, entry in sorted(expected.items()):
         if final.get(path) != entry:
             world.blame("spurious", f"{path!r} is {final.get(path)!r}, and was left as {entry!r}")
     for path in final.keys() - world.ledger.chains.keys():
-        if world.ledger.is_blurred(path):
+        if world.ledger.is_blurred(path) or _is_copy(world, path, final):
             continue
         world.blame("spurious", f"{path!r} was made by nobody")
     for record in world.cloud.records():
@@ -90,10 +146,18 @@ def _judge_spurious(world: World, final: Tree) -> None:
             world.blame("spurious", f"a conflict at {path!r}, which nobody else touched")
 
 
-def _kept(world: World, final: Tree) -> set[bytes]:
+def _is_copy(world: World, path: bytes, final: Tree) -> bool:
+    """The style `copy` puts what lost its place beside it."""
+    entry = final[path]
+    is_somebodys = entry[0] == "link" or entry[1] in world.ledger.known if entry[0] != "folder" else False
+    return "copy" in world.history.features.styles and COPY.search(path) is not None and is_somebodys
+
+
+def _kept(world: World) -> set[bytes]:
     """What is in the folders, and what conflict records hold, wherever it can be had."""
-    kept = {bytes(entry[1]) for entry in final.values() if entry[0] == "file"}
+    kept: set[bytes] = set()
     for machine in world.machines.values():
+        kept.update(files_in(tree_of(machine)).values())
         for record in conflict_digests(machine.db.read()):
             if machine.blobs.has(record):
                 kept.add(machine.blobs.get(record))

@@ -11,8 +11,15 @@ HOP_SECONDS = 0.002
 """A hop to a thread and back takes up to so long, so that others get their turn in between."""
 
 
+MANY_TURNS = 5_000
+
+
 class Stalled(Exception):
     """Nothing is scheduled any more, and somebody still waits."""
+
+
+class Spun(Exception):
+    """Somebody is awake again and again, and no time passes."""
 
 
 class _Leaps:
@@ -20,11 +27,18 @@ class _Leaps:
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
+        self._turns = 0
+        self._since = 0.0
 
     def select(self, timeout: float | None) -> list[Any]:
         if timeout is None:
             raise Stalled
         self._loop.now += max(0.0, timeout)
+        self._turns += 1
+        if self._loop.now - self._since > 1.0:
+            self._turns, self._since = 0, self._loop.now
+        if self._turns > MANY_TURNS:
+            raise Spun
         return []
 
     def close(self) -> None:

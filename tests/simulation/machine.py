@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,21 +21,24 @@ from daemon.supervisor import Supervisor
 from store import workspaces
 from store.atomic import TEMP_PREFIX
 from store.blobs import BlobStore
+from store.blobs.segments import SEGMENT_MAX
 from store.database import Database
 from store.manifest import EMPTY_ROOT
 from store.types import Digest, Spot
 from store.workspaces import Replica, Workspace
 from sync.core.brake import Limits
+from sync.core.merge.style import Style
 from sync.core.settle import Pace
 from sync.engine import Engine, Policy
 from sync.outgoing.steps import Bounds
 from sync.progress import Progress
 from sync.replica import LocalReplica
 from sync.scan import Scanner
+from tests.simulation.asking import Asker
 from tests.simulation.cloud import MACHINES, NAMES, PROJECT, REPLICAS, WORKSPACE
 from tests.simulation.disk import FIRST_INODE, Died, Disk
 from tests.simulation.network import Remote
-from tests.two_replicas import NoGit
+from tests.simulation.people import Tree, contents_in, tree_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -43,6 +47,7 @@ FIRST_NS = 1_700_000_000_000_000_000
 EVENT_SECONDS = 0.005
 RECONNECT_SECONDS = 0.3
 ROOMY = Limits(1_000_000, 1.0)
+SMALL_SEGMENT = 4096
 
 
 def make_store(folder: Path, name: str) -> None:
@@ -115,6 +120,27 @@ class Ears(Lookout):
         self._wake()
 
 
+class SimulatedGit:
+    """A folder of git's, from when a person first does anything with it."""
+
+    def __init__(self) -> None:
+        self.commits = 0
+        self.holders = 0
+
+    def head(self) -> str:
+        return f"commit {self.commits}" if self.commits else ""
+
+    def is_at_work(self) -> bool:
+        return self.holders > 0
+
+    def excludes(self) -> tuple[bytes, bytes]:
+        return b"", b""
+
+    def end(self) -> None:
+        self.holders -= 1
+        self.commits += 1
+
+
 class Machine:
     """It plays the clock and, for registering, the daemon."""
 
@@ -126,6 +152,13 @@ class Machine:
         self.skew_seconds = 0.0
         self.boots = 0
         self.is_running = self.is_online = False
+        self.features = world.history.features
+        self.holds_secrets = self.features.secrets
+        self.has_let_go = not self.holds_secrets
+        self.approvals = 0
+        self.taken: dict[str, Tree] = {}
+        """What was in the folder when a snapshot was taken that a person asked for."""
+        self.git = SimulatedGit()
         self.disk = Disk(NAMES.index(name), world.rng, self.wall_ns)
         self.remote = Remote(self)
         self.exposed: set[bytes] = set()
@@ -147,7 +180,7 @@ class Machine:
 
     def open(self) -> None:
         self.db = Database.open(self.folder / "store.db", COMPONENTS, threaded=False)
-        self.blobs = BlobStore(self.db, self.folder / "segments")
+        self.blobs = BlobStore(self.db, self.folder / "segments", SMALL_SEGMENT if self.features.chunks else SEGMENT_MAX)
 
     def start(self) -> None:
         """A daemon's start; the store is checked first when it is not the first one."""
@@ -156,10 +189,15 @@ class Machine:
         if self.boots or self.exposed:
             for problem in self.problems():
                 self.world.blame("fsck", f"{self.name}: {problem}")
-        replica = LocalReplica(self.db, self.blobs, self, REPLICAS[self.name])
+        styles = self.features.styles
+        replica = LocalReplica(
+            self.db, self.blobs, self, REPLICAS[self.name], Style(styles[NAMES.index(self.name)]) if styles else Style.RECORD
+        )
         scanner = Scanner(replica.index, replica.ignore, self.blobs, self.wall_ns, progress=replica.progress)
-        engine = Engine(replica, scanner, NoGit(), self._policy, asyncio.to_thread, Bounds(self.world.history.sizes.push_changes))
+        run = self._run_judged if self.features.brake_files else asyncio.to_thread
+        engine = Engine(replica, scanner, self.git, self._policy, run, Bounds(self.world.history.sizes.push_changes))
         daemon = cast(Daemon, self)
+        self.asker = Asker(self)
         self.supervisor = Supervisor(
             engine, self, Pace, lambda remote: Daemon._register(daemon, engine, remote), lambda it: Daemon._begin(daemon, it), self._tell
         )
@@ -170,7 +208,28 @@ class Machine:
         self._connect_soon()
 
     def _policy(self) -> Policy:
-        return Policy(ROOMY, None, f"boot {self.boots}")
+        suspect = (lambda path, entry: Daemon._suspect(cast(Daemon, self), path, entry)) if self.holds_secrets else None
+        limits = Limits(self.features.brake_files, 0.01) if self.features.brake_files else ROOMY
+        return Policy(limits, suspect, f"boot {self.boots}")
+
+    async def _run_judged(self, work: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Blocking work of the engine, that must not take away more than the brake lets pass."""
+
+        def act() -> Any:
+            noted, before = self.world.ledger.noted, contents_in(tree_of(self))
+            try:
+                return work(*arguments, **options)
+            finally:
+                if not self.approvals and noted == self.world.ledger.noted:
+                    self._judge_taken(before, contents_in(tree_of(self)))
+
+        return await asyncio.to_thread(act)
+
+    def _judge_taken(self, before: dict[bytes, bytes], after: dict[bytes, bytes]) -> None:
+        arrived = [data for path, data in after.items() if before.get(path) != data]
+        gone = [data for path, data in before.items() if path not in after and data not in arrived]
+        if len(gone) > self.features.brake_files:
+            self.world.blame("mass delete", f"{self.name}: {sorted(before)} became {sorted(after)}")
 
     def _tell(self, supervisor: Supervisor) -> None:
         if supervisor.is_settled and not self.ears.has_news:
@@ -191,6 +250,7 @@ class Machine:
     async def _bury(self, cut: bool, seconds: float) -> None:
         task = self.supervisor._task
         assert task is not None
+        await self.asker.leave()
         task.cancel()
         (ended,) = await asyncio.gather(task, return_exceptions=True)
         if not isinstance(ended, Died | asyncio.CancelledError):
@@ -260,7 +320,15 @@ class Machine:
         """Let pass what it waits for, if it does."""
         halt = self.supervisor.halt
         if halt is not None:
+            self.approvals += 1
             verbs.approve(self.supervisor.engine.replica, halt.code, self.supervisor.engine.newest_root)
+            self.supervisor.poke()
+
+    def set_holding(self, holds: bool) -> None:
+        """The setting `secrets.hold`."""
+        self.holds_secrets = holds
+        self.has_let_go = self.has_let_go or not holds
+        if self.is_running and not self.disk.is_dead:
             self.supervisor.poke()
 
     def collect_garbage(self) -> None:

@@ -14,11 +14,12 @@ from cloud.heads.catchup import catch_up
 from cloud.records.work import workspaces
 from cloud.routes.work.workspaces import shown_workspace
 from daemon.remote.messages import Incoming, read_catch_up
-from store.blobs.frames import decode_frame
+from store.blobs.frames import decode_frame, is_recipe
 from store.errors import Offline
 from store.types import Digest
 from sync.core.wire import Head, PushHeader, Section, WireConflict, WireVersion, WireWorkspace, split_sections
 from tests.simulation.cloud import ACCOUNT, USER, as_json
+from tests.simulation.people import SECRET
 
 if TYPE_CHECKING:
     from tests.simulation.machine import Machine
@@ -39,6 +40,16 @@ class Remote:
         self.faults: list[str] = []
         """What happens to the next requests, or messages, one each."""
         self._arrives_at = 0.0
+
+    def _look_for_leaks(self, frames: Iterable[bytes]) -> None:
+        """Nothing with a secret in it leaves before a person lets it go, here or where it was let go first."""
+        machines = self._world.machines.values()
+        if any(machine.has_let_go for machine in machines):
+            return
+        for frame in frames:
+            for _, data in [] if is_recipe(frame) else decode_frame(frame):
+                if SECRET.search(data):
+                    self._world.blame("leaked", f"{self._machine.name}: {data!r}")
 
     def _take_fault(self, *kinds: str) -> str:
         for fault in self.faults:
@@ -118,6 +129,7 @@ class Remote:
 
     async def push(self, workspace_id: str, header: PushHeader, deltas: Iterable[bytes], frames: Iterable[bytes]) -> Head:
         sent = Push(as_json(header, PushHeader), list(deltas), list(frames))
+        self._look_for_leaks(sent.frames)
 
         async def act(cloud: Cloud) -> Head:
             place = await push.check_header(cloud.read(), ACCOUNT, workspace_id, sent.header)
@@ -139,6 +151,7 @@ class Remote:
 
     async def upload(self, frames: Iterable[bytes]) -> None:
         sent = list(frames)
+        self._look_for_leaks(sent)
 
         async def act(cloud: Cloud) -> None:
             await content.take_frames(cloud, USER, sent)

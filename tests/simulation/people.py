@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from store.atomic import TEMP_PREFIX
-from store.types import Spot, digest_of
+from store.conflicts import Conflict
+from store.manifest import entry_of as entry_in
+from store.types import File, Spot, digest_of
 from tests.simulation.disk import Node
+from tests.simulation.ruling import FILES, ignored_in, names_in
 
 if TYPE_CHECKING:
     from tests.simulation.machine import Machine
@@ -18,6 +22,7 @@ Entry = tuple[Any, ...]
 """("file", bytes, executable), ("link", target) or ("folder",)."""
 Tree = dict[bytes, Entry]
 SLOW_SECONDS = 0.25
+SECRET = re.compile(rb"ghp_[0-9A-Za-z]{36}")
 
 
 def entry_of(node: Node) -> Entry:
@@ -33,6 +38,16 @@ def tree_of(machine: Machine) -> Tree:
     return {path: entry_of(node) for path, node in machine.disk.walk() if b"/" + TEMP_PREFIX not in b"/" + path}
 
 
+def files_in(tree: Tree) -> dict[bytes, bytes]:
+    """Path -> bytes, of files alone."""
+    return {path: entry[1] for path, entry in tree.items() if entry[0] == "file"}
+
+
+def contents_in(tree: Tree) -> dict[bytes, bytes]:
+    """Path -> bytes of a file, or target of a link."""
+    return {path: entry[1] for path, entry in tree.items() if entry[0] != "folder"}
+
+
 def split(path: bytes) -> tuple[bytes, bytes]:
     folder, _, name = path.rpartition(b"/")
     return folder, name
@@ -41,6 +56,21 @@ def split(path: bytes) -> tuple[bytes, bytes]:
 def text_of(number: int) -> bytes:
     """Lines that nobody else ever wrote."""
     return b"".join(b"%d line %d\n" % (number, line) for line in range(2 + number % 5))
+
+
+def secret_of(number: int) -> bytes:
+    """A text with a token in it that nobody else ever wrote."""
+    token = digest_of(b"%d" % number).hex()[:36].encode()
+    return b"token = ghp_%s\n%s" % (token, text_of(number))
+
+
+def visible_tree(machine: Machine) -> Tree:
+    """What is in its folder and belongs to the workspace, by the rules that stand there."""
+    tree = tree_of(machine)
+    if not machine.world.history.features.rules:
+        return tree
+    ignored = ignored_in(tree)
+    return {path: entry for path, entry in tree.items() if path not in ignored}
 
 
 class Ledger:
@@ -60,11 +90,26 @@ class Ledger:
         """Folders that one took away, or put something else in place of, while another had something in them: they outlive it, also when
         that goes later."""
         self.torn: list[str] = []
+        self.ruled: set[bytes] = set()
+        """Names that an ignore rule ever spoke of: what is at them may be apart for a while, and meet later."""
+        self.dismissed: set[bytes] = set()
+        """Texts of conflicts that a person resolved: what they did not choose is let go."""
+        self.met: set[bytes] = set()
+        """Made again by another than whoever removed it, who may never have seen it, nor been told: an emptied root waits for a person."""
+        self._makers: dict[bytes, str] = {}
+        self.noted = 0
+        """How often anybody changed anything."""
 
     def note(self, machine: Machine, before: Tree, after: Tree) -> None:
         changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+        self.noted += 1
         for path in changed:
             old, new = before.get(path), after.get(path)
+            if new is not None and new[0] == "file" and split(path)[1] in FILES:
+                self.ruled |= names_in(new[1])
+            if old is None and path in self.chains and self._makers[path] != machine.name:
+                self.met.add(path)
+            self._makers[path] = machine.name
             self.chains.setdefault(path, []).append((old, new))
             if not machine.exposed.isdisjoint([path, *_above(path)]):
                 self.excused.add(path)
@@ -87,7 +132,7 @@ class Ledger:
     def owe(self, machine: Machine) -> None:
         """It says that it is settled: from here on these contents must be had again."""
         owed = self.owed.setdefault(machine.name, set())
-        owed.update(node.data for _, node in machine.disk.walk() if node.is_file and node.data in self.known)
+        owed.update(entry[1] for entry in visible_tree(machine).values() if entry[0] == "file" and entry[1] in self.known)
 
     def owe_unlinked(self, machine: Machine, node: Node) -> None:
         """The engine takes a file away for good."""
@@ -109,15 +154,24 @@ class Ledger:
     def sequential(self) -> dict[bytes, Entry | None]:
         """Paths where each change was made to what the one before left, and so above and below them: what must be there in the end."""
         straight = {path for path, chain in self.chains.items() if self._is_straight(chain) and not self.is_blurred(path)} - self.excused
-        crooked = self.chains.keys() - straight
+        # What was ignored comes to light when the rule goes, and with it the folders that it is in.
+        crooked = self.chains.keys() - {path for path in straight - self.met if self.ruled.isdisjoint(path.split(b"/"))}
         near = {above for path in crooked for above in _above(path)} | crooked
-        left = {path: self.chains[path][-1][1] for path in straight - near if crooked.isdisjoint(_above(path))}
+        left = {path: self.chains[path][-1][1] for path in straight - crooked - near if crooked.isdisjoint(_above(path))}
         return {path: entry for path, entry in left.items() if path not in self.contested}
+
+    def dismiss(self, machine: Machine, chosen: Iterable[Conflict]) -> None:
+        """A person decides these, and knows both sides."""
+        for one in chosen:
+            for side in (one.ours, one.theirs):
+                entry = None if side is None else entry_in(side)[1]
+                if isinstance(entry, File) and machine.blobs.has(entry.digest):
+                    self.dismissed.add(machine.blobs.get(entry.digest))
 
     def silenced(self, kept: set[bytes]) -> list[bytes]:
         """Contents that nobody went on from, of which something is in none of the `kept` ones: gone without a word."""
         replaced = {old[1] for chain in self.chains.values() for old, _ in chain if old is not None and old[0] == "file"}
-        lines = {line for data in kept for line in data.split(b"\n")}
+        lines = {line for data in kept | self.dismissed for line in data.split(b"\n")}
         for chain in self.chains.values():
             for old, new in chain:
                 if old is not None and old[0] == "file":
@@ -156,7 +210,8 @@ class Person:
         """The folder for a path, made if need be; None where something else is in the way."""
         folder, name = split(path)
         node, here = self._machine.disk.root, b""
-        for part in folder.split(b"/") if folder else ():
+        for name_of_it in folder.split(b"/") if folder else ():
+            part = self._machine.disk.spelt(node, name_of_it)
             below = node.names.get(part)
             if below is None:
                 below = self._machine.disk.make(stat.S_IFDIR | 0o755)
@@ -170,12 +225,21 @@ class Person:
         place = self._place(path)
         if place is not None:
             folder, here, name = place
+            name = self._machine.disk.spelt(folder, name)
             there = folder.names.get(name)
             if there is None or not there.is_folder:
                 self._machine.disk.put(folder, here, {name: node}, durable=True)
                 if node is not None:
                     node.safe = node.data, node.mode
                     node.is_somebodys = True
+
+    def _spot(self, path: bytes) -> Spot:
+        """As a watcher tells it: in the disk's own spelling."""
+        node, found = self._machine.disk.root, []
+        for name in path.split(b"/"):
+            found.append(self._machine.disk.spelt(node, name))
+            node = node.names.get(found[-1], node)
+        return Spot(*split(b"/".join(found)))
 
     def _file(self, path: bytes) -> Node | None:
         node = self._machine.disk.find(path)
@@ -186,7 +250,7 @@ class Person:
         if node is not None and in_place:
             self._machine.disk.write(node, data, durable=True)
             node.is_somebodys = True
-            self._machine.disk.heard(Spot(*split(path)))
+            self._machine.disk.heard(self._spot(path))
             return
         mode = stat.S_IFREG | 0o644 if node is None else node.mode
         self._give(path, self._machine.disk.make(mode, data))
@@ -222,14 +286,14 @@ class Person:
         self._machine.disk.write(node, b"%d begun\n%d ended\n" % (number, number), durable=True)
         self._ledger.learn(node.data)
         node.writers -= 1
-        self._machine.disk.heard(Spot(*split(path)))
+        self._machine.disk.heard(self._spot(path))
         self._ledger.note(self._machine, before, tree_of(self._machine))
 
     def remove(self, path: bytes) -> None:
         node = self._machine.disk.find(path)
         place = self._place(path) if node is not None else None
         if node is not None and place is not None:
-            self._machine.disk.put(place[0], place[1], {place[2]: None}, durable=True)
+            self._machine.disk.put(place[0], place[1], {self._machine.disk.spelt(place[0], place[2]): None}, durable=True)
             for gone in [node, *(below for _, below in self._machine.disk.walk(node))]:
                 gone.names = {}
                 gone.is_gone = True
@@ -238,14 +302,38 @@ class Person:
         """Over whatever is no folder; a folder does not go below itself."""
         node = self._machine.disk.find(path)
         there = self._machine.disk.find(target)
+        if node is not None and node is there and path != target:
+            self._respell(path, target, node)
+            return
         if node is None or (b"/" + target).startswith(b"/" + path + b"/") or path == target or (there is not None and there.is_folder):
             return
         if self._place(target) is not None and not (there is not None and node.is_folder):
             folder, here, name = self._place(path) or (self._machine.disk.root, b"", b"")
-            self._machine.disk.put(folder, here, {name: None}, durable=True)
+            self._machine.disk.put(folder, here, {self._machine.disk.spelt(folder, name): None}, durable=True)
             self._give(target, node)
             if node.is_folder and self._machine.world.system.is_open(node):
                 self._ledger.blurred |= {path, target}
+
+    def _respell(self, path: bytes, target: bytes, node: Node) -> None:
+        """On a disk that folds: the same name in another case, or form."""
+        place, (folder, name) = self._place(path), split(target)
+        if place is not None and self._machine.disk.find(folder) is place[0]:
+            self._machine.disk.put(place[0], place[1], {self._machine.disk.spelt(place[0], place[2]): None, name: node}, durable=True)
+            if node.is_folder and self._machine.world.system.is_open(node):
+                self._ledger.blurred |= {path, target}
+
+    def rule(self, path: bytes, text: bytes) -> None:
+        """Lines that say what does not belong to the workspace."""
+        self._save(path, text, False)
+
+    def hide(self, path: bytes, number: int) -> None:
+        """Something that nobody else should see."""
+        self._save(path, secret_of(number), number % 2 == 0)
+
+    def fill(self, path: bytes, number: int) -> None:
+        """A large text."""
+        lines = [b"%d large line %d\n" % (number, line) for line in range(60 + number % 150)]
+        self._save(path, b"".join(lines), number % 2 == 0)
 
     def folder(self, path: bytes) -> None:
         if self._machine.disk.find(path) is None:
@@ -272,4 +360,4 @@ class Person:
             node.mode ^= 0o111
             node.ctime_ns = self._machine.disk.now_ns()
             node.safe = node.data, node.mode
-            self._machine.disk.heard(Spot(*split(path)))
+            self._machine.disk.heard(self._spot(path))

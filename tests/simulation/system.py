@@ -31,6 +31,7 @@ import sync.scan.sweep
 import sync.scan.take
 import sync.transfer
 from store.types import Spot
+from tests.simulation.chunks import install_chunks
 from tests.simulation.disk import Died, Disk, Node, Status
 
 FIRST_FD = 1 << 24
@@ -84,7 +85,7 @@ class System:
 
     def _at(self, dir_fd: int, name: bytes | str) -> tuple[Open, bytes, Node]:
         folder = self.open_files[dir_fd]
-        raw = name if isinstance(name, bytes) else os.fsencode(name)
+        raw = folder.disk.spelt(folder.node, name if isinstance(name, bytes) else os.fsencode(name))
         if not folder.node.is_folder:
             raise self._refuse(errno.ENOTDIR)
         node = folder.node if raw == b"." else folder.node.names.get(raw)
@@ -96,7 +97,7 @@ class System:
         folder = self.open_files[dir_fd]
         if folder.node.is_gone:
             raise self._refuse(errno.ENOENT)
-        if name in folder.node.names:
+        if folder.disk.spelt(folder.node, name) in folder.node.names:
             raise self._refuse(errno.EEXIST)
         return folder
 
@@ -175,6 +176,10 @@ class System:
             raise self._refuse(errno.EISDIR)
         return node.data[start : start + length]
 
+    def lseek(self, fd: int, start: int, whence: int) -> int:
+        self.open_files[fd].at = start
+        return start
+
     def read(self, fd: int, length: int) -> bytes:
         opened = self.open_files[fd]
         data = opened.node.data[opened.at : opened.at + length]
@@ -246,7 +251,8 @@ class System:
     def rename(self, source: Any, target: Any, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         self.open_files[src_dir_fd].disk.change()
         folder, raw, node = self._at(src_dir_fd, source)
-        folder.disk.put(folder.node, folder.path, {target: node, raw: None})
+        there = folder.disk.spelt(folder.node, target)
+        folder.disk.put(folder.node, folder.path, {target if there == raw else there: node, raw: None})
 
     def rename_flagged(self, source_fd: int, source: bytes, target_fd: int, target: bytes, flag: int) -> int:
         """renameat2, within one folder."""
@@ -254,13 +260,13 @@ class System:
             if not self.has_exchange:
                 raise self._refuse(errno.EINVAL)
             self.open_files[source_fd].disk.change()
-            folder, _, node = self._at(source_fd, source)
+            folder, raw, node = self._at(source_fd, source)
             if flag == NO_REPLACE:
                 self._free(target_fd, target)
-                folder.disk.put(folder.node, folder.path, {target: node, source: None})
+                folder.disk.put(folder.node, folder.path, {target: node, raw: None})
             else:
-                _, _, other = self._at(target_fd, target)
-                folder.disk.put(folder.node, folder.path, {target: node, source: other})
+                _, there, other = self._at(target_fd, target)
+                folder.disk.put(folder.node, folder.path, {there: node, raw: other})
         except OSError as error:
             ctypes.set_errno(error.errno or 0)
             return -1
@@ -378,9 +384,9 @@ class Sizes(NamedTuple):
 
 @contextmanager
 def installed(
-    system: System, stores: Stores, sizes: Sizes, near_commit: Callable[[store.database.Database, bool], None]
+    system: System, stores: Stores, sizes: Sizes, near_commit: Callable[[store.database.Database, bool], None], *, chunks: bool
 ) -> Iterator[None]:  # fmt: skip
-    """`near_commit` is called before each transaction is made durable, and after."""
+    """`near_commit` is called before each transaction is made durable, and after. `chunks`: files are large soon."""
     system.has_exchange = sizes.has_exchange
     really_commit = store.database.Database._commit
 
@@ -401,6 +407,8 @@ def installed(
         patch.setattr(sync.transfer, "FEW_BLOBS", sizes.few_blobs)
         patch.setattr(sync.outgoing, "INLINE_BLOBS", sizes.inline_blobs)
         patch.setattr(store.database.Database, "_commit", commit)
+        if chunks:
+            install_chunks(patch, system)
         yield
 
 

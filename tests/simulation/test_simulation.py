@@ -13,18 +13,23 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from pprint import pformat
 
 import pytest
 
-from tests.simulation.drawing import draw, shrink
+from tests.simulation.drawing import draw, draw_plain, shrink
+from tests.simulation.features import KINDS, Action
 from tests.simulation.found import FOUND, TRIED
 from tests.simulation.system import Sizes
-from tests.simulation.world import Action, History, World
+from tests.simulation.world import History, World
 
-FIXED = range(60)
-FRESH = 20
+FIXED = range(40)
+FRESH = 12
+EACH = 2
+"""Seeds of each kind of feature."""
+PLAIN_SEVEN = "((0.0, 'cloud', 'kill', 7), (0.0, 'a', 'kill', 1, 0.05))"
 ASKED = os.environ.get("SEEDS", "")
 SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "0"))
 APART = 1_000_000
@@ -51,8 +56,8 @@ def explain(history: History) -> str:
     return "\n".join([f"SEEDS={history.seed}", pformat(small, width=140), *blamed_in(small)])
 
 
-def run_all(seeds: range | list[int]) -> None:
-    failed = [told for told in (explain(draw(seed)) for seed in seeds) if told]
+def run_all(seeds: range | list[int], drawn: Callable[[int], History] = draw) -> None:
+    failed = [told for told in (explain(drawn(seed)) for seed in seeds) if told]
     assert not failed, "\n\n".join(failed)
 
 
@@ -64,7 +69,7 @@ def test_fixed_histories_lose_nothing_and_come_together() -> None:
 @pytest.mark.skipif(bool(ASKED), reason="SEEDS asks for others")
 def test_fresh_histories_lose_nothing_and_come_together() -> None:
     first = random.SystemRandom().randrange(10**9)
-    run_all(range(first, first + FRESH))
+    run_all(range(first, first + FRESH), draw_plain)
 
 
 @pytest.mark.timeout(SOAK_SECONDS + 600)
@@ -145,6 +150,36 @@ def test_a_seed_is_the_same_history_in_any_process() -> None:
         env={**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(Path.cwd())},
     )  # fmt: skip
     assert told.stdout.strip() == digest_of_traces(seeds)
+
+
+class Poked(World):
+    """Somebody wakes a machine at the instant in which it is told to stop."""
+
+    async def _rest(self) -> None:
+        await super()._rest()
+        self.loop.call_later(600, self.loop.stop)
+        for machine in self.machines.values():
+            machine.supervisor._wake.set()
+
+
+def test_a_machine_that_is_woken_as_it_stops_stops() -> None:
+    """S23: `wait_for` gave its answer, and the wish to stop was forgotten: the daemon never ended."""
+    assert Poked(History(0, 2, ((0.1, "a", "write", b"x", 1),))).run().blamed == []
+
+
+def test_a_plain_history_is_what_its_seed_always_was() -> None:
+    """What features add is drawn from a stream of their own."""
+    plain = draw_plain(7)
+    assert repr(plain.actions[:2]) == PLAIN_SEVEN
+    both = [(draw(seed), draw_plain(seed)) for seed in range(40)]
+    assert all(set(one.actions) <= set(more.actions) and one.sizes == more.sizes for more, one in both)
+    assert any(more == one for more, one in both) and any(more.actions != one.actions for more, one in both)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_feature_loses_nothing(kind: str) -> None:
+    for seed in range(EACH):
+        assert blamed_in(draw(seed, (kind,))) == [], seed
 
 
 def test_a_history_is_made_as_small_as_its_failure() -> None:

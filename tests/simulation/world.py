@@ -19,14 +19,13 @@ from typing import Any, NamedTuple
 from store.database import Database
 from tests.simulation import judges
 from tests.simulation.cloud import NAMES, SimulatedCloud, make_cloud
-from tests.simulation.disk import Died
+from tests.simulation.disk import KEYS, Died
+from tests.simulation.features import Action, Features
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.machine import Machine, make_store
 from tests.simulation.people import Ledger, Person
 from tests.simulation.system import Sizes, Stores, System, installed
 
-Action = tuple[Any, ...]
-"""(seconds, who, verb, *arguments); `who` is a machine, or the cloud."""
 REST_ROUNDS = 60
 LAST_SECONDS = 1.5
 """What is still to go wrong has so long after the last action."""
@@ -38,6 +37,7 @@ class History(NamedTuple):
     machines: int
     actions: tuple[Action, ...]
     sizes: Sizes = Sizes()
+    features: Features = Features()
 
 
 class Outcome(NamedTuple):
@@ -79,6 +79,9 @@ class World:
             self.stores.disks[str(machine.folder)] = machine.disk
             machine.disk.unlinked = lambda node, machine=machine: self.ledger.owe_unlinked(machine, node)  # type: ignore[misc]
             machine.disk.told = lambda path, names, name=name: self.trace.append((self.loop.now, name, path, names))  # type: ignore[misc]
+        machine.disk.key = KEYS.get(history.features.folds)  # the last one's
+        if "markers" in history.features.styles:
+            self.ledger.lines |= {b"<<<<<<< ours", b"=======", b">>>>>>> theirs"}
         shutil.copytree(top / "cloud", self._folder / "cloud")
 
     def blame(self, kind: str, what: str) -> None:
@@ -159,6 +162,18 @@ class World:
             self.count("events lost")
             machine.ears.go_deaf(seconds)
 
+    def _ask(self, machine: Machine, verb: str, *arguments: Any) -> None:
+        if machine.is_running and not machine.disk.is_dead:
+            machine.asker.ask(verb, *arguments)
+
+    def _hold(self, machine: Machine, holds: bool) -> None:
+        machine.set_holding(holds)
+
+    def _git(self, machine: Machine, seconds: float) -> None:
+        self.count("git at work")
+        machine.git.holders += 1
+        self.loop.call_later(seconds, machine.git.end)
+
     def _tidy(self, machine: Machine) -> None:
         """`fst gc`, between two verbs."""
         if machine.is_running and not machine.disk.is_dead and not machine.supervisor._lock.locked():
@@ -175,7 +190,7 @@ class World:
         logger.addHandler(broken)
         asyncio.set_event_loop(None)
         try:
-            with installed(self.system, self.stores, self.history.sizes, self.near_commit):
+            with installed(self.system, self.stores, self.history.sizes, self.near_commit, chunks=self.history.features.chunks):
                 self.cloud = SimulatedCloud(self, self._folder / "cloud")
                 self.stores.disks[str(self.cloud.folder)] = self.cloud.disk
                 self.cloud.open()
@@ -201,6 +216,7 @@ class World:
         await self._rest()
         judges.judge(self)
         for machine in self.machines.values():
+            await machine.asker.leave()
             await machine.supervisor.stop()
             machine.close()
         self.cloud.close()
@@ -211,12 +227,16 @@ class World:
             disk.plans.clear()
         for machine in self.machines.values():
             machine.remote.faults.clear()
+            if self.history.features.secrets and self.history.features.lets_go:
+                machine.set_holding(False)
         for _ in range(REST_ROUNDS):
             await self.loop.pause(1.0)
             up = self.cloud.is_up and all(each.is_running and not each.disk.is_dead for each in self.machines.values())
             if up:
                 for machine in self.machines.values():
                     machine.approve()
+                    if machine.supervisor.engine.replica.row.paused_until_ms:
+                        machine.asker.ask("resume")
                 if judges.is_at_rest(self):
                     return
         self.blame("diverged", judges.describe(self))

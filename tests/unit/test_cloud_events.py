@@ -11,8 +11,11 @@ import msgspec
 import pytest
 
 from cloud.app import wall_ms
+from cloud.context import Cloud
 from cloud.database import drive
 from cloud.hub.local import MAX_WAITING_BYTES, MAX_WAITING_MESSAGES, Listener, LocalHub
+from cloud.records.people.accounts import Account
+from cloud.routes import events
 from store.blobs.frames import encode_frame
 from store.manifest import record_of
 from store.types import File, RelPath, digest_of, new_ulid
@@ -118,6 +121,30 @@ async def test_versions_are_heard_in_order_and_each_once(tmp_path: Path) -> None
         assert [header.head.version for header in heard if header.head] == list(range(2, 32))
         roots = [header.head.root for header in heard if header.head]
         assert [header.parent_root for header in heard[1:]] == roots[:-1]
+
+
+@in_loop
+async def test_beats_that_say_the_same_are_written_down_once_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Beat] = []
+    write = events._seen
+
+    async def note(cloud: Cloud, account: Account, machine_id: str, beat: Beat) -> None:
+        await write(cloud, account, machine_id, beat)
+        written.append(beat)
+
+    monkeypatch.setattr(events, "_seen", note)
+    clock = [wall_ms()]
+    async with serving(tmp_path / "cloud", now_ms=lambda: clock[0]) as served:
+        ada = served.user()
+        here, there = Beat(workspaces=["here"]), Beat(workspaces=["there"])
+        async with ada.listening(await ada.machine()) as socket:
+            for beat in (here, here, here, there):
+                await socket.send_str(msgspec.json.encode(beat).decode())
+            await until(lambda: there in written)
+            assert written == [Beat(), here, there]
+            clock[0] += events.NOTED_MS
+            await socket.send_str(msgspec.json.encode(there).decode())
+            await until(lambda: written == [Beat(), here, there, there])
 
 
 @pytest.mark.embedded
