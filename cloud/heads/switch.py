@@ -22,8 +22,8 @@ async def switch_root(cloud: Cloud, account: Account, workspace_id: str, root: s
     Raises VersionMoved when the head is not `previous` (None: the empty state), ManifestNotFound, BlobsMissing.
     """
     before = await workspaces.get_workspace(cloud.read(), account.user_id, workspace_id)
-    whole = Whole(set(), set())
-    if root != before.current_manifest_hash:
+    whole: Whole | None = None
+    if not await workspaces.project_knows_root(cloud.read(), before.project_id, root):
         whole = await manifests.check_whole(cloud, account.user_id, before.project_id, parse_digest(root))
     settled = await cloud.write(lambda tx: _switch(tx, cloud, account, workspace_id, root, previous or EMPTY_ROOT.hex(), actor, whole))
     if isinstance(settled, VersionMoved):
@@ -36,16 +36,19 @@ async def switch_root(cloud: Cloud, account: Account, workspace_id: str, root: s
 
 
 async def _switch(
-    tx: Tx, cloud: Cloud, account: Account, workspace_id: str, root: str, previous: str, actor: str, whole: Whole
+    tx: Tx, cloud: Cloud, account: Account, workspace_id: str, root: str, previous: str, actor: str, whole: Whole | None
 ) -> tuple[Head, bool] | VersionMoved:
-    """As with a push, a lost race is returned: it is told only once the winner is durable."""
+    """As with a push, a lost race is returned: it is told only once the winner is durable. What the project had (no `whole`) is kept."""
     head = await workspaces.get_head(tx, account.user_id, workspace_id)
     if head.root == root:
         return head, False
     if head.root != previous:
         return VersionMoved("the head is not the one that was expected", head=head)
     workspace = await workspaces.get_workspace(tx, account.user_id, workspace_id)
-    await manifests.hold_whole(tx, cloud, account.user_id, parse_digest(root), whole)
+    if whole is not None:
+        await manifests.hold_whole(tx, cloud, account.user_id, parse_digest(root), whole)
+    elif not await workspaces.project_knows_root(tx, workspace.project_id, root):
+        raise manifests.absent(parse_digest(root))
     at = cloud.now()
     move = HeadMove(workspace_id, head.version, root, head.snapshot_id, None, actor)
     version = await workspaces.advance_head(tx, account.user_id, move, at)
