@@ -282,6 +282,11 @@ async def test_a_blob_that_is_too_large_is_told_before_it_is_sent_or_as_it_comes
             reply = await ada.ask("PUT", path, data=body)
             assert (reply.status, reply.code) == (413, "TOO_LARGE")
         assert sent < 63 * len(data), "the rest is not waited for"
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.url.rpartition(":")[2])
+        head = f"PUT {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {ada.auth['Authorization']}\r\nContent-Length: {len(data)}\r\n\r\n"
+        writer.write(head.encode())
+        assert b" 413 " in await asyncio.wait_for(reader.readline(), 20), "told before a byte came"
+        writer.close()
         assert (await ada.ask("PUT", f"/v1/blobs/upload/{digest_of(data[1:]).hex()}", data=data[1:])).status == 201
 
 

@@ -106,7 +106,9 @@ async def test_a_key_is_given_out_to_a_session_for_that_key_alone(tmp_path: Path
         await set_key(bob, value="sk-of-bob-0000")
         path = "/v1/auth/api-keys/anthropic/value"
         for caller in (served.stranger(), ada, scoped(served, "key:openai"), scoped(served, "web")):
-            assert (await caller.ask("GET", path)).status == 401
+            refused = await caller.ask("GET", path)
+            assert (refused.status, refused.code) == (401, "UNAUTHORIZED")
+            assert "key:anthropic" in refused.json["error"]["message"], "nobody is sent to sign in again in vain"
         job = scoped(served, "key:anthropic")
         reply = await job.ask("GET", path)
         assert reply.json == {"env_vars": {"ANTHROPIC_API_KEY": SECRET}} and reply.headers["Cache-Control"] == "no-store"

@@ -314,9 +314,11 @@ async def test_what_happened_is_read_page_by_page_each_once(tmp_path: Path) -> N
             await ada.ask("PATCH", f"/v1/projects/{project}", {"name": str(name)})
         read: list[str] = []
         before = ""
-        while page := (await ada.get(f"/v1/projects/{project}/events?limit=3{before}"))["events"]:
+        for size in (3, 3, 2, 0):
+            page = (await ada.get(f"/v1/projects/{project}/events?limit=3{before}"))["events"]
+            assert len(page) == size
             read += [each["message"] for each in page]
-            before = f"&before={page[-1]['id']}"
+            before = f"&before={page[-1]['id']}" if page else ""
         assert read == [message for _, _, message in reversed(await told(ada, project))] and len(read) == 8
 
 
