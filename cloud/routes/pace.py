@@ -122,7 +122,7 @@ class _Speaking(web.RequestHandler):
 
     __slots__ = ()
 
-    def handle_error(
+    def _refuse(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         """aiohttp's, which logs, with a body of ours."""
@@ -133,6 +133,8 @@ class _Speaking(web.RequestHandler):
         response = web.Response(status=status, body=body, content_type="application/json", headers={"X-Request-Id": error.request_id})
         response.force_close()
         return response
+
+    handle_error = _refuse
 
 
 class _Full(asyncio.Protocol):
