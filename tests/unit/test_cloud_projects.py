@@ -287,6 +287,7 @@ async def test_a_job_that_fails_is_tried_again_in_an_hour(tmp_path: Path) -> Non
 @in_loop
 async def test_old_activity_is_pruned_but_for_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(purge, "EVENTS_KEPT", 3)
+    monkeypatch.setattr(purge, "PROJECTS_AT_ONCE", 1)
     clock = Clock()
     async with serving(tmp_path / "cloud", clock) as served:
         ada = served.user()
