@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 ROWS_AT_ONCE: Final = 1_000
 PAGE_ROWS: Final = 10_000
-"""Looked at in one statement: over a whole table it would outlast its time once there are some ten million rows."""
+"""Looked at in one statement: over a whole table it would outlast its time once there are some tens of millions."""
 LOOSE_SECONDS: Final = 24 * 60 * 60
 """Far longer than an upload takes: a client that sends nothing for a minute is given up."""
 
