@@ -15,6 +15,7 @@ PEAK: Final = 2.0
 ONLINE: Final = 0.8
 """Of all machines, at the busiest time."""
 
+IDLE: Final = "idle hour"
 DAY: Final[dict[str, float]] = {
     "save": 300.0,
     "automatic snapshot": 25.0,
@@ -25,10 +26,12 @@ DAY: Final[dict[str, float]] = {
     "first push": 0.05,
     "mirror": 0.1,
     "connect": 6.0,
-    "idle hour": 20.0,
+    IDLE: 20.0,
 }
 """Of one user who works: 60 saves by hand, and 240 that agents make in two workspaces of their own; two machines, ten hours each."""
 MACHINES: Final = 2.0
+NODE_MS: Final = 0.46
+"""Of a processor for each manifest node that a collection walks over, as measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +71,13 @@ def cost_of_day(units: Mapping[str, Cost], day: Mapping[str, float] = DAY) -> Co
     return total
 
 
-def draw_totals(day: Cost, users: int) -> dict[str, str]:
-    """What so many users need, all of them at work on the same day; by name, with its unit."""
-    busiest = users / (BUSY_HOURS * 3600) * PEAK
-    rates = day.times(busiest)
+def draw_totals(units: Mapping[str, Cost], users: int, day: Mapping[str, float] = DAY) -> dict[str, str]:
+    """What so many users need, all at work on the same day; by name, with its unit. Idle machines beat all the time, work has a peak."""
+    whole, connected = cost_of_day(units, day), users * MACHINES * ONLINE
+    work = cost_of_day(units, {name: count for name, count in day.items() if name != IDLE})
+    rates = work.times(users / (BUSY_HOURS * 3600) * PEAK).plus(units[IDLE].times(connected / 3600))
     return {
-        "machines connected": f"{users * MACHINES * ONLINE:,.0f}",
+        "machines connected": f"{connected:,.0f}",
         "requests a second, busiest": f"{rates.requests:,.0f}",
         "commits a second, busiest": f"{rates.commits:,.0f}",
         "statements a second, busiest": f"{rates.statements:,.0f}",
@@ -82,12 +86,13 @@ def draw_totals(day: Cost, users: int) -> dict[str, str]:
         "down, MB/s, busiest": f"{rates.down_bytes / 1e6:,.1f}",
         "server cores, busiest": f"{rates.server_cpu_ms / 1e3:,.1f}",
         "PostgreSQL cores, busiest": f"{rates.postgres_cpu_ms / 1e3:,.1f}",
-        "vCPU-hours a workday": f"{(day.server_cpu_ms + day.postgres_cpu_ms) * users / 3.6e6:,.1f}",
-        "rows a year": f"{day.rows * users * WORKDAYS / 1e6:,.0f} M",
-        "PostgreSQL grows by, TB a year": f"{day.postgres_bytes * users * WORKDAYS / 1e12:,.2f}",
-        "bucket grows by, TB a year": f"{day.bucket_bytes * users * WORKDAYS / 1e12:,.2f}",
-        "objects put a year": f"{day.objects * users * WORKDAYS / 1e6:,.1f} M",
-        "down a year, TB": f"{day.down_bytes * users * WORKDAYS / 1e12:,.2f}",
+        "vCPU-hours a workday": f"{(whole.server_cpu_ms + whole.postgres_cpu_ms) * users / 3.6e6:,.1f}",
+        "collection, CPU-hours a day after a year": f"{whole.nodes * WORKDAYS * users * NODE_MS / 3.6e6:,.0f}",
+        "rows a year": f"{whole.rows * users * WORKDAYS / 1e6:,.0f} M",
+        "PostgreSQL grows by, TB a year": f"{whole.postgres_bytes * users * WORKDAYS / 1e12:,.2f}",
+        "bucket grows by, TB a year": f"{whole.bucket_bytes * users * WORKDAYS / 1e12:,.2f}",
+        "objects put a year": f"{whole.objects * users * WORKDAYS / 1e6:,.1f} M",
+        "down a year, TB": f"{whole.down_bytes * users * WORKDAYS / 1e12:,.2f}",
     }
 
 

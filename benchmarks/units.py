@@ -25,7 +25,7 @@ import msgspec
 import psutil  # type: ignore[import-untyped]
 
 from benchmarks.crowd import gather_crowd, live
-from benchmarks.day import DAY, NAMES, Cost, cost_of_day, draw_totals
+from benchmarks.day import DAY, IDLE, NAMES, Cost, cost_of_day, draw_totals
 from benchmarks.measure import cpu_seconds, rss_mib
 from benchmarks.proxy import CountingProxy
 from store.blobs.frames import FRAME_RAW
@@ -344,12 +344,12 @@ async def _main() -> None:
         units, left = await measure_day(bed, repeats)
         full = await collect(bed)
         share = share_of_backup(bed)
-        units["idle hour"], memory = await measure_idle(bed)
+        units[IDLE], memory = await measure_idle(bed)
     day = cost_of_day(units)
     shown = {name: [f"{getattr(cost, each):,.4g}" for each in NAMES] for name, cost in (units | {"user-day": day}).items()}
     print(_table(["unit", "a day", *NAMES], [[name, f"{DAY.get(name, 1):g}", *values] for name, values in shown.items()]), "\n")
     print(_table(["a save leaves", "rows", "bytes"], [[name, f"{rows:.2f}", f"{size:.0f}"] for name, (rows, size) in left.items()]), "\n")
-    totals = {users: draw_totals(day, users) for users in (1_000, 100_000, 1_000_000)}
+    totals = {users: draw_totals(units, users) for users in (1_000, 100_000, 1_000_000)}
     rows = [[name, *(each[name] for each in totals.values())] for name in totals[1_000]]
     print(_table(["", *(f"{users:,} users" for users in totals)], rows), "\n")
     node_ms = (full.cpu_seconds - empty.cpu_seconds) * 1e3 / (full.nodes - empty.nodes)
