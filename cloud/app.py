@@ -50,9 +50,10 @@ READ_BUFFER_BYTES: Final = 512 * 1024
 SWITCH_SECONDS: Final = 0.0005
 """A thread that checks a large push must not hold up the loop (research/stack.md 5)."""
 ROOMS: Final = (
+    versions,  # first: aiohttp tries the routes below /v1/workspaces one by one, and pushes are most of them
     *(accounts, keys, oauth),
     *(device, signing, federated, account),
-    *(projects, variables, workspaces, retiring, replicas, snapshots, versions, merges, drift, blobs, raw, conflicts, events, surface),
+    *(projects, variables, workspaces, retiring, replicas, snapshots, merges, drift, blobs, raw, conflicts, events, surface),
     watching,
 )
 
