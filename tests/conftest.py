@@ -24,7 +24,20 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+DEAR_SECONDS = {"unit": 20.0, "e2e": 120.0}
+"""Of processor, for one test and all that it started: three times what the dearest took (docs/TESTING.md)."""
+
 LOOPBACK = ("127.", "::1", "localhost")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A test that got dear fails, before the suite takes an hour. Whoever gives --timeout (`make soak`) has time."""
+    before = sum(os.times()[:4])
+    yield
+    spent, most = sum(os.times()[:4]) - before, DEAR_SECONDS["e2e" if item.get_closest_marker("e2e") else "unit"]
+    has_time = item.config.getoption("timeout") is not None
+    assert has_time or spent < most, f"{spent:.0f} s of processor: do the same with less, or put what is more into `make soak`"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -62,15 +62,15 @@ class Machine:
         self.wait_up(timeout_s)
 
     def wait_up(self, timeout_s: float = 30) -> None:
-        """Until it answers at its socket: to ask by `fst` would cost more than the daemon's own start."""
+        """Until a status is answered, asked for at its socket: to ask by `fst` would cost more than the daemon's own start."""
 
         def answers() -> bool:
             daemon = self._daemon
             assert daemon is None or daemon.poll() is None, f"{self.name}: the daemon ended with {daemon.poll()}\n{self.said()}"
             try:
-                return bool(self.client().health())
-            except DaemonUnreachable:
-                return False
+                return bool(self.client().status())
+            except FastestError as error:
+                return not isinstance(error, DaemonUnreachable)
 
         wait_until(answers, timeout_s, f"{self.name}: the daemon answers")
 
