@@ -30,7 +30,7 @@ DAY: Final[dict[str, float]] = {
 }
 """Of one user who works: 60 saves by hand, and 240 that agents make in two workspaces of their own; two machines, ten hours each."""
 MACHINES: Final = 2.0
-NODE_MS: Final = 0.46
+NODE_MS: Final = 0.2
 """Of a processor for each manifest node that a collection walks over, as measured."""
 
 

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sysconfig
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -28,6 +29,10 @@ from benchmarks.crowd import gather_crowd, live
 from benchmarks.day import DAY, IDLE, NAMES, Cost, cost_of_day, draw_totals
 from benchmarks.measure import cpu_seconds, rss_mib
 from benchmarks.proxy import CountingProxy
+from cloud.app import wall_ms
+from cloud.config import Settings
+from cloud.operate.collect import limits_at, plan_collection
+from cloud.parts import opened
 from store.blobs.frames import FRAME_RAW
 from store.types import DIR, Digest, Entry, digest_of
 from sync.core.wire import WireWorkspace
@@ -278,22 +283,13 @@ async def measure_idle(bed: Bed) -> tuple[Cost, float]:
     return replace(hour, postgres_bytes=0.0), memory  # rows that were written over: their room is used again
 
 
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """One run of `fst cloud gc`, in a process of its own."""
-
-    nodes: int
-    cpu_seconds: float
-    statements: float
-
-
-async def collect(bed: Bed) -> Collection:
-    """Over everything that is there."""
+async def measure_mark(bed: Bed) -> tuple[int, float]:
+    """The nodes that a collection walks over, and milliseconds of this process for each; PostgreSQL's own are not in it."""
     ((nodes,),) = bed.ask("SELECT count(*) FROM kept_nodes")
-    before = await asyncio.to_thread(bed.counted)
-    done = bed.cloud.fst("gc", "--data", str(bed.cloud.data), timeout_s=600)
-    assert done.code == 0, done
-    return Collection(int(nodes), done.cpu_seconds, (await asyncio.to_thread(bed.counted)).statements - before.statements)
+    async with opened(Settings("gc", bed.cloud.data, database=bed.postgres.url(bed.database))) as parts:
+        began = time.process_time()
+        await plan_collection(parts.db, parts.objects, limits_at(wall_ms()))
+        return int(nodes), (time.process_time() - began) * 1e3 / int(nodes)
 
 
 def share_of_backup(bed: Bed) -> float:
@@ -340,9 +336,8 @@ async def _main() -> None:
     parser.add_argument("--repeats", type=int, default=200, help="saves; the rarer units a part of it")
     repeats = parser.parse_args().repeats
     with tempfile.TemporaryDirectory(prefix="fst-units-") as folder, laid(Path(folder)) as bed:
-        empty = await collect(bed)
         units, left = await measure_day(bed, repeats)
-        full = await collect(bed)
+        nodes, node_ms = await measure_mark(bed)
         share = share_of_backup(bed)
         units[IDLE], memory = await measure_idle(bed)
     day = cost_of_day(units)
@@ -352,9 +347,8 @@ async def _main() -> None:
     totals = {users: draw_totals(units, users) for users in (1_000, 100_000, 1_000_000)}
     rows = [[name, *(each[name] for each in totals.values())] for name in totals[1_000]]
     print(_table(["", *(f"{users:,} users" for users in totals)], rows), "\n")
-    node_ms = (full.cpu_seconds - empty.cpu_seconds) * 1e3 / (full.nodes - empty.nodes)
     print(f"an idle connection: {memory:.1f} KiB of the server; a backup: {share:.2f} of what tables and bucket take")
-    print(f"collection: {node_ms:.3f} CPU ms a manifest node, {full.statements - empty.statements:.0f} statements for {full.nodes} nodes")
+    print(f"collection: {node_ms:.2f} CPU ms for each of {nodes} manifest nodes")
 
 
 if __name__ == "__main__":
