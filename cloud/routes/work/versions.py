@@ -71,7 +71,7 @@ class ListedVersions(TypedDict):
 
 
 async def set_current_manifest(request: web.Request, asked: CurrentManifest) -> MovedManifest:
-    """Compare-and-swap on the manifest: to any state that the project has had."""
+    """Compare-and-swap on the manifest: to any that is here as a whole."""
     cloud, account, workspace_id = cloud_of(request), account_of(request), named_id(request, "workspace")
     head, _ = await switch_root(cloud, account, workspace_id, asked.manifest_hash, asked.previous_manifest_hash, asked.actor)
     return {"updated": True, "current_manifest_hash": head.root, "head": head}
@@ -91,8 +91,8 @@ async def list_versions(request: web.Request, query: LastVersions) -> ListedVers
 
 
 ROUTES = [
-    post("/v1/workspaces/{workspace}/current-manifest", set_current_manifest),
     post("/v1/workspaces/{workspace}/push", take_push, takes=Media.BYTES, body=bytes),
+    post("/v1/workspaces/{workspace}/current-manifest", set_current_manifest),
     get("/v1/workspaces/{workspace}/versions", show_catch_up),
     get("/v1/workspaces/{workspace}/versions/list", list_versions),
 ]
