@@ -9,7 +9,7 @@ every later plan has them in it again, from what the folder had before (`share.g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple, TypedDict
 
 import msgspec
@@ -89,7 +89,7 @@ def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apa
     records = new_records(replica, decided.clashes)
     _agree_placed(replica, start.local, received)
     _begin(replica, Pending(before_it, received.root, boot_id, replica.clock.now_ms()), received.draft, made, records)
-    applied = _carry_out(replica, steps, lambda done: _note_placed(replica, done, received))
+    applied = _carry_out(replica, steps, lambda done: _note_placed(replica, done, received), kept_back)
     return _finish(replica, received, Decided(decided, start, records, untaken), applied)
 
 
@@ -202,7 +202,10 @@ def forget_placed(replica: LocalReplica) -> None:
     replica.trail.end()
 
 
-def _carry_out(replica: LocalReplica, steps: Sequence[Action], placed: Callable[[Sequence[Action]], None] | None = None) -> Applied:
+def _carry_out(
+    replica: LocalReplica, steps: Sequence[Action], placed: Callable[[Sequence[Action]], None] | None = None,
+    kept_back: Collection[RelPath] = (),
+) -> Applied:  # fmt: skip
     if not steps:
         return Applied.nothing()
     replica.progress.begin(Phase.APPLYING, len(steps))
@@ -210,7 +213,7 @@ def _carry_out(replica: LocalReplica, steps: Sequence[Action], placed: Callable[
     with replica.open_root() as root:
         applied = apply_plan(
             steps, root, replica.blobs, replica.index, keep=lambda data: keep_bytes(replica, data), ignore=replica.ignore,
-            progress=replica.progress, bits=disk.bits, placed=placed,
+            progress=replica.progress, bits=disk.bits, placed=placed, kept_back=kept_back,
         )  # fmt: skip
     pin_rescued(replica, applied.rescued)
     return applied
@@ -339,13 +342,13 @@ def _joiner(replica: LocalReplica, made: dict[Digest, bytes]) -> Callable[[File 
     is_marked = find_marked(replica, read)
 
     def join(base: File | None, local: File, remote: File) -> File | None:
-        """Lines joined, or None: no base, too large, not text, or an overlap."""
+        """Lines joined, or None: no base, too large (also both together), not text, or an overlap."""
         if is_marked(local, remote):
             return local
         if base is None or max(base.size, local.size, remote.size) > MAX_TEXT_BYTES:
             return None
         merged = merge_text(read(base.digest), read(local.digest), read(remote.digest)).data
-        if merged is None:
+        if merged is None or len(merged) > MAX_TEXT_BYTES:
             return None
         digest = digest_of(merged)
         made[digest] = merged

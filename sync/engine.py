@@ -12,16 +12,16 @@ from typing import Any, Final, ParamSpec, TypeVar
 import msgspec
 
 from store import conflicts, history, journal, snapshots, workspaces
-from store.atomic import TEMP_PREFIX, sync_file_system
 from store.conflicts import Conflict
 from store.database import Tx
 from store.errors import BlobsMissing, Busy, InvalidReply, Stale
-from store.manifest import EMPTY_ROOT, diff_manifests, manifest_totals
+from store.manifest import EMPTY_ROOT, manifest_totals
 from store.types import Digest, RelPath, Spot, show_path
 from store.workspaces import Apart
 from sync import adopt, incoming, transfer
 from sync.adopt import Adopted
 from sync.core.brake import Limits
+from sync.core.plan import Action
 from sync.core.wire import Head
 from sync.incoming import Received, check_head, is_late, parse_root
 from sync.outgoing import Outgoing, check_brake, prepare
@@ -29,6 +29,7 @@ from sync.outgoing.steps import BOUNDS, Bounds
 from sync.outgoing.unanswered import note_attempt, recall_push
 from sync.ports import CatchUp, Git, Remote
 from sync.progress import Phase, Progress
+from sync.recover import recover
 from sync.replica import LocalReplica
 from sync.scan import Scanner, ScanResult
 from sync.share import SECRET, Suspect, derive_shared, find_barred, list_tellable, list_untaken
@@ -327,14 +328,17 @@ class Engine:
         adopted = adopt.adopt(self.replica, received, self.apart, policy.limits, policy.boot_id)
         wanted = self._scanner.want(adopted.stale)
         if not adopted.stale:
-            # What a rule ignores leaves before the next push, which would bring it back to whoever made the rule.
-            rule_files, barred = self.replica.ignore.take_written(), find_barred(self.replica, received.root, adopted.made, wanted)
-            if rule_files or barred:
-                self._scanner.decide_anew(barred)
-                self._look(rule_files)
+            self._let_leave(received.root, adopted.made, wanted)
         self._changed_since_plan = bool(adopted.stale)
         self._read_apart()
         return adopted
+
+    def _let_leave(self, root: Digest, made: Iterable[Action] = (), wanted: Iterable[RelPath] = ()) -> None:
+        """What a rule ignores, of what is here beyond `root`: before a push, which would bring it back to whoever made the rule."""
+        rule_files, barred = self.replica.ignore.take_written(), find_barred(self.replica, root, made, wanted)
+        if rule_files or barred:
+            self._scanner.decide_anew(barred)
+            self._look(rule_files)
 
     async def _learn(self, remote: Remote, told: CatchUp) -> None:
         """Snapshots and conflict records without a move of the head; the texts of open records come along."""
@@ -366,7 +370,15 @@ class Engine:
 
     async def verb(self, verb: Callable[..., T], *args: object, **options: object) -> T:
         """Something a person asked for, in the replica's turn."""
-        return await self._in_thread(lambda: verb(self.replica, *args, **options))
+        return await self._in_thread(self._act, partial(verb, self.replica, *args, **options))
+
+    def _act(self, act: Callable[[], T]) -> T:
+        before = self.replica.row.full_root
+        try:
+            return act()
+        finally:
+            if self.replica.row.full_root != before:
+                self._let_leave(before)
 
     async def recover(self) -> None:
         """Finish or forget what a crash left: temporaries are kept by digest and swept, torn paths are read again."""
@@ -375,24 +387,8 @@ class Engine:
             await self._run(self._recover)
 
     def _recover(self) -> None:
-        replica = self.replica
         self._read_apart()
-        left = journal.pending(replica.db.read(), replica.id)
-        with replica.open_root() as root:
-            if left is not None:
-                sync_file_system(root.fd)  # what was done was perhaps not synced; it is taken for done from here on
-            # Where nothing was done yet but the disk asked what it holds, that was in the root.
-            below = replica.row.sequence > 0 or left is not None
-            kept, _ = self._scanner.sweep_temps(root, lambda data: adopt.keep_bytes(replica, data), below=below)
-        adopt.pin_rescued(replica, [(RelPath(TEMP_PREFIX), digest) for digest in kept])
-        if left is None:
-            return
-        if left.boot_id == self._policy().boot_id:
-            replica.placed = replica.placed or replica.trail.resume(left)
-            return
-        # The power may have gone: what was placed may be torn, or not be there without anybody's doing.
-        self._scanner.doubt([change.path for change in diff_manifests(left.from_root, left.to_root, replica.draft())])
-        adopt.forget_placed(replica)
+        recover(self.replica, self._scanner, self._policy().boot_id)
 
 
 def _pinned(records: Iterable[Conflict]) -> dict[Digest, int]:

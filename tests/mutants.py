@@ -147,7 +147,7 @@ PLANNER = Suite(
             "M16",
             "the executable bit follows the content",
             PLAN,
-            "content.size, _join_executable(base, ours, theirs))",
+            "content.size, join_executable(base, ours, theirs))",
             "content.size, content.executable)",
         ),
         Mutant(
@@ -438,15 +438,15 @@ DISKS = Suite(
             "D11",
             "an edit of what could not be taken is shared at once",
             SHARE,
-            "        if untaken and _is_at_or_below(change.path, untaken):\n",
+            "        if self._untaken and _is_at_or_below(path, self._untaken):\n",
             "        if False:\n",
         ),
         Mutant(
             "D12",
             "what waits in a folder that went is left in no folder",
             SHARE,
-            '            edits.update((path, None) for path in untaken if path.startswith(change.path + b"/"))\n',
-            "",
+            '            self._edits.update((below, None) for below in self._untaken if below.startswith(path + b"/"))\n',
+            "            pass\n",
         ),
         Mutant(
             "D13",
@@ -524,8 +524,8 @@ DOUBT = Suite(
             "K2",
             "a copy of what clashed is taken for the cloud's",
             ADOPT,
-            " and find_entry(received.root, step.path, received.draft) == step.become:\n",
-            ":\n",
+            "isinstance(step.become, File | Link) and step.become == entry}",
+            "isinstance(step.become, File | Link)}",
         ),
         Mutant(
             "K3", "what both sides let go of is still known as placed", ADOPT, "    _agree_placed(replica, start.local, received)\n", ""

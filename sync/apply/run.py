@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 from typing import Final, NamedTuple
 
@@ -66,7 +66,7 @@ class Run:
 
     def __init__(
         self, root: Folder, blobs: Blobs, index: StatIndex, keep: Keep, ignore: IgnoreSource | None, progress: Progress,
-        placed: Callable[[Sequence[Action]], None] | None = None, *, durable: bool, bits: bool = True,
+        placed: Callable[[Sequence[Action]], None] | None = None, kept_back: Collection[RelPath] = (), *, durable: bool, bits: bool = True,
     ) -> None:  # fmt: skip
         self.applied = Applied.nothing()
         self._root = root
@@ -77,6 +77,7 @@ class Run:
         self._ignore = ignore
         self._progress = progress
         self._placed = placed
+        self._kept_back = frozenset(kept_back)
         self._told = 0
         self._durable = durable
         self._bits = bits
@@ -162,9 +163,12 @@ class Run:
         return self._site
 
     def _refuse_below(self, path: RelPath) -> bool:
-        """Nothing goes into a folder that could not be made: by another spelling it may be there, and somebody else's."""
-        above = path if self.applied.problems else RelPath(b"")
+        """Nothing goes into a folder that could not be made: by another spelling it may be there, or what is held back is at its name."""
+        above = path if self.applied.problems or self._kept_back else RelPath(b"")
         while above := parent_of(above):
+            if above in self._kept_back:
+                self.applied.problems[path] = f"{show_path(path)} is not written here: {show_path(above)} is held back."
+                return True
             if above in self.applied.problems:
                 self.applied.problems[path] = self.applied.problems[above]
                 if above in self.applied.misnamed:
@@ -302,18 +306,20 @@ class Run:
             held.close()
 
     def _remove_dir(self, site: Site, name: bytes, path: RelPath) -> None:
-        """Raises FileMoved when something new is in it, Unwritable when it is only what a rule ignores, or what was refused."""
+        """Raises FileMoved when something new is in it, Unwritable when it is only what a rule ignores, was refused, or is held back."""
         if site.folder.remove_dir(name):
             return
         with site.folder.open(name) as inside:
             if not all(self._may_stay(path, inside, entry) for entry in inside.scan()):
                 raise FileMoved(f"{show_path(path)} is not empty")
-        raise Unwritable(f"{show_path(path)} still holds files that are ignored.", "Remove it by hand if they are not needed.")
+        told = f"{show_path(path)} still holds files that are ignored or held back."
+        raise Unwritable(told, "Remove it by hand if they are not needed.")
 
     def _may_stay(self, path: RelPath, inside: Folder, entry: os.DirEntry[str]) -> bool:
         """True for a name that keeps a folder from going, and is not carried."""
         name = os.fsencode(entry.name)
-        if path + b"/" + name in self.applied.problems or is_ours(name):
+        below = RelPath(path + b"/" + name)
+        if below in self.applied.problems or below in self._kept_back or is_ours(name):
             return True
         if self._ignore is None:
             return False

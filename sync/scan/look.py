@@ -33,6 +33,10 @@ class _Odd(NamedTuple):
     status: os.stat_result | None
 
 
+def _above(path: bytes) -> list[bytes]:
+    return [*folders_above(path)[1:], b""] if path else []
+
+
 class Look:
     """One look. `deep`: go into every folder; else only into new ones. `decide`: rules changed, ask them about carried names too."""
 
@@ -73,10 +77,13 @@ class Look:
                 path = path.rpartition(b"/")[0]
 
     def enter_undecided(self) -> None:
-        """Where an earlier look could not decide anew on everything a changed rule is about."""
-        for path in sorted(self._sources.undecided):
-            self._sources.undecided.discard(path)
-            self._later.append((path, True, True))
+        """Where an earlier look could not decide anew on everything a changed rule is about.
+
+        A folder's look goes into all that is below it, but for what leaves: that is not looked into, as it would leave twice.
+        """
+        asked = set(self._sources.undecided)
+        self._sources.undecided.clear()
+        self._later += [(path, True, True) for path in asked if asked.isdisjoint(_above(path))]
         self.enter_later()
 
     def enter_later(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,11 @@ import pytest
 from daemon import verbs
 from store import conflicts
 from store.conflicts import Conflict
-from store.manifest import find_entry, record_of
+from store.manifest import check_manifest, find_entry, record_of
 from store.types import File, RelPath, digest_of
+from sync.core.merge import MAX_TEXT_BYTES
+from sync.core.merge.style import Style
+from sync.share import OWED, SECRET
 from tests.two_replicas import WORKSPACE, MemoryCloud, Side, rel, run
 
 
@@ -123,6 +127,149 @@ def test_a_secret_that_nobody_met_is_let_go_without_a_word(pair: tuple[Side, Sid
     assert b.tree() == {"notes": "token\n"} and conflicts.list_conflicts(b.db.read(), WORKSPACE.id) == []
 
 
+def is_tree(side: Side) -> bool:
+    """Every root that is kept of this folder can be read."""
+    row = side.replica.row
+    for root in (row.full_root, row.shared_root, row.agreed_root):
+        check_manifest(root, side.blobs)
+    return True
+
+
+def held_in(side: Side) -> dict[str, str]:
+    return {path.decode(): row.kind for path, row in side.engine.apart.items()}
+
+
+def become_folder(side: Side, path: str, text: str) -> None:
+    (side.root / path).unlink()
+    side.write(f"{path}/in", text)
+
+
+def become_file(side: Side, path: str, text: str) -> None:
+    shutil.rmtree(side.root / path)
+    side.write(path, text)
+
+
+def test_a_folder_takes_the_place_of_a_secret_that_others_have_something_at(pair: tuple[Side, Side]) -> None:
+    """S33: what came into the folder was shared before the folder was, so the root was no tree, and could never be sent."""
+    a, b = pair
+    hold(a, "token")
+    a.write("notes", "token\n")
+    settle(a, b)
+    b.write("notes", "by b\n")
+    settle(b, a)
+    become_folder(a, "notes", "by a\n")
+    a.look()
+    run(a.engine.share())
+    assert is_tree(a)
+    settle(a, b)
+    assert a.tree() == b.tree() == {"notes/in": "by a\n"} and is_tree(a)
+    assert [record.kind for record in conflicts.list_conflicts(b.db.read(), WORKSPACE.id)] == ["file-folder"] and b.kept("by b\n")
+
+
+@pytest.mark.parametrize("theirs", ["removed", "a file"])
+@pytest.mark.parametrize("then", ["let go", "edited", "removed"])
+def test_a_folder_that_others_took_away_stays_for_the_secret_in_it(pair: tuple[Side, Side], theirs: str, then: str) -> None:
+    """S34: it was stale, for ever: nothing else came or went any more."""
+    a, b = pair
+    hold(a, "token")
+    a.write("d/e/x", "shared\n")
+    a.write("d/e/key", "token\n")
+    settle(a, b)
+    if theirs == "removed":
+        shutil.rmtree(b.root / "d")
+    else:
+        become_file(b, "d", "by b\n")
+    b.write("later", "by b\n")
+    settle(b, a)
+    assert a.tree() == {"d/e/key": "token\n", "later": "by b\n"} and is_tree(a)
+    assert held_in(a) == {"d": OWED, "d/e": OWED, "d/e/key": SECRET}
+    settle(b, a)
+    assert digest_of(b"token\n") not in a.cloud.blobs
+    if then == "let go":
+        hold(a)
+    elif then == "edited":
+        a.write("d/e/key", "no more\n")
+    else:
+        (a.root / "d/e/key").unlink()
+    settle(a, b)
+    assert a.tree() == b.tree() and held_in(a) == {} and is_tree(a)
+    stays = {"let go": {"d/e/key": "token\n"}, "edited": {"d/e/key": "no more\n"}}.get(then, {} if theirs == "removed" else {"d": "by b\n"})
+    assert a.tree() == {"later": "by b\n"} | stays
+    assert theirs == "removed" or then == "removed" or b.kept("by b\n")
+
+
+@pytest.mark.parametrize("then", ["let go", "edited", "removed", "a folder"])
+@pytest.mark.parametrize("before", ["", "shared\n"])
+def test_a_folder_that_others_made_where_a_secret_is_waits_for_it(pair: tuple[Side, Side], before: str, then: str) -> None:
+    """S35: what is in it was stale, for ever."""
+    a, b = pair
+    hold(a, "token")
+    if before:
+        a.write("y", before)
+        settle(a, b)
+    a.write("y", "token\n")
+    settle(a, b)
+    (b.root / "y").unlink(missing_ok=True)
+    b.write("y/in", "by b\n")
+    b.write("y/e/x", "by b, too\n")
+    b.write("later", "by b\n")
+    settle(b, a)
+    assert a.tree() == {"y": "token\n", "later": "by b\n"} and is_tree(a)
+    assert held_in(a) == {"y": SECRET, "y/e": OWED, "y/e/x": OWED, "y/in": OWED}
+    assert b.tree() == {"y/in": "by b\n", "y/e/x": "by b, too\n", "later": "by b\n"}, "nothing of it was taken away"
+    if then == "let go":
+        hold(a)
+    elif then == "edited":
+        a.write("y", "no more\n")
+    elif then == "removed":
+        (a.root / "y").unlink()
+    else:
+        become_folder(a, "y", "by a\n")
+    settle(a, b)
+    assert a.tree() == b.tree() and held_in(a) == {} and is_tree(a)
+    assert a.tree() == {"y/in": "by b\n", "y/e/x": "by b, too\n", "later": "by b\n"}
+    kept = {"let go": "token\n", "edited": "no more\n", "a folder": "by a\n"}.get(then)
+    assert kept is None or b.kept(kept)
+
+
+@pytest.mark.parametrize("how", ["ours", "edit"])
+@pytest.mark.parametrize("why", ["removed", "ignored"])
+def test_a_conflict_in_a_folder_that_is_gone_is_resolved_into_a_tree(pair: tuple[Side, Side], how: str, why: str) -> None:
+    """S32: the text came back without its folder: a state that nobody could read."""
+    a, b = pair
+    a.write("keep", "by a\n")
+    a.write("f/x", "by a\n")
+    b.write("f/x", "by b\n")
+    settle(a, b)
+    (record,) = conflicts.list_conflicts(b.db.read(), WORKSPACE.id)
+    if why == "removed":
+        shutil.rmtree(b.root / "f")
+    else:
+        b.write(".gitignore", "f/\n")
+        settle(b, a)
+        (b.root / "f/x").unlink()
+    settle(b, a)
+    assert not is_carried(b, "f")
+    run(b.engine.verb(verbs.resolve, [record], how, b"edited\n"))
+    assert is_tree(b)
+    settle(b, a)
+    assert b.tree()["f/x"] == ("by b\n" if how == "ours" else "edited\n")
+    assert is_carried(a, "f/x") == is_carried(b, "f/x") == (why == "removed")
+
+
+def test_what_comes_into_an_ignored_folder_leaves_again_for_two_reasons(pair: tuple[Side, Side]) -> None:
+    """S36: the folder by one rule and the file by another: it left twice in one look, which was refused."""
+    a, b = pair
+    a.write(".gitignore", "x\n")
+    a.write(".fstignore", "d/\n")
+    a.look()
+    b.write("d/e/x", "by b\n")
+    b.sync()
+    settle(a, b)
+    for side in pair:
+        assert not is_carried(side, "d") and side.tree()["d/e/x"] == "by b\n"
+
+
 @pytest.mark.parametrize("is_known", [True, False])
 def test_a_record_that_was_resolved_before_it_was_heard_of_names_nothing_here(pair: tuple[Side, Side], is_known: bool) -> None:
     """Its texts were not brought along: what is named and not here would be damage."""
@@ -152,6 +299,25 @@ def test_a_cloud_that_lost_snapshots_gets_them_again(pair: tuple[Side, Side], cl
     second = a.snapshot("second")
     a.sync()
     assert second.parents == (first.id,) and {one.id for one in cloud.taken} >= {first.id, second.id}
+
+
+@pytest.mark.parametrize("style", [Style.RECORD, Style.MARKERS])
+@pytest.mark.parametrize("base", ["shared\n", ""])
+def test_texts_that_are_too_large_together_are_a_conflict(pair: tuple[Side, Side], base: str, style: Style) -> None:
+    """S38: the store takes no text of that size in one piece, so the pull was refused, again and again."""
+    a, b = pair
+    b.replica.style = style
+    count = MAX_TEXT_BYTES // 2000 + 1
+    if base:
+        a.write("notes", base)
+        settle(a, b)
+    ours, theirs = ("x" * 1000 + "\n") * count + base, base + ("y" * 1000 + "\n") * count
+    a.write("notes", ours)
+    a.sync()
+    b.write("notes", theirs)
+    settle(b, a)
+    (record,) = conflicts.list_conflicts(a.db.read(), WORKSPACE.id)
+    assert record.path == b"notes" and a.tree() == b.tree() == {"notes": ours} and a.kept(theirs)
 
 
 def test_the_helper_sees_that_they_never_rest(pair: tuple[Side, Side]) -> None:
