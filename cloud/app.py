@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from cloud import backup
 from cloud.accounts.keys import SCOPE_DAYS, checked_scope
 from cloud.accounts.session import SESSION_DAYS, USER, sign_in
 from cloud.config import Settings, parse_arguments
@@ -25,10 +26,11 @@ from cloud.drain import Drain, counted
 from cloud.merges.drift import Drifts
 from cloud.operate import collect
 from cloud.operate.fsck import find_problems
+from cloud.operate.migrate import migrate
 from cloud.operate.upkeep import keep_up
 from cloud.parts import Parts, lock_data, opened
-from cloud.routes import blobs, events, raw, surface, watching
-from cloud.routes.envelope import CLOUD, HTTP_LOG, MAX_BODY_BYTES, sign_answer, wrap
+from cloud.routes import blobs, events, pace, raw, surface, watching
+from cloud.routes.envelope import CLOUD, HTTP_LOG, MAX_BODY_BYTES, sign_answer, who_asks, wrap
 from cloud.routes.origins import answer_preflights, let_read
 from cloud.routes.pages import account, device, federated, signing
 from cloud.routes.people import accounts, keys, oauth
@@ -48,9 +50,10 @@ READ_BUFFER_BYTES: Final = 512 * 1024
 SWITCH_SECONDS: Final = 0.0005
 """A thread that checks a large push must not hold up the loop (research/stack.md 5)."""
 ROOMS: Final = (
+    versions,  # first: aiohttp tries the routes below /v1/workspaces one by one, and pushes are most of them
     *(accounts, keys, oauth),
     *(device, signing, federated, account),
-    *(projects, variables, workspaces, retiring, replicas, snapshots, versions, merges, drift, blobs, raw, conflicts, events, surface),
+    *(projects, variables, workspaces, retiring, replicas, snapshots, merges, drift, blobs, raw, conflicts, events, surface),
     watching,
 )
 
@@ -75,7 +78,7 @@ async def serve(settings: Settings) -> int:
     _allow_many_streams()
     # A folder that is all there is belongs to one process; beside a database any number may serve.
     with nullcontext() if settings.database else lock_data(settings.data):
-        async with opened(settings) as parts:
+        async with opened(settings, upgrade=True) as parts:
             return await _serve(settings, await over(parts, settings.data, wall_ms, settings.metrics_token))
 
 
@@ -124,6 +127,7 @@ async def collect_garbage(settings: Settings) -> int:
 
 VERBS: Final[dict[str, Callable[[Settings], Coroutine[Any, Any, int]]]] = {
     "serve": serve, "token": print_token, "fsck": check, "restored": note_restore, "gc": collect_garbage,
+    "migrate": migrate, "backup": backup.back_up, "restore": backup.restore,
 }  # fmt: skip
 
 
@@ -138,8 +142,9 @@ def build(cloud: Cloud) -> web.Application:
     """All routes over what they stand on."""
     drain = Drain()
     app = web.Application(
-        middlewares=[answer_preflights, observe, wrap, counted(drain)], client_max_size=MAX_BODY_BYTES, handler_args={"logger": HTTP_LOG}
-    )
+        middlewares=[answer_preflights, observe, wrap, counted(drain), pace.bounded(who_asks)], client_max_size=MAX_BODY_BYTES,
+        handler_args={"logger": HTTP_LOG},
+    )  # fmt: skip
     app.on_response_prepare.extend([sign_answer, let_read])
     app[CLOUD] = cloud
     app[DRAIN] = drain
@@ -150,12 +155,17 @@ def build(cloud: Cloud) -> web.Application:
     return app
 
 
+def running(app: web.Application) -> web.AppRunner:
+    """What answers for an application."""
+    return web.AppRunner(app, access_log=None, shutdown_timeout=1, read_bufsize=READ_BUFFER_BYTES, keepalive_timeout=pace.KEEP_SECONDS)
+
+
 async def _serve(settings: Settings, cloud: Cloud) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     app = build(cloud)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, read_bufsize=READ_BUFFER_BYTES)
+    runner = running(app)
     await runner.setup()
     try:
         port = await _listen(runner, settings)
@@ -197,7 +207,7 @@ async def _finish(runner: web.AppRunner, app: web.Application) -> None:
 
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> int:
-    site = web.TCPSite(runner, settings.address, settings.port, reuse_address=True)
+    site = pace.Door(runner, settings.address, settings.port, pace.most_connections())
     try:
         await site.start()
     except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,8 @@ MAX_NOTICE_SECONDS: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to do, and where. `address` and `port` matter to `serve`, `email` and `scope` to `token`, `repair` to `fsck`, `dry_run` to `gc`.
+    """What to do, and where. `address` and `port` matter to `serve`, `email` and `scope` to `token`, `repair` to `fsck`, `dry_run` to `gc`,
+    `folder` to `backup` and `restore`.
 
     Without `database` everything is kept in the folder `data`; with one, large bytes go to `objects` and messages through `redis`.
     """
@@ -43,6 +44,10 @@ class Settings:
     key: str = field(default="", repr=False)
     """What secrets are sealed with; without it the data folder has a key of its own."""
     gate: GateSettings = NO_GATE
+    folder: Path = Path()
+    """Of a backup."""
+    verify: bool = False
+    key_lost: bool = False
     metrics_token: str = field(default="", repr=False)
     log_level: str = "info"
     notice_seconds: int = 0
@@ -69,7 +74,9 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
     fsck.add_argument(
         "--repair", action="store_true", help="let go of damaged content, so that `fst fsck --cloud` on a machine sends it again"
     )
-    _verb(verbs.add_parser("restored", help="say that the data was restored from a backup: clients ask before they delete"), data)
+    _verb(verbs.add_parser("migrate", help="bring the database up to this Fastest; a second time it does nothing"), data)
+    _add_backups(verbs, data)
+    _verb(verbs.add_parser("restored", help="say that the data was put back by other means: clients ask before they delete"), data)
     collect = _verb(verbs.add_parser("gc", help="collect what nothing names any more; a running embedded cloud does it by itself"), data)
     collect.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
     found = parser.parse_args(arguments)
@@ -86,10 +93,13 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
     watch, level = environment.get("FASTEST_CLOUD_METRICS_TOKEN", ""), environment.get("FASTEST_CLOUD_LOG_LEVEL", "info")
     if level not in LEVELS:
         parser.error(f"FASTEST_CLOUD_LOG_LEVEL is one of {', '.join(LEVELS)}, not {level!r}")
-    return Settings(
+    made = Settings(
         found.verb, found.data, address, port, email, scope, repair, dry_run, key=key, gate=gate, metrics_token=watch, log_level=level,
-        notice_seconds=getattr(found, "notice", 0), **engines,
+        notice_seconds=getattr(found, "notice", 0), **engines,  # type: ignore[arg-type]
     )  # fmt: skip
+    if found.verb in ("backup", "restore"):
+        made = replace(made, folder=found.folder, verify=getattr(found, "verify", False), key_lost=getattr(found, "key_lost", False))
+    return made
 
 
 def with_files(environment: Mapping[str, str]) -> dict[str, str]:
@@ -107,6 +117,15 @@ def with_files(environment: Mapping[str, str]) -> dict[str, str]:
             if not found[name]:
                 raise ValueError(f"{name}_FILE is empty")
     return found
+
+
+def _add_backups(verbs: argparse._SubParsersAction[argparse.ArgumentParser], data: Path) -> None:
+    backup = _verb(verbs.add_parser("backup", help="a whole, checked copy of a cloud, which may go on running"), data)
+    backup.add_argument("folder", type=Path, metavar="DIR", help="an empty folder, or none yet")
+    backup.add_argument("--verify", action="store_true", help="copy nothing: look whether the backup in DIR is as it was written")
+    restore = _verb(verbs.add_parser("restore", help="put a backup into an empty place, and begin a new epoch"), data)
+    restore.add_argument("folder", type=Path, metavar="DIR", help="what `fst cloud backup` made")
+    restore.add_argument("--key-lost", action="store_true", help="let go of the secrets, for the key that sealed them is gone")
 
 
 def parse_address(text: str) -> tuple[str, int]:

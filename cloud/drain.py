@@ -22,6 +22,11 @@ class Drain:
         self._idle = asyncio.Event()
         self._idle.set()
 
+    @property
+    def under_way(self) -> int:
+        """How many just now."""
+        return self._open
+
     async def finish(self, timeout_seconds: float) -> bool:
         """Refuse what comes now and wait for the rest; True when all of it was answered."""
         self._stopping = True

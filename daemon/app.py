@@ -37,7 +37,7 @@ from daemon.verbs import Author
 from store import snapshots, workspaces
 from store.blobs import BlobStore
 from store.database import Database, Tx, drop_copy
-from store.errors import Busy, NotAWorkspace, NotSignedIn
+from store.errors import Busy, NotAWorkspace, NotFound, NotSignedIn
 from store.manifest import EMPTY_ROOT
 from store.types import File, RelPath, new_ulid, show_path
 from sync.core.brake import Limits
@@ -46,7 +46,7 @@ from sync.core.secrets import CONTENT_BYTES, looks_secret
 from sync.core.settle import Pace
 from sync.core.state import Halt, halt_of
 from sync.engine import Engine, Policy
-from sync.incoming import check_state
+from sync.incoming import check_state, epoch_changed
 from sync.replica import LocalReplica
 from sync.scan import Scanner
 
@@ -161,10 +161,15 @@ class Daemon:
         row, cloud = engine.replica.row, remote.cloud
         workspace = workspaces.get_workspace(self.db.read(), row.workspace_id)
         if not workspace.registered:
-            body = {"id": workspace.id, "name": workspace.name, "machine_id": self.machine_id}
-            await remote.aside(cloud.add_project(workspace.project_id, workspace.project_name))
-            await remote.aside(cloud.add_workspace(workspace.project_id, body))
-        known = await remote.workspace(row.workspace_id)
+            await self._add_workspace(workspace, remote)
+        try:
+            known = await remote.workspace(row.workspace_id)
+        except NotFound as error:
+            if row.epoch:
+                # Deleted over there, or younger than the backup that the cloud was restored from.
+                raise epoch_changed() if error.details.get("epoch", row.epoch) != row.epoch else error from error
+            await self._add_workspace(workspace, remote)  # a person said so (`fst approve`)
+            known = await remote.workspace(row.workspace_id)
         await remote.aside(cloud.add_replica(row.workspace_id, row.id, self.machine_id, show_path(row.root)))
         if row.epoch:
             check_state(row, known)
@@ -176,6 +181,11 @@ class Daemon:
 
             await asyncio.to_thread(self.db.write_now, work)
             engine.replica.row = msgspec.structs.replace(engine.replica.row, epoch=known.epoch)
+
+    async def _add_workspace(self, workspace: workspaces.Workspace, remote: PatientRemote) -> None:
+        body = {"id": workspace.id, "name": workspace.name, "machine_id": self.machine_id}
+        await remote.aside(remote.cloud.add_project(workspace.project_id, workspace.project_name))
+        await remote.aside(remote.cloud.add_workspace(workspace.project_id, body))
 
     def sign_in(self) -> None:
         """Take up the stored sign-in, if there is one."""

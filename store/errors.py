@@ -92,7 +92,6 @@ class NoSpace(Transient):
     """A disk is full; the work goes on by itself once there is room."""
 
     code = "no-space"
-    http_status = 507
 
 
 class Unwritable(Transient):
@@ -274,6 +273,12 @@ class NewerStore(Refused):
     """The store was written by a newer Fastest."""
 
     code = "newer-store"
+
+
+class OlderStore(Refused):
+    """The cloud's database is at an older schema, and this is not the one to bring it up."""
+
+    code = "older-store"
 
 
 class AlreadyRunning(Refused):

@@ -29,6 +29,7 @@ SNAPSHOTS: Final = Component(
         ),
         # Every pull and push asks for these, and nearly always there are none.
         Migration(2, "CREATE INDEX snapshots_unshared ON snapshots (workspace_id, id) WHERE shared = 0"),
+        Migration(3, "ALTER TABLE snapshots ADD COLUMN summary TEXT NOT NULL DEFAULT ''"),
     ),
 )
 
@@ -50,11 +51,13 @@ class Snapshot(msgspec.Struct, frozen=True):
     author_email: str
     agent: str
     created_ms: int
+    summary: str = ""
+    """What somebody says of its changes; like `source`, no part of the id."""
 
 
 def make_snapshot(
     *, project_id: str, workspace_id: str, manifest_hash: Digest, parents: tuple[str, ...], source: str, message: str,
-    author_name: str, author_email: str, agent: str, created_ms: int,
+    author_name: str, author_email: str, agent: str, created_ms: int, summary: str = "",
 ) -> Snapshot:  # fmt: skip
     """A snapshot with its verifying id. Raises InvalidValue for an unknown source."""
     if source not in SOURCES:
@@ -64,7 +67,8 @@ def make_snapshot(
     tail = hashlib.sha256(msgspec.json.encode(fields)).digest()[:10]
     identity = PREFIX + encode_ulid(created_ms, tail)
     return Snapshot(
-        identity, project_id, workspace_id, manifest_hash, ordered, source, message, author_name, author_email, agent, created_ms
+        identity, project_id, workspace_id, manifest_hash, ordered, source, message, author_name, author_email, agent, created_ms,
+        summary,
     )  # fmt: skip
 
 
@@ -84,17 +88,19 @@ def add_snapshot(tx: Tx, snapshot: Snapshot, full_root: Digest, *, shared: bool)
     """Keep a snapshot; keeping it again changes nothing."""
     tx.execute(
         "INSERT INTO snapshots (id, project_id, workspace_id, manifest_hash, parents, source, message, author_name, author_email, agent,"
-        " created_ms, full_root, shared) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (id) DO NOTHING",
+        " created_ms, summary, full_root, shared) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+        " ON CONFLICT (id) DO NOTHING",
         (
             snapshot.id, snapshot.project_id, snapshot.workspace_id, snapshot.manifest_hash, " ".join(snapshot.parents), snapshot.source,
-            snapshot.message, snapshot.author_name, snapshot.author_email, snapshot.agent, snapshot.created_ms, full_root, int(shared),
+            snapshot.message, snapshot.author_name, snapshot.author_email, snapshot.agent, snapshot.created_ms, snapshot.summary,
+            full_root, int(shared),
         ),
     )  # fmt: skip
 
 
 _SELECT: Final = (
     "SELECT id, project_id, workspace_id, manifest_hash, parents, source, message, author_name, author_email, agent, created_ms,"
-    " full_root FROM snapshots "
+    " summary, full_root FROM snapshots "
 )
 
 
@@ -167,6 +173,6 @@ def snapshot_roots(reader: Reader) -> set[Digest]:
 
 
 def _parse(row: tuple[object, ...]) -> Snapshot:
-    values = list(row[:11])
+    values = list(row[:12])
     values[4] = tuple(str(values[4]).split())
     return Snapshot(*values)  # type: ignore[arg-type]

@@ -385,4 +385,5 @@ def wire_snapshot(snapshot: Snapshot) -> WireSnapshot:
     return WireSnapshot(
         snapshot.id, snapshot.project_id, snapshot.workspace_id, snapshot.manifest_hash.hex(), list(snapshot.parents), snapshot.source,
         snapshot.message, snapshot.author_name, snapshot.author_email, snapshot.agent, snapshot.created_ms,
+        snapshot.summary,
     )  # fmt: skip

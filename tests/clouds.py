@@ -16,11 +16,12 @@ from aiohttp import web
 
 from cloud.accounts.gate import GateSettings
 from cloud.accounts.session import sign_in
-from cloud.app import ROOMS, build, over, wall_ms
+from cloud.app import DRAIN, ROOMS, build, over, wall_ms
 from cloud.config import NO_GATE, Settings
 from cloud.context import Cloud
 from cloud.database import Work
 from cloud.database.embedded import EmbeddedDatabase
+from cloud.drain import Drain
 from cloud.parts import opened as opened_parts
 from cloud.routes.envelope import is_open
 from cloud.telemetry.ready import READINESS, Readiness
@@ -266,9 +267,10 @@ def push_body(header: PushHeader, deltas: Iterable[bytes] = (), frames: Iterable
 class Served:
     """A cloud in this process."""
 
-    def __init__(self, cloud: Cloud, settings: Settings, url: str, http: aiohttp.ClientSession, readiness: Readiness) -> None:
+    def __init__(self, cloud: Cloud, settings: Settings, url: str, http: aiohttp.ClientSession, readiness: Readiness, drain: Drain) -> None:
         self.cloud = cloud
         self.readiness = readiness
+        self.drain = drain
         self._settings = settings
         self.url = url
         self.http = http
@@ -353,7 +355,7 @@ async def serving(
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
-            yield Served(cloud, settings, f"http://127.0.0.1:{runner.addresses[0][1]}", http, app[READINESS])
+            yield Served(cloud, settings, f"http://127.0.0.1:{runner.addresses[0][1]}", http, app[READINESS], app[DRAIN])
         finally:
             await runner.cleanup()
 

@@ -9,7 +9,7 @@ for many keys at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -34,6 +34,9 @@ class Reader(Protocol):
 
 class Tx(Reader, Protocol):
     """Reads and writes in one transaction; valid only while the work runs."""
+
+    UNLOCKED: ClassVar[str]
+    """At the end of a `SELECT`: only rows that no other transaction is changing right now."""
 
     async def run(self, sql: str, params: Params = ()) -> int:
         """Run one statement that gives no rows; how many rows it changed."""

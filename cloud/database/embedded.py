@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import ClassVar, Final, TypeVar, cast
 
 from cloud.database import Load, Params, Reading, Row, Tx, Work, drive
-from cloud.database.schema import begin_epoch, renew_epoch, tables
+from cloud.database.schema import begin_epoch, is_behind, refuse_older, renew_epoch, tables
 from store import database as engine
 from store.blobs import BLOBS
 from store.database import array_of
@@ -17,6 +17,23 @@ from store.database import array_of
 T = TypeVar("T")
 THREADS = 2
 FILE = "cloud.db"
+
+
+COMPONENTS: Final = (BLOBS, tables())
+
+
+def versions_in(data: Path) -> dict[str, int]:
+    """How far the tables in a data folder have come; none without a file. Raises StoreDamaged, Unwritable."""
+    path = data / FILE
+    if not path.exists() or not path.stat().st_size:
+        return {}
+    reader = engine.peek(path)
+    try:
+        if reader.one("SELECT 1 FROM sqlite_schema WHERE name = 'schema_versions'") is None:
+            return {}
+        return {str(name): int(version) for name, version in reader.execute("SELECT component, version FROM schema_versions")}
+    finally:
+        reader.close()
 
 
 class EmbeddedReader:
@@ -41,6 +58,8 @@ class EmbeddedReader:
 class EmbeddedTx(EmbeddedReader):
     """The writer's transaction. `raw` is for the blob store, whose tables stand in the same file."""
 
+    UNLOCKED: ClassVar[str] = ""
+
     def __init__(self, raw: engine.Tx) -> None:
         super().__init__(raw)
         self.raw = raw
@@ -63,10 +82,15 @@ class EmbeddedDatabase:
         self._pool = ThreadPoolExecutor(THREADS, "read")
 
     @classmethod
-    def open(cls, data: Path, *, threaded: bool = True) -> EmbeddedDatabase:
-        """The file in a data folder, created and migrated if need be. Raises NewerStore, StoreDamaged, Unwritable, Busy."""
+    def open(cls, data: Path, *, threaded: bool = True, upgrade: bool = True) -> EmbeddedDatabase:
+        """The file in a data folder, created if need be.
+
+        `upgrade`: migrated, too, for which nobody else may serve it. Raises OlderStore, NewerStore, StoreDamaged, Unwritable, Busy.
+        """
         path = data / FILE
-        database = cls(engine.Database.open(path, (BLOBS, tables()), threaded=threaded))
+        if not upgrade and is_behind(found := versions_in(data), COMPONENTS, FILE):
+            raise refuse_older(found)
+        database = cls(engine.Database.open(path, COMPONENTS, threaded=threaded))
         database.write_now(lambda tx: _note_file(tx, str(path.stat().st_ino)))
         return database
 

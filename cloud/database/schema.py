@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from cloud.database import Reader, Tx
-from store.database import Component, Migration
+from store.database import Component, Migration, refuse_newer
+from store.errors import OlderStore
 
 _FILES: Final = Path(__file__).parent / "migrations"
 _POSTGRES_WORDS: Final = (
@@ -48,6 +50,30 @@ def in_postgres_words(sql: str) -> str:
     for ours, theirs in _POSTGRES_WORDS:
         sql = re.sub(ours, theirs, sql)
     return sql
+
+
+Versions = Mapping[str, int]
+"""How far each component's migrations have come."""
+
+
+def is_behind(found: Versions, components: Sequence[Component], what: str) -> bool:
+    """True for tables that are there and not all of today's; what is not there yet is simply made. Raises NewerStore."""
+    known = {component.name: len(component.migrations) for component in components}
+    refuse_newer(what, found, known)
+    return bool(found) and any(found.get(name, 0) < newest for name, newest in known.items())
+
+
+def refuse_older(found: Versions) -> OlderStore:
+    """What is told where somebody must decide when the tables change."""
+    shown = ", ".join(f"{name} {version}" for name, version in sorted(found.items()))
+    return OlderStore(
+        f"the cloud's database is at an older schema ({shown})", "Back it up, stop the servers that use it, then run `fst cloud migrate`."
+    )
+
+
+def up_to(component: Component, version: int) -> Component:
+    """The same, as far as an older program knew it."""
+    return Component(component.name, component.migrations[:version])
 
 
 async def epoch_of(reader: Reader) -> str:

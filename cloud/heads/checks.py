@@ -104,14 +104,15 @@ async def check_snapshots(reader: Reader, project_id: str, workspace_id: str, st
 def check_texts(snapshot: WireSnapshot) -> None:
     """Its texts and parents are within their bounds. Raises TooLarge."""
     lines = (snapshot.author_name, snapshot.author_email, snapshot.agent)
-    if len(snapshot.message) > MAX_TEXT or len(snapshot.parents) > MAX_PARENTS or any(len(line) > MAX_LINE for line in lines):
+    is_long = max(len(snapshot.message), len(snapshot.summary)) > MAX_TEXT
+    if is_long or len(snapshot.parents) > MAX_PARENTS or any(len(line) > MAX_LINE for line in lines):
         raise TooLarge(f"{snapshot.id[:40]} has too long a text, or over {MAX_PARENTS} parents")
 
 
 def _snapshot_of(wire: WireSnapshot) -> Snapshot:
     return Snapshot(
         wire.id, wire.project_id, wire.workspace_id, parse_digest(wire.manifest_hash), tuple(wire.parents), wire.source, wire.message,
-        wire.author_name, wire.author_email, wire.agent, wire.created_ms,
+        wire.author_name, wire.author_email, wire.agent, wire.created_ms, wire.summary,
     )  # fmt: skip
 
 

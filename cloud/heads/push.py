@@ -167,7 +167,10 @@ async def _write(tx: Tx, cloud: Cloud, account: Account, prepared: Prepared) -> 
     await blobs.add_nodes(tx, account.user_id, prepared.nodes)
     if move.replica_id is not None:
         await replicas.set_agreed(tx, account.user_id, BeatReplica(move.replica_id, version, move.root), at)
-    await projects.touch_project(tx, prepared.project_id, new[-1].id if new else None, at)
+    if new:
+        await projects.touch_project(tx, prepared.project_id, new[-1].id, at)
+    else:
+        await projects.note_push(tx, prepared.project_id, at)
     for snapshot in new:
         await activity.add_activity(
             tx, now_ms, prepared.project_id, "snapshot.pushed", move.actor,

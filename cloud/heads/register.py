@@ -33,6 +33,7 @@ class NewSnapshot(msgspec.Struct, frozen=True):
     author_name: str | None = None
     author_email: str | None = None
     agent: str = ""
+    summary: str = ""
     created_ms: Millis | None = None
     expected_version: Number | None = None
     actor: Actor = "cli"
@@ -70,7 +71,7 @@ def _draw(cloud: Cloud, account: Account, project_id: str, asked: NewSnapshot) -
     parents = tuple(sorted(set(asked.parent_snapshot_ids)))
     made = make_snapshot(
         project_id=project_id, workspace_id=asked.workspace_id or "", manifest_hash=parse_digest(asked.manifest_hash), parents=parents,
-        source=asked.source, message=asked.message, agent=asked.agent,
+        source=asked.source, message=asked.message, agent=asked.agent, summary=asked.summary,
         author_name=(account.name or "") if asked.author_name is None else asked.author_name,
         author_email=account.email if asked.author_email is None else asked.author_email,
         created_ms=time_after(cloud.now_ms(), parents) if asked.created_ms is None else asked.created_ms,
@@ -79,7 +80,7 @@ def _draw(cloud: Cloud, account: Account, project_id: str, asked: NewSnapshot) -
         raise InvalidValue("the id is not that of this snapshot", "It covers project, manifest, parents, author, message and time.")
     return WireSnapshot(
         made.id, made.project_id, made.workspace_id, asked.manifest_hash, list(parents), made.source, made.message, made.author_name,
-        made.author_email, made.agent, made.created_ms,
+        made.author_email, made.agent, made.created_ms, made.summary,
     )  # fmt: skip
 
 

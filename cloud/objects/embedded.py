@@ -21,6 +21,7 @@ from store.types import Digest, digest_of
 
 T = TypeVar("T")
 
+BLOBS_FOLDER: Final = "blobs"
 KEPT_FRAME_RAW: Final = 2 * FRAME_RAW
 INLINE_BYTES: Final = 32 * 1024 * 1024
 """Small blobs stay in the database, where reading one is cheapest, up to so many bytes."""
@@ -31,7 +32,7 @@ class EmbeddedObjects:
     """`cloud.objects.Objects` over one blob store; what takes long runs in `pool`."""
 
     def __init__(self, database: EmbeddedDatabase, data: Path, pool: ThreadPoolExecutor) -> None:
-        self.store = BlobStore(database.raw, data / "blobs")
+        self.store = BlobStore(database.raw, data / BLOBS_FOLDER)
         self._db = database
         self._data = data
         self._pool = pool

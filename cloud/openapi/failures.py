@@ -11,7 +11,7 @@ from cloud.routes.envelope import HTTP_CODES
 from store.errors import SPOKEN, wire_code
 
 Json = dict[str, Any]
-RETRIED: Final = {429, 503, 504, 507}
+RETRIED: Final = {429, 503, 504}
 RETRY_AFTER: Final[Json] = {"description": "Seconds.", "required": True, "schema": {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?$"}}
 
 
@@ -32,7 +32,7 @@ def failures_of(route: Route, refs: Mapping[Hashable, Json]) -> Json:
     """The responses of one route."""
     if route.gives is Media.PAGE:
         page = {"description": "A page that says what is wrong.", "content": {Media.PAGE.value: {"schema": {"type": "string"}}}}
-        return {"4XX": page, "500": _ref(500), "503": page, "504": page, "507": page}
+        return {"4XX": page, "500": _ref(500), "503": page, "504": page}
     told = {str(status): _ref(status) for status in _statuses(route)}
     if route.failure is not None:
         content = {Media.JSON.value: {"schema": refs[route.failure]}}
@@ -45,8 +45,8 @@ def _statuses(route: Route) -> list[int]:
     found = {500, 503}
     found |= {400, 404, 422} if asks else set()
     found |= {401} if not route.is_open or route.needs else set()
-    found |= {409, 507} if route.method != "GET" else set()
-    found |= {413, 504} if route.body is not None else set()
+    found |= {409} if route.method != "GET" else set()
+    found |= {413, 429, 504} if route.body is not None else set()
     found |= {415} if route.takes is Media.JSON and route.body is not None else set()
     found |= {416} if 206 in route.statuses else set()
     found |= {429} if route.takes is Media.FORM else set()

@@ -1,4 +1,4 @@
-"""What the cloud does on a timer: move small blobs out of the database, forget expired sessions and codes."""
+"""What the cloud does on a timer: move small blobs out of the database, forget expired sessions, codes and previews."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from cloud.records.moments import text_of
 from cloud.records.people.accounts import purge_events
 from cloud.records.people.codes import purge_codes
 from cloud.records.people.sessions import purge_sessions
+from cloud.records.work.merges import purge_previews
 from store.errors import FastestError
 
 log = logging.getLogger(f"fastest.{__name__}")
@@ -43,6 +44,7 @@ async def look_after(cloud: Cloud) -> None:
         await purge_sessions(tx, at)
         await purge_codes(tx, at, told)
         await purge_events(tx, kept)
+        await purge_previews(tx, at)
 
     await cloud.write(forget)
     await reseal(cloud)

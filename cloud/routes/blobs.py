@@ -14,7 +14,8 @@ from cloud import content
 from cloud.context import Cloud
 from cloud.records.blobs import count_owned
 from cloud.routes.declare import Media, get, post
-from cloud.routes.envelope import READ_SECONDS, account_of, cloud_of, read_sections
+from cloud.routes.envelope import account_of, cloud_of, read_sections
+from cloud.routes.pace import READ_SECONDS
 from store.errors import InvalidValue, TooLarge
 from store.types import Digest, parse_digest
 from sync.core.wire import Hash, Section, bitmap, pack_section, parse_digests

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import logging
 import math
@@ -22,6 +21,7 @@ from cloud.limits import Limit, network_of
 from cloud.records.moments import text_of
 from cloud.records.people.accounts import Account
 from cloud.records.people.sessions import touch_session
+from cloud.routes.pace import RETRY_SECONDS, Pace, read_whole
 from store.errors import (
     SPOKEN,
     FastestError,
@@ -30,7 +30,6 @@ from store.errors import (
     InvalidValue,
     NotFound,
     RateLimited,
-    TimedOut,
     Transient,
     wire_code,
 )
@@ -50,11 +49,8 @@ _OPEN: Final[set[object]] = set()
 MAX_BODY_BYTES: Final = 32 * MISSING_DIGESTS
 """Of a body that is read whole: the longest list of digests. Streams have bounds of their own."""
 MAX_NAME: Final = 200
-READ_SECONDS: Final = 60
-"""A client that sends nothing for so long is given up."""
 PIECE_BYTES: Final = 256 * 1024
 SMALL_BODY_BYTES: Final = 256 * 1024
-RETRY_SECONDS: Final = 2
 SECTION_HEAD_BYTES: Final = 5
 CUT: Final = (ClientError, ConnectionError, HttpProcessingError, web.RequestPayloadError)
 """What aiohttp raises when a body ends before its time."""
@@ -256,17 +252,14 @@ async def read_json(request: web.Request, shape: type[T]) -> T:
 async def read_body(request: web.Request) -> bytes:
     """A whole body within the application's bound. Raises InvalidValue when the connection is cut, TimedOut."""
     try:
-        async with asyncio.timeout(READ_SECONDS):
-            return await request.read()
-    except TimeoutError:
-        raise TimedOut(f"the body took over {READ_SECONDS} s") from None
+        return await read_whole(request)
     except CUT as error:
         raise InvalidValue("the connection was cut") from error
 
 
 async def read_sections(request: web.Request) -> AsyncIterator[tuple[Section, bytes]]:
     """The sections of a body until its end. Raises InvalidValue for what is no section or was cut short, TooLarge, TimedOut."""
-    body = request.content
+    body, pace = request.content, Pace()
     if request.content_length is not None and request.content_length <= SMALL_BODY_BYTES:
         # Waiting piece by piece would cost more than the bytes.
         try:
@@ -275,25 +268,26 @@ async def read_sections(request: web.Request) -> AsyncIterator[tuple[Section, by
         except InvalidReply as error:
             raise InvalidValue(error.message) from error
         return
-    while head := await _read(body, SECTION_HEAD_BYTES, may_end=True):
+    while head := await _read(body, pace, SECTION_HEAD_BYTES, may_end=True):
         try:
             kind, length = parse_section_head(head)
         except InvalidReply as error:
             raise InvalidValue(error.message) from error
-        yield kind, await _read(body, length)
+        yield kind, await _read(body, pace, length)
 
 
 async def read_pieces(body: StreamReader) -> AsyncIterator[bytes]:
     """A body as it comes, until its end. Raises InvalidValue when the connection is cut, TimedOut."""
-    while piece := await _read_some(body, PIECE_BYTES):
+    pace = Pace()
+    while piece := await _read_some(body, pace, PIECE_BYTES):
         yield piece
 
 
-async def _read(body: StreamReader, length: int, *, may_end: bool = False) -> bytes:
+async def _read(body: StreamReader, pace: Pace, length: int, *, may_end: bool = False) -> bytes:
     """Exactly `length` bytes; none when the body ends where it may."""
     taken = bytearray()
     while len(taken) < length:
-        piece = await _read_some(body, min(length - len(taken), PIECE_BYTES))
+        piece = await _read_some(body, pace, min(length - len(taken), PIECE_BYTES))
         if not piece and may_end and not taken:
             return b""
         if not piece:
@@ -302,14 +296,17 @@ async def _read(body: StreamReader, length: int, *, may_end: bool = False) -> by
     return bytes(taken)
 
 
-async def _read_some(body: StreamReader, most: int) -> bytes:
+async def _read_some(body: StreamReader, pace: Pace, most: int) -> bytes:
     try:
-        async with asyncio.timeout(READ_SECONDS):
-            return await body.read(most)
-    except TimeoutError:
-        raise TimedOut(f"nothing came for {READ_SECONDS} s") from None
+        return await pace.read(body, most)
     except CUT as error:
         raise InvalidValue("the connection was cut") from error
+
+
+def who_asks(request: web.Request) -> str:
+    """The account, or else the network that a request comes from."""
+    account = request.get(ACCOUNT)
+    return network_of(address_of(request)) if account is None else account.user_id
 
 
 def read_query(request: web.Request, shape: type[S]) -> S:

@@ -14,7 +14,9 @@ from aiohttp import web
 from cloud import content, signed
 from cloud.records.moments import text_of
 from cloud.routes.declare import Media, get, post, put
-from cloud.routes.envelope import READ_SECONDS, account_of, cloud_of, for_everybody, public_url, read_pieces
+from cloud.routes.envelope import account_of, cloud_of, for_everybody, public_url, read_pieces
+from cloud.routes.pace import READ_SECONDS
+from store.blobs.segments import translate_errors
 from store.errors import HashMismatch, TooLarge
 from store.types import Digest, parse_digest
 from sync.core.wire import Hash
@@ -116,7 +118,7 @@ async def _signed(request: web.Request, method: str) -> tuple[str, Digest]:
 async def _take(request: web.Request, user_id: str, digest: Digest) -> TakenBlob:
     """Streamed to a file and hashed on the way."""
     cloud = cloud_of(request)
-    with tempfile.TemporaryFile(dir=cloud.data) as file:
+    with translate_errors("keep a blob that comes in"), tempfile.TemporaryFile(dir=cloud.data) as file:
         hashed = hashlib.sha256()
         async for piece in read_pieces(request.content):
             hashed.update(piece)

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import aiohttp
 
 from daemon.remote.failures import check_type, failure_of, translated
-from store.errors import FastestError, InvalidReply, Offline, TooLarge
+from store.errors import FastestError, InvalidReply, NotFound, Offline, TooLarge
 from sync.core.wire import Section, parse_section_head
 
 MAX_JSON_BYTES: Final = 4 * 1024 * 1024
@@ -145,7 +145,10 @@ class Exchange:
         answer = Answer(response, self._patience)
         try:
             if not 200 <= response.status < 300:
-                raise failure_of(response.status, await answer.read(MAX_JSON_BYTES), response.headers.get("Retry-After"))
+                failure = failure_of(response.status, await answer.read(MAX_JSON_BYTES), response.headers.get("Retry-After"))
+                if isinstance(failure, NotFound) and (epoch := response.headers.get("X-Fastest-Epoch")):
+                    failure.details["epoch"] = epoch
+                raise failure
             check_type(answer.origin, response.content_type)
         except BaseException:
             response.close()

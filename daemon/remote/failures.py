@@ -28,6 +28,8 @@ from store.errors import (
 from store.types import MAX_PATH_BYTES, UNREADABLE, parse_digest
 from sync.core.wire import Head
 
+INSUFFICIENT_STORAGE: Final = 507
+"""Of a proxy on the way; the cloud itself says 503 and NO_SPACE."""
 MAX_TEXT: Final = 500
 """Characters of what the cloud says that are shown to a person."""
 MAX_WAIT_SECONDS: Final = 3600.0
@@ -85,7 +87,7 @@ def failure_of(status: int, body: bytes, retry_after: str | None = None) -> Fast
         if status == TooLarge.http_status:
             return TooLarge("a server on the way to the cloud refuses requests of this size", "Its limit must be raised.")
         return Offline(f"the cloud answered {status} and nothing that can be read", retry_after_seconds=wait)
-    if status == NoSpace.http_status or said.code == wire_code(NoSpace.code):
+    if status == INSUFFICIENT_STORAGE or said.code == wire_code(NoSpace.code):
         hint = "Whoever runs the cloud must make some; what is new is kept here, and the work goes on by itself."
         return NoSpace("no room on the cloud's disk", hint, retry_after_seconds=wait)
     if status >= 500:

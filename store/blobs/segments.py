@@ -102,7 +102,7 @@ class Segments:
 
     def path(self, number: int) -> Path:
         """Where a segment lies."""
-        return self.folder / f"{number:08d}{_SUFFIX}"
+        return self.folder / segment_name(number)
 
     def on_disk(self) -> list[int]:
         """The numbers of all segment files, known to the index or not."""
@@ -212,6 +212,11 @@ class Segments:
         segment = OpenSegment(number, fd, 0)
         segment.append(SEGMENT_MAGIC)
         return segment
+
+
+def segment_name(number: int) -> str:
+    """Of its file."""
+    return f"{number:08d}{_SUFFIX}"
 
 
 def sync_data(fd: int) -> None:

@@ -18,11 +18,14 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import apsw
 
-from store.database.connection import HINT, Array, Params, Reader, Row, connect, create_private, translated
-from store.database.schema import Component, Migration, check_pages, drop_copy, migrate
+from store.database.connection import BUSY_MS, HINT, Array, Params, Reader, Row, connect, create_private, translated
+from store.database.schema import Component, Migration, check_pages, copy_pages, drop_copy, migrate, refuse_newer
 from store.errors import FastestError, Unwritable
 
-__all__ = ["HINT", "Array", "Component", "Database", "Migration", "Params", "Reader", "Row", "Tx", "array_of", "drop_copy", "peek"]
+__all__ = [
+    "HINT", "Array", "Component", "Database", "Migration", "Params", "Reader", "Row", "Tx",
+    "array_of", "copy_file", "drop_copy", "peek", "refuse_newer",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -44,6 +47,19 @@ def peek(path: Path) -> Reader:
     """A reader of a file as it lies there, whatever its state. Raises StoreDamaged, Unwritable."""
     try:
         return Reader(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY))
+    except apsw.Error as error:
+        raise translated(error) from error
+
+
+def copy_file(path: Path, target: Path) -> None:
+    """One state of a database that others may be writing to, as the new file `target`. Raises StoreDamaged, Unwritable, NoSpace, Busy."""
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)  # its log may have to be read, and that takes a lock
+        try:
+            connection.set_busy_timeout(BUSY_MS)
+            copy_pages(connection, target)
+        finally:
+            connection.close(True)
     except apsw.Error as error:
         raise translated(error) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,13 +39,7 @@ def migrate(path: Path, connection: apsw.Connection, components: Sequence[Compon
     """All components to their newest version, in one transaction, after a copy. Raises NewerStore, StoreDamaged."""
     found = _found(connection)
     known = {component.name: len(component.migrations) for component in components}
-    for name, version in found.items():
-        # Tables of an owner we do not know may hold references we would not see: as newer as a higher number.
-        if version > known.get(name, 0):
-            raise NewerStore(
-                f"{path.name} was written by a newer Fastest: its {name} are at {version}, this one knows {known.get(name, 0)}",
-                "Update Fastest; nothing was changed.",
-            )
+    refuse_newer(path.name, found, known)
     _check_tables(connection, components, found)
     pending = [component for component in components if found.get(component.name, 0) < known[component.name]]
     if any(component.name in found for component in pending):
@@ -54,6 +48,17 @@ def migrate(path: Path, connection: apsw.Connection, components: Sequence[Compon
     with connection:
         for component in pending:
             _upgrade(connection, component, found.get(component.name, 0))
+
+
+def refuse_newer(what: str, found: Mapping[str, int], known: Mapping[str, int]) -> None:
+    """Raises NewerStore where a component that was found is ahead of what this program knows."""
+    for name, version in found.items():
+        # Tables of an owner we do not know may hold references we would not see: as newer as a higher number.
+        if version > known.get(name, 0):
+            raise NewerStore(
+                f"{what} was written by a newer Fastest: its {name} are at {version}, this one knows {known.get(name, 0)}",
+                "Update Fastest; nothing was changed.",
+            )
 
 
 def drop_copy(path: Path) -> None:
@@ -104,10 +109,16 @@ def _copy(path: Path, connection: apsw.Connection) -> None:
     """`<name>.before-upgrade`: the file as it was, whole or not there."""
     unfinished = path.with_name(path.name + ".copying")
     unfinished.unlink(missing_ok=True)
-    create_private(unfinished)
-    target = apsw.Connection(str(unfinished))
-    with target.backup("main", connection, "main") as backup:
-        backup.step()
-    target.close()
+    copy_pages(connection, unfinished)
     unfinished.replace(_copy_of(path))
     sync_folder(path.parent)
+
+
+def copy_pages(connection: apsw.Connection, target: Path) -> None:
+    """One state of a database as a new file, durable on return; whoever writes to it meanwhile goes on."""
+    create_private(target)
+    copy = apsw.Connection(str(target))
+    with copy.backup("main", connection, "main") as backup:
+        while not backup.done:
+            backup.step()
+    copy.close()

@@ -92,7 +92,7 @@ def count_losses(steps: Iterable[tuple[Entry | None, Entry | None]]) -> Losses:
 
 def weigh(losses: Losses, direction: Direction, *, before: int, after: int, limits: Limits, switching: bool = False) -> Brake:
     """Does a change wait? `before` and `after` are how many files the target has; `switching`: git is changing branches."""
-    clears = before > 0 and after == 0
+    clears = before > 0 and after == 0 and losses.weight > 0
     exceeds = losses.weight > max(limits.files, limits.share * before)
     grows = before > 0 and losses.added > max(GROWTH_FILES, GROWTH_TIMES * before)
     return Brake(not switching and (clears or exceeds or grows), _tell(losses, direction, before, clears, grows))

@@ -157,7 +157,7 @@ def _with_checked_paths(entries: Iterable[tuple[bytes, Entry | None]]) -> Delta:
 
 
 class WireSnapshot(msgspec.Struct, frozen=True):
-    """A snapshot as it travels; `id` verifies over the rest (store.snapshots.snapshot_id)."""
+    """A snapshot as it travels; `id` verifies over the rest but `source` and `summary` (store.snapshots)."""
 
     id: str
     project_id: str
@@ -170,6 +170,7 @@ class WireSnapshot(msgspec.Struct, frozen=True):
     author_email: str
     agent: str
     created_ms: Millis
+    summary: str = ""
 
 
 class PushStep(msgspec.Struct, frozen=True):

@@ -61,10 +61,15 @@ def check_state(row: Replica, head: Head | WireWorkspace) -> None:
     """A cloud answered this, and is not behind what is agreed. Raises EpochChanged when it is not in the state it was."""
     is_split = head.version == row.agreed_version > 0 and head.root != row.agreed_root.hex()
     if head.version < row.agreed_version or is_split or (row.epoch and head.epoch != row.epoch):
-        raise EpochChanged(
-            "the cloud is not in the state it was: it may have been restored from a backup",
-            "Nothing is pulled or deleted. `fst approve` joins both sides and keeps everything.",
-        )
+        raise epoch_changed()
+
+
+def epoch_changed() -> EpochChanged:
+    """What is told where the cloud is another one than was agreed with."""
+    return EpochChanged(
+        "the cloud is not in the state it was: it may have been restored from a backup",
+        "Nothing is pulled or deleted. `fst approve` joins both sides and keeps everything.",
+    )
 
 
 def is_late(replica: LocalReplica, event: CatchUp) -> bool:
@@ -158,7 +163,7 @@ def learned_of(replica: LocalReplica, incoming: CatchUp) -> tuple[list[Snapshot]
     """The snapshots and conflict records of a message that are this workspace's, checked. Raises InvalidReply."""
     ours = replica.row.workspace_id
     with said_by_the_cloud():
-        known = [_snapshot_of(wire) for wire in incoming.snapshots if wire.workspace_id == ours]
+        known = [received_snapshot(wire) for wire in incoming.snapshots if wire.workspace_id == ours]
         return known, [_conflict_of(wire) for wire in incoming.conflicts if wire.workspace_id == ours]
 
 
@@ -170,10 +175,11 @@ def _conflict_of(wire: WireConflict) -> Conflict:
     )  # fmt: skip
 
 
-def _snapshot_of(wire: WireSnapshot) -> Snapshot:
+def received_snapshot(wire: WireSnapshot) -> Snapshot:
+    """A snapshot that came. Raises InvalidValue when its id does not verify."""
     snapshot = Snapshot(
         wire.id, wire.project_id, wire.workspace_id, parse_digest(wire.manifest_hash), tuple(wire.parents), wire.source, wire.message,
-        wire.author_name, wire.author_email, wire.agent, wire.created_ms,
+        wire.author_name, wire.author_email, wire.agent, wire.created_ms, wire.summary,
     )  # fmt: skip
     snapshots.check_snapshot(snapshot)
     return snapshot

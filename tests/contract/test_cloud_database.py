@@ -273,3 +273,29 @@ def test_a_deadlock_is_tried_again(postgres: Postgres) -> None:
 
     url = postgres.new_database()
     asyncio.run(run())
+
+
+@in_loop
+async def test_two_pushes_of_a_project_do_not_wait_for_each_other(postgres: Postgres) -> None:
+    held, free = asyncio.Event(), asyncio.Event()
+
+    async def first(tx: Tx) -> None:
+        await projects.note_push(tx, "p", "2026-01-02T00:00:00.000Z")
+        held.set()
+        await free.wait()
+
+    db = await PostgresDatabase.open(postgres.new_database())
+    try:
+        await db.write(begin)
+        holding = asyncio.create_task(db.write(first))
+        await held.wait()
+        async with asyncio.timeout(10):
+            await db.write(lambda tx: projects.note_push(tx, "p", "2026-01-02T00:00:00.001Z"))
+        free.set()
+        await holding
+        assert (await projects.get_project(db.read(), "ada", "p")).updated_at == "2026-01-02T00:00:00.000Z"
+        await db.write(lambda tx: projects.note_push(tx, "p", "2026-01-03T00:00:00.000Z"))
+        assert (await projects.get_project(db.read(), "ada", "p")).updated_at == "2026-01-03T00:00:00.000Z"
+    finally:
+        free.set()
+        await db.close()

@@ -109,20 +109,25 @@ def test_a_root_that_is_moved_while_files_come_in_is_followed_no_further(make_pa
 
 def test_a_cloud_from_a_backup_is_joined_on_a_persons_word_and_nothing_goes(make_pair: Callable[..., Pair]) -> None:
     pair = make_pair(fill=fill)
-    pair.cloud.stop()
-    backup = pair.cloud.folder / "backup"
-    shutil.copytree(pair.cloud.data, backup)
-    pair.cloud.start()
+    backup, data = str(pair.cloud.folder / "backup"), ("--data", str(pair.cloud.data))
+    assert (made := pair.cloud.fst("backup", backup, *data)).code == 0, made  # of a cloud that goes on running
     (pair.a.root / "after.txt").write_text("after the backup\n")
     (pair.b.root / "folder-0/file-0.txt").write_text("edited after the backup\n")
     pair.converge(60)
     (pair.a.root / "folder-1/file-1.txt").unlink()
     pair.converge(60)
+    younger = pair.a.folder / "younger"
+    younger.mkdir()
+    (younger / "only.txt").write_text("a workspace that the backup never saw\n")
+    pair.a.must("up", str(younger), "--project", "younger", "-y")
+    pair.a.must("wait", str(younger), "--uploaded", "--timeout", "60")
     before = digests_in(pair.a.root)
     pair.cloud.stop()
+    (pair.cloud.data / "key").rename(pair.cloud.folder / "key")  # what somebody kept apart
     shutil.rmtree(pair.cloud.data)
-    backup.rename(pair.cloud.data)
-    assert pair.cloud.fst("restored", "--data", str(pair.cloud.data)).code == 0
+    pair.cloud.data.mkdir()
+    (pair.cloud.folder / "key").rename(pair.cloud.data / "key")
+    assert (put_back := pair.cloud.fst("restore", backup, *data)).code == 0, put_back
     pair.cloud.start()
     for machine in pair.machines:
         wait_halted(machine, "epoch-changed")
@@ -132,6 +137,9 @@ def test_a_cloud_from_a_backup_is_joined_on_a_persons_word_and_nothing_goes(make
     assert digests_in(pair.b.root) == before
     for machine in pair.machines:
         machine.must("approve")
+    pair.a.must("approve", cwd=younger)
+    pair.a.must("wait", str(younger), "--uploaded", "--timeout", "60")
+    assert (younger / "only.txt").read_text() == "a workspace that the backup never saw\n"
     pair.converge(60)
     after = digests_in(pair.a.root)
     # What both have and differ in is a conflict: the path keeps the cloud's bytes, ours are in the record.

@@ -28,7 +28,7 @@ PURE = {
 DOORS = {
     "aiohttp": ["daemon/api/*", "daemon/remote/*", "cloud/*"],
     "apsw": ["store/database/*"],
-    "asyncpg": ["cloud/database/postgres.py"],
+    "asyncpg": ["cloud/database/postgres.py", "cloud/database/copies.py"],
     "obstore": ["cloud/objects/bucket.py"],
     "redis": ["cloud/hub/redis.py", "cloud/limits/redis.py"],
     "prometheus_client": ["cloud/telemetry/metrics.py"],

@@ -75,6 +75,7 @@ def test_what_weighs(steps: Steps, losses: Losses) -> None:
         (Losses(removed=3), 3, 1, False),
         (Losses(), 0, 0, False),
         (Losses(), 0, 5, False),
+        (Losses(), 3, 0, False),  # the other side is empty, and takes nothing away
     ],
 )
 @pytest.mark.parametrize("direction", Direction)

@@ -19,6 +19,7 @@ from cloud.merges.execute import Execute, execute
 from cloud.merges.undo import Undo, undo
 from cloud.objects import Objects
 from cloud.operate.fsck import find_problems
+from cloud.operate.upkeep import look_after
 from store.errors import VersionMoved
 from store.types import DIR, Digest, Link, digest_of, new_ulid
 from tests.clouds import Caller, Edits, Line, Served, in_loop, next_message, serving
@@ -416,6 +417,8 @@ async def test_a_preview_lives_for_half_an_hour_and_is_its_owners(tmp_path: Path
             assert (reply.status, reply.code) == (404, code)
         now[0] += 30 * 60 * 1000
         assert (await ada.ask("POST", mine, body)).code == "PREVIEW_EXPIRED"
+        await look_after(served.cloud)
+        assert (await served.cloud.read().rows("SELECT id FROM sync_previews")) == []
         fresh = await pair.prepare()
         assert (await served.cloud.read().rows("SELECT id FROM sync_previews")) == [(fresh["id"],)]
         now[0] += 30 * 60 * 1000 - 1

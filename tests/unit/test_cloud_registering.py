@@ -9,8 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from store.database import Database
+from store.snapshots import SNAPSHOTS, add_snapshot, get_snapshot
 from store.types import DIR, digest_of, new_ulid, parse_digest
+from sync.adopt import wire_snapshot
 from sync.core.wire import WireSnapshot
+from sync.incoming import received_snapshot
 from tests.clouds import EMPTY, Caller, Line, Reply, in_loop, next_message, serving
 
 
@@ -57,6 +61,28 @@ async def test_a_snapshot_is_registered_once(tmp_path: Path) -> None:
         found = (event["type"], event["actor"], event["workspace_id"], event["snapshot_id"], event["message"])
         assert found == ("snapshot.pushed", "web", line.workspace_id, drawn.id, "by hand")
         assert (await ada.get(f"/v1/projects/{line.project_id}"))["project"]["last_snapshot_id"] == drawn.id
+
+
+@in_loop
+async def test_all_that_a_snapshot_says_comes_to_another_machine(tmp_path: Path) -> None:
+    """SNAP-5: author, message, agent, summary and source, as they were given; the id verifies over what it covers."""
+    async with serving(tmp_path / "cloud") as served:
+        ada = served.user()
+        line = await begun(ada)
+        since = line.head.version
+        given = {"author_name": "Ann", "author_email": "ann@x.org", "message": "m", "agent": "coder", "summary": "s", "source": "import"}
+        place = {"workspace_id": line.workspace_id, "parent_snapshot_ids": [line.head.snapshot_id], "expected_version": since}
+        made = await register(line, **given, **place)
+        assert made.status == 201
+        heard = (await ada.catch_up(line.workspace_id, since, line.head.root)).header.snapshots
+        assert [{name: getattr(each, name) for name in given} for each in heard] == [given]
+        told = received_snapshot(heard[0])
+        db = Database.open(tmp_path / "store.db", (SNAPSHOTS,), threaded=False)
+        db.write_now(lambda tx: add_snapshot(tx, told, told.manifest_hash, shared=True))
+        kept, _ = get_snapshot(db.read(), told.id)
+        db.close()
+        assert wire_snapshot(kept) == heard[0]
+        assert (await register(line, **(given | {"summary": "x" * 100_000}))).code == "TOO_LARGE"
 
 
 @in_loop

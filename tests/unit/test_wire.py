@@ -191,7 +191,7 @@ CONFLICT = {
     **{"state": "open", "created_ms": 5},
 }
 SHAPES: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
-    (wire.WireSnapshot, SNAPSHOT, {}),
+    (wire.WireSnapshot, SNAPSHOT, {"summary": ""}),
     (wire.PushStep, {"root": "R", "sections": 2}, {"snapshot": None}),
     (
         wire.PushHeader,

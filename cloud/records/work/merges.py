@@ -31,9 +31,14 @@ class LastMerge(msgspec.Struct, frozen=True):
 _COLUMNS = ", ".join(Merge.__struct_fields__)
 
 
+async def purge_previews(tx: Tx, now: str) -> None:
+    """Those that have expired."""
+    await tx.run("DELETE FROM sync_previews WHERE expires_at <= $1", (now,))
+
+
 async def add_preview(tx: Tx, preview_id: str, user_id: str, workspace_id: str, body: bytes, expires_at: str, now: str) -> None:
     """Keep what was shown; those that nobody can use any more go."""
-    await tx.run("DELETE FROM sync_previews WHERE expires_at <= $1", (now,))
+    await purge_previews(tx, now)
     await tx.run(
         "INSERT INTO sync_previews (id, user_id, workspace_id, body, expires_at) VALUES ($1, $2, $3, $4, $5)",
         (preview_id, user_id, workspace_id, body, expires_at),

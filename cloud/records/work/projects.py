@@ -81,10 +81,19 @@ async def set_brief(tx: Tx, project_id: str, intent: str, brief: str, at: str) -
 
 
 async def touch_project(tx: Tx, project_id: str, snapshot_id: str | None, at: str) -> None:
-    """Something in the project moved; with a snapshot, that is now its last."""
+    """Something in the project moved; with a snapshot, that is now its last. Activity that is noted after it keeps its order."""
     await tx.run(
         "UPDATE projects SET updated_at = $1, last_snapshot_id = coalesce($2, last_snapshot_id) WHERE id = $3",
         (at, snapshot_id, project_id),
+    )
+
+
+async def note_push(tx: Tx, project_id: str, at: str) -> None:
+    """A head moved, and that is all. Nobody waits for another who says the same right now: a project's pushes would queue."""
+    UNLOCKED = tx.UNLOCKED
+    await tx.run(
+        f"UPDATE projects SET updated_at = $1 WHERE id IN (SELECT id FROM projects WHERE id = $2{UNLOCKED})",
+        (at, project_id),
     )
 
 

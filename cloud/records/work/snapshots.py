@@ -14,7 +14,10 @@ from sync.core.wire import WireSnapshot
 MAX_ANCESTORS = 1_000
 """How far back a head's snapshot is looked for behind a new one."""
 
-_COLUMNS = "id, project_id, workspace_id, manifest_hash, parent_snapshot_ids, source, message, author_name, author_email, agent, created_at"
+_COLUMNS = (
+    "id, project_id, workspace_id, manifest_hash, parent_snapshot_ids, source, message, author_name, author_email, agent, created_at,"
+    " summary"
+)
 _OF_USER = "project_id IN (SELECT id FROM projects WHERE owner_user_id = $1 AND deleted_at IS NULL)"
 
 
@@ -26,11 +29,11 @@ async def add_snapshot(tx: Tx, snapshot: WireSnapshot, version: int) -> bool:
             raise Conflicting(f"{snapshot.id} exists already, with other content")
         return False
     await tx.run(
-        f"INSERT INTO snapshots ({_COLUMNS}, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        f"INSERT INTO snapshots ({_COLUMNS}, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         (
             snapshot.id, snapshot.project_id, snapshot.workspace_id, snapshot.manifest_hash, msgspec.json.encode(snapshot.parents).decode(),
             snapshot.source, snapshot.message, snapshot.author_name, snapshot.author_email, snapshot.agent, text_of(snapshot.created_ms),
-            version,
+            snapshot.summary or None, version,
         ),
     )  # fmt: skip
     return True
@@ -127,4 +130,6 @@ async def _row_of(reader: Reader, snapshot_id: str) -> tuple[str, ...] | None:
 
 def _wire_of(row: tuple[str, ...]) -> WireSnapshot:
     parents = msgspec.json.decode(row[4], type=list[str])
-    return WireSnapshot(row[0], row[1], row[2] or "", row[3], parents, row[5], row[6], row[7], row[8], row[9], ms_of(row[10]))
+    return WireSnapshot(
+        row[0], row[1], row[2] or "", row[3], parents, row[5], row[6], row[7], row[8], row[9], ms_of(row[10]), row[11] or ""
+    )  # fmt: skip

@@ -15,7 +15,7 @@ from cloud.routes.envelope import account_of, cloud_of, named_id
 from sync.core.wire import Head, WireSnapshot
 
 
-class ShownSnapshot(WireSnapshot, frozen=True):
+class ShownSnapshot(WireSnapshot, frozen=True, kw_only=True):
     """As it travels, and whether the workspace is at it."""
 
     is_current: bool

@@ -91,8 +91,8 @@ async def list_versions(request: web.Request, query: LastVersions) -> ListedVers
 
 
 ROUTES = [
-    post("/v1/workspaces/{workspace}/current-manifest", set_current_manifest),
     post("/v1/workspaces/{workspace}/push", take_push, takes=Media.BYTES, body=bytes),
+    post("/v1/workspaces/{workspace}/current-manifest", set_current_manifest),
     get("/v1/workspaces/{workspace}/versions", show_catch_up),
     get("/v1/workspaces/{workspace}/versions/list", list_versions),
 ]
