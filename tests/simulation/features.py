@@ -171,7 +171,7 @@ KINDS: dict[str, tuple[int, Callable[[Scene], Drawn]]] = {
 
 
 def draw_features(seed: int, names: str, end: float, kinds: tuple[str, ...] | None = None) -> tuple[Features, list[Action]]:
-    """None in a quarter of all histories, else one to three kinds, with what people do in them."""
+    """None in an eighth of all histories, else one to three kinds, with what people do in them."""
     rng = random.Random(f"features of {seed}")
     count = rng.choice((0, 1, 1, 1, 1, 2, 2, 3))
     weights = {kind: weight for kind, (weight, _) in KINDS.items()}

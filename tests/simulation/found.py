@@ -253,15 +253,10 @@ FOUND: dict[str, History] = {
         Features(secrets=True, lets_go=False),
     ),
     "S36 what one rule ignores in a folder that another ignores left twice in one look, which was refused: it stayed carried": History(
-        77000001891,
+        1891,
         2,
-        (
-            (0.04421619662899194, "b", "write", b"f/x", 396),
-            (0.3444368784718324, "b", "rule", b".gitignore", b"x\ny\n"),
-            (1.8745507407563777, "b", "rule", b".fstignore", b"d/\n"),
-            (3.63689598856315, "a", "write", b"d/e/x", 1288),
-        ),
-        Sizes(few_steps=0, few_blobs=0, inline_blobs=1),
+        ((0.1, "b", "rule", b".gitignore", b"x\ny\n"), (0.1, "a", "write", b"d/e/x", 1288), (0.15, "b", "rule", b".fstignore", b"d/\n")),
+        Sizes(),
         Features(rules=True),
     ),
     "S37 the cloud gave a blob that lies in two of its frames twice, and who asked refused the answer": History(
