@@ -20,6 +20,7 @@ from store.types import Digest, RelPath, Spot, show_path
 from store.workspaces import Apart
 from sync import adopt, incoming, transfer
 from sync.adopt import Adopted
+from sync.adopt.recover import recover
 from sync.core.brake import Limits
 from sync.core.plan import Action
 from sync.core.wire import Head
@@ -29,7 +30,6 @@ from sync.outgoing.steps import BOUNDS, Bounds
 from sync.outgoing.unanswered import note_attempt, recall_push
 from sync.ports import CatchUp, Git, Remote
 from sync.progress import Phase, Progress
-from sync.recover import recover
 from sync.replica import LocalReplica
 from sync.scan import Scanner, ScanResult
 from sync.share import SECRET, Suspect, derive_shared, find_barred, list_tellable, list_untaken

@@ -337,7 +337,7 @@ STYLE, STYLED, SHARE, VERBS, ADOPT = (
     "sync/apply/styled.py",
     "sync/share.py",
     "daemon/verbs.py",
-    "sync/adopt.py",
+    "sync/adopt/__init__.py",
 )
 
 STYLES = Suite(
@@ -451,14 +451,14 @@ DISKS = Suite(
         Mutant(
             "D13",
             "what a record keeps is recorded again",
-            "sync/adopt.py",
+            "sync/adopt/__init__.py",
             "decided.start.local if path in told else decided.start.base",
             "decided.start.base",
         ),
         Mutant(
             "D14",
             "what was taken at last waits for ever",
-            "sync/adopt.py",
+            "sync/adopt/__init__.py",
             "    dropped = [path for path in decided.untaken if path not in refused and path not in stale]\n",
             "    dropped: list[RelPath] = []\n",
         ),
@@ -507,7 +507,7 @@ DISKS = Suite(
 
 SIMULATION = Suite(("tests/simulation/test_simulation.py",), tuple(Mutant(*row) for row in MISTAKES))
 
-ADOPT = "sync/adopt.py"
+ADOPT = "sync/adopt/__init__.py"
 
 DOUBT = Suite(
     ("tests/unit/test_agenda.py", "tests/unit/test_engine_killed.py", "tests/unit/test_engine_doubt.py"),

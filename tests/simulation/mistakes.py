@@ -5,7 +5,8 @@ The first were made, and found by it: see found.py.
 
 from __future__ import annotations
 
-ADOPT, ENGINE, RECOVER, RUN, SITE = "sync/adopt.py", "sync/engine.py", "sync/recover.py", "sync/apply/run.py", "sync/apply/site.py"
+ADOPT, RECOVER, ENGINE = "sync/adopt/__init__.py", "sync/adopt/recover.py", "sync/engine.py"
+RUN, SITE = "sync/apply/run.py", "sync/apply/site.py"
 TAKE, UNANSWERED = "sync/scan/take.py", "sync/outgoing/unanswered.py"
 CARRIED_OUT = "    applied = _carry_out(replica, steps, lambda done: _note_placed(replica, done, received), kept_back)\n"
 

@@ -12,11 +12,13 @@ import pytest
 from daemon import verbs
 from store import conflicts
 from store.conflicts import Conflict
-from store.manifest import check_manifest, find_entry, record_of
+from store.errors import Conflicting, InvalidManifest
+from store.manifest import EMPTY_ROOT, check_manifest, edit_manifest, find_entry, record_of
 from store.types import File, RelPath, digest_of
+from store.workspaces import Apart
 from sync.core.merge import MAX_TEXT_BYTES
 from sync.core.merge.style import Style
-from sync.share import OWED, SECRET
+from sync.share import OWED, SECRET, derive_shared
 from tests.two_replicas import WORKSPACE, MemoryCloud, Side, rel, run
 
 
@@ -166,6 +168,19 @@ def test_a_folder_takes_the_place_of_a_secret_that_others_have_something_at(pair
     assert [record.kind for record in conflicts.list_conflicts(b.db.read(), WORKSPACE.id)] == ["file-folder"] and b.kept("by b\n")
 
 
+def test_a_root_that_is_no_tree_is_not_shared(pair: tuple[Side, Side]) -> None:
+    """Nothing leads there, as far as is known: the rows are made up. To halt is better than to keep, and send, what nobody can read."""
+    a, _ = pair
+    a.write("d/x", "by a\n")
+    a.look()
+    draft = a.replica.draft()
+    shared = edit_manifest(EMPTY_ROOT, [(rel("d"), File(digest_of(b""), 0))], draft)
+    a.replica.row = msgspec.structs.replace(a.replica.row, shared_root=shared, shared_full=a.replica.row.full_root)
+    kept = Apart(rel("d/x"), SECRET, "a secret", record_of(rel("d/x"), None))
+    with pytest.raises(InvalidManifest, match="d/x is in no folder"):
+        derive_shared(a.replica, {rel("d/x"): kept}, draft, None)
+
+
 @pytest.mark.parametrize("theirs", ["removed", "a file"])
 @pytest.mark.parametrize("then", ["let go", "edited", "removed"])
 def test_a_folder_that_others_took_away_stays_for_the_secret_in_it(pair: tuple[Side, Side], theirs: str, then: str) -> None:
@@ -255,6 +270,20 @@ def test_a_conflict_in_a_folder_that_is_gone_is_resolved_into_a_tree(pair: tuple
     settle(b, a)
     assert b.tree()["f/x"] == ("by b\n" if how == "ours" else "edited\n")
     assert is_carried(a, "f/x") == is_carried(b, "f/x") == (why == "removed")
+
+
+def test_a_text_is_not_resolved_into_what_is_no_folder_any_more(pair: tuple[Side, Side]) -> None:
+    """What has the folder's name now is somebody's work."""
+    a, b = pair
+    a.write("f/x", "by a\n")
+    b.write("f/x", "by b\n")
+    settle(a, b)
+    (record,) = conflicts.list_conflicts(b.db.read(), WORKSPACE.id)
+    become_file(b, "f", "later\n")
+    b.look()
+    with pytest.raises(Conflicting, match="f is no folder any more"):
+        run(b.engine.verb(verbs.resolve, [record], "ours", None))
+    assert b.tree() == {"f": "later\n"} and is_tree(b)
 
 
 def test_what_comes_into_an_ignored_folder_leaves_again_for_two_reasons(pair: tuple[Side, Side]) -> None:

@@ -1,4 +1,4 @@
-"""What a start does first: finish or forget what a crash left in the folder."""
+"""What a start does first: finish or forget what a crash left of an adoption, and in the folder."""
 
 from __future__ import annotations
 
