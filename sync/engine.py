@@ -19,7 +19,7 @@ from store.manifest import EMPTY_ROOT, manifest_totals
 from store.types import Digest, RelPath, Spot, show_path
 from store.workspaces import Apart
 from sync import adopt, incoming, transfer
-from sync.adopt import Adopted
+from sync.adopt import Adopted, pinned_sizes
 from sync.adopt.recover import recover
 from sync.core.brake import Limits
 from sync.core.plan import Action
@@ -258,7 +258,7 @@ class Engine:
         )  # fmt: skip
 
     async def _send_conflicts(self, remote: Remote, unsent: list[Conflict]) -> None:
-        await transfer.send_blobs(remote, self.replica.blobs, _pinned(unsent), self.progress)
+        await transfer.send_blobs(remote, self.replica.blobs, pinned_sizes(unsent), self.progress)
         await remote.send_conflicts(self.replica.row.workspace_id, [adopt.wire_conflict(conflict) for conflict in unsent])
         await self._run(lambda: self.replica.db.write_now(lambda tx: conflicts.mark_sent(tx, unsent)))
 
@@ -318,7 +318,7 @@ class Engine:
         return received, self._wanted(received, incoming.files_in(self.replica, received))
 
     def _wanted(self, received: Received, found: dict[Digest, int]) -> dict[Digest, int]:
-        found |= _pinned(conflict for conflict in received.conflicts if conflict.is_open)
+        found |= pinned_sizes(conflict for conflict in received.conflicts if conflict.is_open)
         return incoming.lacking_of(self.replica, received, found)
 
     def _adopt(self, received: Received) -> Adopted:
@@ -326,12 +326,16 @@ class Engine:
         self._share()
         policy = self._policy()
         adopted = adopt.adopt(self.replica, received, self.apart, policy.limits, policy.boot_id)
+        self._settle(adopted, received.root)
+        return adopted
+
+    def _settle(self, adopted: Adopted, root: Digest) -> None:
+        """After a plan: what it leaves for the next look, and the next plan."""
         wanted = self._scanner.want(adopted.stale)
         if not adopted.stale:
-            self._let_leave(received.root, adopted.made, wanted)
+            self._let_leave(root, adopted.made, wanted)
         self._changed_since_plan = bool(adopted.stale)
         self._read_apart()
-        return adopted
 
     def _let_leave(self, root: Digest, made: Iterable[Action] = (), wanted: Iterable[RelPath] = ()) -> None:
         """What a rule ignores, of what is here beyond `root`: before a push, which would bring it back to whoever made the rule."""
@@ -345,7 +349,7 @@ class Engine:
         if not (told.snapshots or told.conflicts):
             return
         known, records = incoming.learned_of(self.replica, told)
-        if pinned := _pinned(record for record in records if record.is_open):
+        if pinned := pinned_sizes(record for record in records if record.is_open):
             await transfer.fetch_blobs(remote, self.replica.blobs, pinned, self.progress)
         await self._run(lambda: self.replica.db.write_now(lambda tx: adopt.keep_learned(tx, known, records)))
 
@@ -360,8 +364,10 @@ class Engine:
         self._refuse_beside_git()
         self._share()
         adopted = adopt.plan_again(self.replica, self.apart, self._policy().boot_id)
-        self._changed_since_plan = bool(adopted.stale)
-        self._read_apart()
+        if adopted is None:
+            self._changed_since_plan = False
+            return Adopted(0, 0, (), {})
+        self._settle(adopted, self.replica.row.agreed_root)
         return adopted
 
     def _refuse_beside_git(self) -> None:
@@ -389,8 +395,3 @@ class Engine:
     def _recover(self) -> None:
         self._read_apart()
         recover(self.replica, self._scanner, self._policy().boot_id)
-
-
-def _pinned(records: Iterable[Conflict]) -> dict[Digest, int]:
-    """What these keep alive, with sizes."""
-    return {digest: size for record in records for digest, size in adopt.pinned_sizes(record).items()}

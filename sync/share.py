@@ -51,7 +51,7 @@ def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: 
     row, are_equal = replica.row, replica.row.shared_root == replica.row.shared_full
     if are_equal and suspect is None and not apart:
         return Shared(row.full_root, {}, [])
-    sharing = _Sharing(row.shared_root, apart, draft)
+    sharing = _Sharing(row.shared_root, apart, draft, lambda path: _is_ignored(replica, path))
     if suspect is None:
         for path, kept in apart.items():
             if kept.kind == SECRET:
@@ -75,8 +75,9 @@ def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: 
 class _Sharing:
     """One derivation. Changes come in the order of paths: a folder's own before those below it."""
 
-    def __init__(self, shared_root: Digest, apart: Mapping[RelPath, Apart], draft: Draft) -> None:
+    def __init__(self, shared_root: Digest, apart: Mapping[RelPath, Apart], draft: Draft, is_ignored: Callable[[RelPath], bool]) -> None:
         self.released: set[RelPath] = set()
+        self._is_ignored = is_ignored
         self._shared_root = shared_root
         self._apart = apart
         self._draft = draft
@@ -93,11 +94,14 @@ class _Sharing:
         self._put[path] = Apart(path, SECRET, reason, had)
 
     def release(self, path: RelPath, entry: Entry | None) -> None:
-        """What was held back goes where it was held back from; where others were meanwhile, a plan decides between it and theirs."""
+        """What was held back goes where it was held back from; where others were meanwhile, a plan decides between it and theirs.
+
+        If it left because a rule ignores it now it is there still, and theirs, which the rule is about as well, does not come.
+        """
         self.released.add(path)
         kept, shared = self._apart[path], find_entry(self._shared_root, path, self._draft)
         had = None if kept.had is None else entry_of(kept.had)[1]
-        if shared not in (had, entry):
+        if shared not in (had, entry) and not (entry is None and self._is_ignored(path)):
             self._put[path] = self._untaken[path] = Apart(
                 path, OWED, "It was held back, and the cloud has another one.", record_of(path, had)
             )  # fmt: skip
@@ -131,6 +135,14 @@ class _Sharing:
         root = edit_manifest(self._shared_root, edits, self._draft)
         check_tree_after(root, edits, self._draft)
         return Shared(root, self._put, self._drop)
+
+
+def _is_ignored(replica: LocalReplica, path: RelPath) -> bool:
+    """By a rule that travels, or with its folder. Raises RootLost."""
+    folder, name = spot_of(path)
+    with replica.open_root() as root:
+        rules = replica.ignore.rules_in(root, folder)
+        return rules.barred or rules.expel(name, False)
 
 
 def find_barred(replica: LocalReplica, head: Digest, made: Iterable[Action], wanted: Iterable[RelPath]) -> set[bytes]:

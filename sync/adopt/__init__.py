@@ -9,7 +9,7 @@ every later plan has them in it again, from what the folder had before (`share.g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TypedDict
 
 import msgspec
@@ -103,11 +103,11 @@ def _names_of(replica: LocalReplica) -> _Names:
     return _Names(fold=disk.fold if disk.folds else None, refuse=disk.refusal if disk.refuses else None)
 
 
-def plan_again(replica: LocalReplica, apart: Mapping[RelPath, Apart], boot_id: str) -> Adopted:
-    """What the folder could not take, once more: the way to what is agreed already. After a pull that did not end the next one does it."""
+def plan_again(replica: LocalReplica, apart: Mapping[RelPath, Apart], boot_id: str) -> Adopted | None:
+    """What the folder could not take, once more: the way to what is agreed already. None: the pull that did not end does it."""
     row, left = replica.row, journal.pending(replica.db.read(), replica.id)
     if left is not None and left.to_root != row.agreed_root:
-        return Adopted(0, 0, (), {})
+        return None
     head = Head(row.workspace_id, row.epoch, row.agreed_version, row.agreed_root.hex(), row.agreed_snapshot or None)
     return adopt(replica, Received(head, row.agreed_root, replica.draft(), {}, (), ()), apart, None, boot_id)
 
@@ -330,10 +330,10 @@ def restore(replica: LocalReplica, target: Digest, base: Digest, verb: str, acto
     return Adopted(len(done), len(records), tuple(applied.stale), problems), act
 
 
-def pinned_sizes(conflict: Conflict) -> dict[Digest, int]:
-    """The contents that a record keeps alive, and how large each is."""
-    sides = (conflict.base, conflict.ours, conflict.theirs)
-    entries = [entry_of(record)[1] for record in sides if record is not None]
+def pinned_sizes(records: Iterable[Conflict]) -> dict[Digest, int]:
+    """The contents that records keep alive, and how large each is."""
+    sides = (side for record in records for side in (record.base, record.ours, record.theirs) if side is not None)
+    entries = (entry_of(side)[1] for side in sides)
     return {entry.digest: entry.size for entry in entries if isinstance(entry, File)}
 
 

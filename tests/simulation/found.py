@@ -309,6 +309,17 @@ FOUND: dict[str, History] = {
         Sizes(bulk_files=0, few_blobs=1, inline_blobs=0, push_changes=2, has_exchange=False),
         Features(folds="case"),
     ),
+    "S41 what others had at a secret that a rule ignores now was to come where it still is, and was stale for ever": History(
+        95000001695,
+        2,
+        (
+            (2.8986125627425308, "b", "hide", b"d/e/x", 492084),
+            (3.970421339282119, "a", "write", b"d/e/x", 1503),
+            (4.138678132122048, "b", "rule", b".fstignore", b"x\n"),
+        ),
+        Sizes(few_steps=0, bulk_files=1, push_changes=2),
+        Features(rules=True, secrets=True, lets_go=False),
+    ),
     "S17 in a large plan names were given to bytes that were not synced: a power cut left empty files, and clashes": History(
         41,
         2,

@@ -247,6 +247,38 @@ def test_a_folder_that_others_made_where_a_secret_is_waits_for_it(pair: tuple[Si
     assert kept is None or b.kept(kept)
 
 
+@pytest.mark.parametrize("rule", ["key\n", "d/\n"])
+@pytest.mark.parametrize("when", ["before both", "between", "after both"])
+def test_a_secret_that_a_rule_ignores_and_others_have_something_at_leaves_alone(pair: tuple[Side, Side], rule: str, when: str) -> None:
+    """S41: theirs was to come where the file still is, which no look takes: it was stale, for ever, and the rule was told to nobody."""
+    a, b = pair
+    hold(a, "token")
+    a.write("keep", "by a\n")
+    a.write("d/other", "by a\n")
+    settle(a, b)
+    if when == "before both":
+        a.write(".fstignore", rule)
+        a.look()
+    a.write("d/e/key", "token\n")
+    if when == "between":
+        settle(a, b)
+    b.write("d/e/key", "by b\n")
+    if when == "after both":
+        settle(b, a)
+    else:
+        b.sync()
+    if when != "before both":
+        a.write(".fstignore", rule)
+    for _ in range(3):  # what is stale is looked at again
+        a.look()
+        a.pull()
+    settle(a, b)
+    assert is_carried(a, ".fstignore") and is_carried(b, ".fstignore") and held_in(a) == {}
+    assert not is_carried(a, "d/e/key") and not is_carried(b, "d/e/key")
+    assert (a.tree()["d/e/key"], b.tree()["d/e/key"]) == ("token\n", "by b\n")
+    assert is_tree(a) and digest_of(b"token\n") not in a.cloud.blobs
+
+
 @pytest.mark.parametrize("how", ["ours", "edit"])
 @pytest.mark.parametrize("why", ["removed", "ignored"])
 def test_a_conflict_in_a_folder_that_is_gone_is_resolved_into_a_tree(pair: tuple[Side, Side], how: str, why: str) -> None:
