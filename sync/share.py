@@ -51,7 +51,7 @@ def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: 
     row, are_equal = replica.row, replica.row.shared_root == replica.row.shared_full
     if are_equal and suspect is None and not apart:
         return Shared(row.full_root, {}, [])
-    sharing = _Sharing(row.shared_root, apart, draft, lambda path: _is_ignored(replica, path))
+    sharing = _Sharing(row.shared_root, apart, draft, lambda path, is_dir: _is_ignored(replica, path, is_dir))
     if suspect is None:
         for path, kept in apart.items():
             if kept.kind == SECRET:
@@ -75,7 +75,9 @@ def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: 
 class _Sharing:
     """One derivation. Changes come in the order of paths: a folder's own before those below it."""
 
-    def __init__(self, shared_root: Digest, apart: Mapping[RelPath, Apart], draft: Draft, is_ignored: Callable[[RelPath], bool]) -> None:
+    def __init__(
+        self, shared_root: Digest, apart: Mapping[RelPath, Apart], draft: Draft, is_ignored: Callable[[RelPath, bool], bool]
+    ) -> None:  # fmt: skip
         self.released: set[RelPath] = set()
         self._is_ignored = is_ignored
         self._shared_root = shared_root
@@ -101,27 +103,39 @@ class _Sharing:
         self.released.add(path)
         kept, shared = self._apart[path], find_entry(self._shared_root, path, self._draft)
         had = None if kept.had is None else entry_of(kept.had)[1]
-        if shared not in (had, entry) and not (entry is None and self._is_ignored(path)):
-            self._put[path] = self._untaken[path] = Apart(
-                path, OWED, "It was held back, and the cloud has another one.", record_of(path, had)
-            )  # fmt: skip
-            if any(above in self._edits and not isinstance(self._edits[above], Dir) for above in folders_above(path)[1:]):
-                self._edits[path] = None  # it goes with its folder, and the plan brings both back
+        below = self._find_untaken_below(path)
+        if (below or shared not in (had, entry)) and entry is None and self._is_ignored(path, isinstance(shared, Dir)):
+            self._drop += below
+            self._untaken = {other: row for other, row in self._untaken.items() if other not in below}
+            self._edits.update((other, None) for other, _ in walk_manifest(self._shared_root, self._draft, path))
+        elif shared not in (had, entry):
+            self._owe(path, had)
             return
         self._drop.append(path)
         if _is_at_or_below(parent_of(path), self._untaken):
             self._waits = True
             return
+        if not isinstance(entry, Dir):
+            self._edits.update((other, None) for other in below)  # what was to come below it goes with it, and the plan brings both back
         self._edits[path] = entry
         above = [] if entry is None else folders_above(path)[1:]
         self._edits |= {one: DIR for one in above if one not in self._edits and find_entry(self._shared_root, one, self._draft) is None}
+
+    def _owe(self, path: RelPath, had: Entry | None) -> None:
+        row = Apart(path, OWED, "It was held back, and the cloud has another one.", record_of(path, had))
+        self._put[path] = self._untaken[path] = row
+        if any(above in self._edits and not isinstance(self._edits[above], Dir) for above in folders_above(path)[1:]):
+            self._edits[path] = None  # it goes with its folder, and the plan brings both back
+
+    def _find_untaken_below(self, path: RelPath) -> list[RelPath]:
+        return [below for below in self._untaken if below.startswith(path + b"/")]
 
     def take(self, change: Change) -> None:
         """An ordinary change goes along, but for what only a plan can tell of: what a person made of what could not be taken."""
         path = change.path
         if self._untaken and isinstance(change.old, Dir) and not isinstance(change.new, Dir):
             # What was to come into a folder goes with it; the plan, which comes before any push, brings both back.
-            self._edits.update((below, None) for below in self._untaken if below.startswith(path + b"/"))
+            self._edits.update((below, None) for below in self._find_untaken_below(path))
         if self._untaken and _is_at_or_below(path, self._untaken):
             self._waits = True
         else:
@@ -137,12 +151,12 @@ class _Sharing:
         return Shared(root, self._put, self._drop)
 
 
-def _is_ignored(replica: LocalReplica, path: RelPath) -> bool:
+def _is_ignored(replica: LocalReplica, path: RelPath, is_dir: bool) -> bool:
     """By a rule that travels, or with its folder. Raises RootLost."""
     folder, name = spot_of(path)
     with replica.open_root() as root:
         rules = replica.ignore.rules_in(root, folder)
-        return rules.barred or rules.expel(name, False)
+        return rules.barred or rules.expel(name, is_dir)
 
 
 def find_barred(replica: LocalReplica, head: Digest, made: Iterable[Action], wanted: Iterable[RelPath]) -> set[bytes]:

@@ -445,7 +445,7 @@ DISKS = Suite(
             "D12",
             "what waits in a folder that went is left in no folder",
             SHARE,
-            '            self._edits.update((below, None) for below in self._untaken if below.startswith(path + b"/"))\n',
+            "            self._edits.update((below, None) for below in self._find_untaken_below(path))\n",
             "            pass\n",
         ),
         Mutant(

@@ -279,6 +279,40 @@ def test_a_secret_that_a_rule_ignores_and_others_have_something_at_leaves_alone(
     assert is_tree(a) and digest_of(b"token\n") not in a.cloud.blobs
 
 
+@pytest.mark.parametrize("then", ["removed", "edited", "ignored"])
+@pytest.mark.parametrize("before", ["a folder", ""])
+def test_what_waits_below_a_secret_and_what_becomes_of_that(pair: tuple[Side, Side], before: str, then: str) -> None:
+    """S42: the secret went, and what was to come below it was left in no folder."""
+    a, b = pair
+    hold(a, "token")
+    a.write("keep", "by a\n")
+    if before:
+        a.write("y/old", "shared\n")
+    settle(a, b)
+    if before:
+        become_file(a, "y", "token\n")
+    else:
+        a.write("y", "token\n")
+    settle(a, b)
+    b.write("y/in", "by b\n")
+    settle(b, a)
+    assert held_in(a) == {"y": SECRET, "y/in": OWED}
+    if then == "removed":
+        (a.root / "y").unlink()
+    elif then == "edited":
+        a.write("y", "no more\n")
+    else:
+        a.write(".fstignore", "y\n")
+    settle(a, b)
+    assert held_in(a) == {} and is_tree(a)
+    if then == "ignored":
+        assert not is_carried(a, "y") and not is_carried(b, "y")
+        assert (a.tree()["y"], b.tree()["y/in"]) == ("token\n", "by b\n")
+    else:
+        assert a.tree() == b.tree() == {"keep": "by a\n", "y/in": "by b\n"}
+        assert then == "removed" or b.kept("no more\n")
+
+
 @pytest.mark.parametrize("how", ["ours", "edit"])
 @pytest.mark.parametrize("why", ["removed", "ignored"])
 def test_a_conflict_in_a_folder_that_is_gone_is_resolved_into_a_tree(pair: tuple[Side, Side], how: str, why: str) -> None:
