@@ -172,7 +172,7 @@ async def _serve(settings: Settings, cloud: Cloud) -> int:
         shown = f"[{settings.address}]" if ":" in settings.address else settings.address
         print(f"listening on http://{shown}:{port}", flush=True)
         upkeep = asyncio.create_task(keep_up(cloud))
-        await asyncio.wait([upkeep, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        await stop.wait()
         upkeep.cancel()
         await _give_notice(app, settings.notice_seconds, stop)
         await _finish(runner, app)

@@ -69,7 +69,7 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] | N
     add_options(serve)
     token = _verb(verbs.add_parser("token", help="print a session token, creating the user if need be"), data)
     token.add_argument("--email", required=True, metavar="ADDRESS")
-    token.add_argument("--scope", default="user", metavar="SCOPE", help="user, or key:PROVIDER, which gives out that one key for an hour")
+    token.add_argument("--scope", default="user", help="user; or for an hour key:PROVIDER, env:PROJECT, to be given those secrets alone")
     fsck = _verb(verbs.add_parser("fsck", help="read and check everything that is kept"), data)
     fsck.add_argument(
         "--repair", action="store_true", help="let go of damaged content, so that `fst fsck --cloud` on a machine sends it again"

@@ -80,7 +80,7 @@ class Daemon:
         self.blobs = blobs
         self.clock = SystemClock()
         self.boot_id = _boot_id()
-        self.accounts = Accounts(settings.places.account_file, system_keyring(settings.places))
+        self.accounts = Accounts(settings.places.account_file, settings.places.account_key, system_keyring(settings.places))
         self.machine_id, self.machine_name = _this_machine(db, self.clock, settings.machine_name)
         self.supervisors: dict[str, Supervisor] = {}
         self.link = CloudLink(

@@ -51,6 +51,11 @@ class Places:
         """Which cloud this machine is signed in to, and the token unless the keyring has it."""
         return self.state / "account.json"
 
+    @property
+    def account_key(self) -> Path:
+        """What opens the token in that file; in another folder, so that a copy of one is worth nothing."""
+        return self.data / "account.key"
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

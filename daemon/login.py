@@ -1,7 +1,8 @@
 """Which cloud this machine is signed in to, and where its token is kept.
 
-The token goes to the system's keyring when that answers within two seconds, else to a file only this user may read. The keyring
-is asked in a child process: a locked one may put up a window and never return, and a child can be ended.
+The token goes to the system's keyring when that answers within two seconds, else to a file only this user may read, sealed with a key
+that lies in another folder: a copy of either gives nothing away. The keyring is asked in a child process: a locked one may put up a
+window and never return, and a child can be ended.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import secrets
 import subprocess
 import sys
+from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -22,6 +25,8 @@ from store.errors import Busy, InvalidValue, NotSignedIn, StoreDamaged, Unwritab
 KEYRING_SECONDS: Final = 2.0
 SERVICE: Final = "fastest"
 MAX_TOKEN_BYTES: Final = 4096
+NONCE_BYTES: Final = 12
+KEY_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +96,27 @@ def system_keyring(places: Places) -> Keyring | None:
 class Accounts:
     """The one account of this machine, kept in a small file and (the token) where `keyring` is."""
 
-    def __init__(self, file: Path, keyring: Keyring | None) -> None:
+    def __init__(self, file: Path, key_file: Path, keyring: Keyring | None) -> None:
         self._file = file
+        self._key_file = key_file
         self._keyring = keyring
 
     def read(self) -> Account | None:
-        """The account, or None when signed out. Raises Busy for a locked keyring, NotSignedIn when the keyring has forgotten."""
+        """The account, or None when signed out. Raises Busy for a locked keyring, NotSignedIn when it, or the key, is gone."""
         told = self._read_file()
         if told is None:
             return None
-        token = told.get("token", "")
-        if told.get("kept_in") == "keyring":
-            token = (self._keyring.get(told["url"]) if self._keyring else None) or ""
+        url, email, kept_in = told["url"], told.get("email", ""), told.get("kept_in", "file")
+        if kept_in == "keyring":
+            token = (self._keyring.get(url) if self._keyring else None) or ""
+        elif "token" in told:  # of a version that did not seal yet
+            token = told["token"]
+            self._write(url, email, token)
+        else:
+            token = self._open(url, told.get("sealed", ""))
         if not token:
-            raise NotSignedIn("the keyring no longer has the token", "Sign in again with `fst login`.")
-        return Account(told["url"], told.get("email", ""), token, told.get("kept_in", "file"))
+            raise NotSignedIn(f"the {kept_in} no longer gives the token", "Sign in again with `fst login`.")
+        return Account(url, email, token, kept_in)
 
     def address(self) -> str | None:
         """The cloud's address, without asking the keyring."""
@@ -118,8 +129,7 @@ class Accounts:
         if before and before["url"] != url:
             self._drop_from_keyring(before["url"])
         kept_in = "keyring" if self._put_in_keyring(url, token) else "file"
-        told = {"url": url, "email": email, "kept_in": kept_in, **({"token": token} if kept_in == "file" else {})}
-        write_private(self._file, json.dumps(told, indent=1).encode("utf-8") + b"\n")
+        self._write(url, email, token if kept_in == "file" else "")
         return Account(url, email, token, kept_in)
 
     def forget(self) -> str | None:
@@ -130,9 +140,46 @@ class Accounts:
         self._drop_from_keyring(told["url"])
         try:
             self._file.unlink(missing_ok=True)
+            self._key_file.unlink(missing_ok=True)
         except OSError as error:
             raise Unwritable(f"{self._file} cannot be removed: {error.strerror}", "Remove it by hand: it holds the token.") from None
         return told["url"]
+
+    def _write(self, url: str, email: str, token: str) -> None:
+        """The small file; with the token in it when one is given, sealed for this address."""
+        told = {"url": url, "email": email, "kept_in": "file" if token else "keyring"}
+        if token:
+            told["sealed"] = self._seal(url, token)
+        write_private(self._file, json.dumps(told, indent=1).encode("utf-8") + b"\n")
+
+    def _seal(self, url: str, token: str) -> str:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        try:
+            key = self._key_file.read_bytes()
+        except OSError:
+            key = b""
+        if len(key) != KEY_BYTES:
+            # One that is there stays: until the account's file is replaced, it still opens the last token.
+            key = secrets.token_bytes(KEY_BYTES)
+            write_private(self._key_file, key)
+        return b64encode(nonce + AESGCM(key).encrypt(nonce, token.encode("utf-8"), url.encode("utf-8"))).decode("ascii")
+
+    def _open(self, url: str, sealed: str) -> str:
+        """The token; empty when it does not open: changed, or the key is another one or gone."""
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        try:
+            key, raw = self._key_file.read_bytes(), b64decode(sealed, validate=True)
+            return AESGCM(key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], url.encode("utf-8")).decode("utf-8")
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise Unwritable(f"{self._key_file} cannot be read: {error.strerror}", "Make it readable for you, or sign in again.") from None
+        except (ValueError, InvalidTag):
+            return ""
 
     def _put_in_keyring(self, url: str, token: str) -> bool:
         if self._keyring is None:

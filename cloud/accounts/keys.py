@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from cloud.accounts.session import note
+from cloud.accounts.session import USER, note
 from cloud.accounts.vault import PREFIX, Vault
 from cloud.context import Cloud
 from cloud.database import Reader, Tx
@@ -18,7 +18,7 @@ from cloud.records.people import keys
 from cloud.records.people.accounts import Account
 from cloud.records.people.keys import ProviderKey
 from store.errors import InvalidValue, NotFound, SecretDamaged
-from store.types import new_ulid
+from store.types import new_ulid, parse_ulid
 
 PROVIDERS: Final = {
     "anthropic": "ANTHROPIC_API_KEY",
@@ -32,6 +32,8 @@ PROVIDERS: Final = {
 COLUMN: Final = "user_api_keys.key_value"
 SCOPE: Final = "key:"
 """And the provider: what such a session is good for."""
+ENVIRONMENT: Final = "env:"
+"""And the project: good for the values of its variables."""
 SCOPE_DAYS: Final = 1 / 24
 MASK: Final = "\u2022" * 20
 SHOWN: Final = 4
@@ -58,10 +60,14 @@ def checked_provider(provider: str) -> str:
 
 def checked_scope(scope: str) -> str:
     """What `fst cloud token --scope` may make. Raises InvalidValue."""
-    kind, _, provider = scope.partition(":")
-    if scope != "user" and kind != "key":
-        raise InvalidValue(f"an unknown scope: {scope[:80]!r}", "It is user, or key:PROVIDER.")
-    return scope if scope == "user" else SCOPE + checked_provider(provider)
+    kind, _, named = scope.partition(":")
+    if scope == USER:
+        return scope
+    if kind == "env":
+        return ENVIRONMENT + parse_ulid(named)
+    if kind != "key":
+        raise InvalidValue(f"an unknown scope: {scope[:80]!r}", "It is user, key:PROVIDER, or env:PROJECT with the project's id.")
+    return SCOPE + checked_provider(named)
 
 
 async def set_key(tx: Tx, vault: Vault, account: Account, provider: str, key: str, now_ms: int, address: str) -> None:

@@ -72,6 +72,10 @@ async def who_is(reader: Reader, header: str, now_ms: int, scope: str = USER) ->
     """The account behind an Authorization header. Raises NotSignedIn."""
     scheme, _, token = header.partition(" ")
     found = await who_holds(reader, token, now_ms, scope) if scheme.lower() == "bearer" else None
+    if found is None and scope != USER:
+        raise NotSignedIn(
+            f"no valid session of the scope {scope}", "It is made on the server: `fst cloud token --email ADDRESS --scope SCOPE`."
+        )
     if found is None:
         raise NotSignedIn("no valid session", "Sign in with `fst login`.")
     return found

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import msgspec
 
-from cloud import content
+from cloud import manifests
 from cloud.context import Cloud
 from cloud.database import Tx
 from cloud.heads import checks
 from cloud.hub import Telling, pack_message
-from cloud.reach import reach
-from cloud.records import blobs
+from cloud.manifests import Whole
 from cloud.records.people.accounts import Account
 from cloud.records.work import activity, projects, replicas, snapshots, workspaces
 from cloud.records.work.workspaces import HeadMove
-from store.errors import BlobsMissing, Conflicting, InvalidValue, ManifestNotFound, VersionMoved
-from store.manifest import EMPTY_ROOT
+from store.errors import Conflicting, InvalidValue, VersionMoved
 from store.snapshots import make_snapshot, time_after
-from store.types import Digest, parse_digest
+from store.types import parse_digest
 from sync.core.wire import Actor, EventHeader, Hash, Head, Millis, Number, WireSnapshot
 
 
@@ -56,8 +54,8 @@ async def register(cloud: Cloud, account: Account, project_id: str, asked: NewSn
     root = parse_digest(asked.manifest_hash)
     wire = _draw(cloud, account, project_id, asked)
     checks.check_texts(wire)
-    nodes, files = await _check_manifest(cloud, account, root)
-    settled = await cloud.write(lambda tx: _settle(tx, cloud, account, wire, asked, nodes, files))
+    whole = await manifests.check_whole(cloud, account.user_id, project_id, root)
+    settled = await cloud.write(lambda tx: _settle(tx, cloud, account, wire, asked, whole))
     if isinstance(settled, VersionMoved):
         raise settled
     if settled.has_moved and settled.head is not None:
@@ -84,34 +82,12 @@ def _draw(cloud: Cloud, account: Account, project_id: str, asked: NewSnapshot) -
     )  # fmt: skip
 
 
-async def _check_manifest(cloud: Cloud, account: Account, root: Digest) -> tuple[set[Digest], set[Digest]]:
-    """Its nodes and blobs, all of them this user's and here."""
-    if root == EMPTY_ROOT:
-        return set(), set()
-    if not await blobs.owned_nodes(cloud.read(), account.user_id, [root]):
-        raise _no_manifest(root)
-    nodes, files = await cloud.objects.over_nodes(lambda source: reach(source, [root.hex()]))
-    if len(await cloud.reading(lambda reader: blobs.owned_nodes(reader, account.user_id, nodes))) < len(nodes):
-        raise _no_manifest(root)
-    await cloud.reading(lambda reader: checks.check_blobs(reader, account.user_id, files, {}))
-    gone = sorted(digest.hex() for digest in await cloud.objects.lacking(list(files)))
-    if gone:
-        raise BlobsMissing(f"{len(gone)} blobs are not here", "Send them, then this again.", hashes=gone[: content.LISTED_BLOBS])
-    return nodes, set(files)
-
-
-def _no_manifest(root: Digest) -> ManifestNotFound:
-    return ManifestNotFound(f"no manifest {root.hex()}", "A manifest comes with a push.")
-
-
 async def _settle(
-    tx: Tx, cloud: Cloud, account: Account, wire: WireSnapshot, asked: NewSnapshot, nodes: set[Digest], files: set[Digest]
-) -> Registered | VersionMoved:  # fmt: skip
+    tx: Tx, cloud: Cloud, account: Account, wire: WireSnapshot, asked: NewSnapshot, whole: Whole
+) -> Registered | VersionMoved:
     """A lost race is returned: it is told only once the winner is durable (heads/push.py)."""
     await projects.get_open_project(tx, account.user_id, wire.project_id)
-    if await blobs.hold_nodes(tx, account.user_id, nodes):
-        raise _no_manifest(parse_digest(wire.manifest_hash))
-    await content.hold(tx, cloud, account.user_id, files)
+    await manifests.hold_whole(tx, cloud, account.user_id, parse_digest(wire.manifest_hash), whole)
     for parent in wire.parents:
         if not await snapshots.in_project(tx, wire.project_id, parent):
             raise InvalidValue(f"the parent {parent[:40]} is not in the project")

@@ -7,18 +7,20 @@ lock while it is on its way: it is written down as loose before it is sent, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from typing import Final, TypeVar
 
-from cloud.database import Database, Tx
+from cloud.database import Database, Reader, Row, Tx
 from cloud.objects.bucket import Bucket
 from store.types import Digest
 
+T = TypeVar("T")
+
 ROWS_AT_ONCE: Final = 1_000
+PAGE_ROWS: Final = 10_000
+"""Looked at in one statement: over a whole table it would outlast its time once there are some tens of millions."""
 LOOSE_SECONDS: Final = 24 * 60 * 60
 """Far longer than an upload takes: a client that sends nothing for a minute is given up."""
-
-_UNUSED = "NOT EXISTS (SELECT 1 FROM kept_blobs b WHERE b.frame = kept_frames.key)"
 
 
 class RemoteSweep:
@@ -42,8 +44,9 @@ class RemoteSweep:
             await self._db.write(lambda tx, batch=batch: _drop_blobs(tx, batch))  # type: ignore[misc]
         for batch in _batches(self._dead_nodes):
             await self._db.write(lambda tx, batch=batch: _drop_nodes(tx, batch))  # type: ignore[misc]
-        while await self._db.write(_drop_frames):
-            pass
+        async for frames in _unnamed(self._db.read(), "kept_frames", "key", "kept_blobs o WHERE o.frame = p.key"):
+            for batch in _batches([row[0] for row in frames]):
+                await self._db.write(lambda tx, batch=batch: _drop_frames(tx, batch))  # type: ignore[misc]
         sql = "SELECT key FROM loose_frames WHERE since <= extract(epoch FROM now()) - $1 ORDER BY key"
         for (key,) in await self._db.read().rows(sql, (self._loose_seconds,)):
             await self._db.write(lambda tx, key=key: self._drop_loose(tx, key))  # type: ignore[misc]
@@ -60,10 +63,30 @@ class RemoteSweep:
 
 async def plan(db: Database, bucket: Bucket, loose_seconds: int) -> RemoteSweep:
     """What has no owner now."""
-    blobs = await db.read().rows("SELECT hash, size FROM kept_blobs b WHERE NOT EXISTS (SELECT 1 FROM owned_blobs o WHERE o.hash = b.hash)")
-    nodes = await db.read().rows("SELECT hash FROM kept_nodes n WHERE NOT EXISTS (SELECT 1 FROM owned_nodes o WHERE o.hash = n.hash)")
-    dead = sorted(Digest(row[0]) for row in blobs)
-    return RemoteSweep(db, bucket, dead, sorted(Digest(row[0]) for row in nodes), sum(row[1] for row in blobs), loose_seconds)
+    blobs: dict[Digest, int] = {}
+    async for rows in _unnamed(db.read(), "kept_blobs", "hash, size", "owned_blobs o WHERE o.hash = p.hash"):
+        blobs |= {Digest(row[0]): row[1] for row in rows}
+    nodes: set[Digest] = set()
+    async for rows in _unnamed(db.read(), "kept_nodes", "hash", "owned_nodes o WHERE o.hash = p.hash"):
+        nodes |= {Digest(row[0]) for row in rows}
+    return RemoteSweep(db, bucket, sorted(blobs), sorted(nodes), sum(blobs.values()), loose_seconds)
+
+
+async def _unnamed(reader: Reader, table: str, columns: str, named: str) -> AsyncGenerator[list[Row], None]:
+    """Rows of a table, its key first, of which `named` (`p` being the row) finds nothing; those of one page at a time.
+
+    What comes or goes meanwhile may be missed: the next run finds it.
+    """
+    key, last = columns.partition(",")[0], b""
+    page = f"FROM {table} WHERE {key} > $1 ORDER BY {key}"
+    while True:
+        end = await reader.one(f"SELECT {key} {page} LIMIT 1 OFFSET {PAGE_ROWS - 1}", (last,))
+        # A number, no parameter: only so does the planner know that few rows have to be looked for, and looks for each.
+        sql = f"SELECT {columns} FROM (SELECT {columns} {page} LIMIT {PAGE_ROWS}) p WHERE NOT EXISTS (SELECT 1 FROM {named})"
+        yield await reader.rows(sql, (last,))
+        if end is None:
+            return
+        last = end[0]
 
 
 async def _drop_blobs(tx: Tx, digests: Sequence[Digest]) -> None:
@@ -86,13 +109,16 @@ async def _drop_nodes(tx: Tx, digests: Sequence[Digest]) -> None:
     )
 
 
-async def _drop_frames(tx: Tx) -> int:
-    """Some of those in which no blob lies; how many were looked at."""
-    found = await tx.rows(f"SELECT key FROM kept_frames WHERE {_UNUSED} ORDER BY key LIMIT $1 FOR UPDATE", (ROWS_AT_ONCE,))
-    sql = f"DELETE FROM kept_frames WHERE key IN (SELECT value FROM carray($1)) AND {_UNUSED} RETURNING key, data IS NULL"
-    gone = await tx.rows(sql, (tx.keys(row[0] for row in found),))
+async def _drop_frames(tx: Tx, frames: Sequence[bytes]) -> None:
+    """Those of them in which still no blob lies."""
+    keys = tx.keys(frames)
+    await tx.rows("SELECT 1 FROM kept_frames WHERE key IN (SELECT value FROM carray($1)) ORDER BY key FOR UPDATE", (keys,))
+    gone = await tx.rows(
+        "DELETE FROM kept_frames WHERE key IN (SELECT value FROM carray($1))"
+        " AND NOT EXISTS (SELECT 1 FROM kept_blobs b WHERE b.frame = kept_frames.key) RETURNING key, data IS NULL",
+        (keys,),
+    )
     await loosen(tx, [key for key, in_bucket in gone if in_bucket])
-    return len(gone)
 
 
 async def loosen(tx: Tx, keys: Sequence[bytes]) -> None:
@@ -111,6 +137,6 @@ def path_of(key: bytes) -> str:
     return f"frames/{key[:1].hex()}/{key.hex()}"
 
 
-def _batches(digests: Sequence[Digest]) -> Iterator[Sequence[Digest]]:
-    for at in range(0, len(digests), ROWS_AT_ONCE):
-        yield digests[at : at + ROWS_AT_ONCE]
+def _batches(keys: Sequence[T]) -> Iterator[Sequence[T]]:
+    for at in range(0, len(keys), ROWS_AT_ONCE):
+        yield keys[at : at + ROWS_AT_ONCE]

@@ -1,4 +1,4 @@
-"""What goes for good: projects and workspaces some time after they were deleted, and activity that is old."""
+"""What goes for good: projects and workspaces some time after they were deleted, and what happened long ago."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 from cloud.context import Cloud
 from cloud.database import Tx
 from cloud.records.moments import text_of
+from cloud.records.people import accounts
 from cloud.records.work import activity, retiring
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
@@ -16,6 +17,7 @@ RETENTION_DAYS: Final = 30
 EVENT_DAYS: Final = 365
 EVENTS_KEPT: Final = 1_000
 """Of each project, the newest, however old."""
+PROJECTS_AT_ONCE: Final = 1_000
 
 
 async def purge_deleted(cloud: Cloud) -> str:
@@ -39,9 +41,12 @@ async def purge_deleted(cloud: Cloud) -> str:
 
 
 async def prune_events(cloud: Cloud) -> str:
-    """Activity over EVENT_DAYS old that is not among a project's newest EVENTS_KEPT."""
+    """Activity over EVENT_DAYS old that is not among a project's newest EVENTS_KEPT, and what happened to accounts before then."""
     before = text_of(max(0, cloud.now_ms() - EVENT_DAYS * DAY_MS))
-    pruned = 0
-    for project_id in await cloud.reading(lambda reader: activity.projects_with_older(reader, before)):
-        pruned += await cloud.write(partial(activity.prune, project_id=project_id, before=before, kept=EVENTS_KEPT))
+    last, pruned = "", 0
+    while found := await cloud.reading(partial(activity.projects_after, after=last, before=before, limit=PROJECTS_AT_ONCE)):
+        last = found[-1][0]
+        for project_id in [name for name, has_older in found if has_older]:
+            pruned += await cloud.write(partial(activity.prune, project_id=project_id, before=before, kept=EVENTS_KEPT))
+    await cloud.write(partial(accounts.purge_events, before=before))
     return f"{pruned} events"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypedDict
+from typing import Annotated, Final, TypedDict
 
 import msgspec
 
 from cloud.records.work.projects import Shelf
-from sync.core.wire import Actor, Named
+from sync.core.wire import Actor
+
+ULID: Final = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
+RowId = Annotated[str, msgspec.Meta(pattern=f"^{ULID}$")]
+SnapshotId = Annotated[str, msgspec.Meta(pattern=f"^snap-{ULID}$")]
 
 
 class Done(TypedDict):
@@ -29,14 +33,14 @@ class Acting(msgspec.Struct, frozen=True):
 
 
 class Last(msgspec.Struct, frozen=True):
-    """A page, newest first; `before` is the last id of the page before."""
+    """A page of snapshots, newest first; `before` is the last id of the page before."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 50
-    before: Named | None = None
+    before: SnapshotId | None = None
 
 
 class FewLast(msgspec.Struct, frozen=True):
-    """The same, of what is shown a few at a time."""
+    """The same of events, which are shown a few at a time."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
-    before: Named | None = None
+    before: RowId | None = None

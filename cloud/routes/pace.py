@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -109,7 +110,31 @@ class Door(web.BaseSite):
         server = self._runner.server
         if server is None:
             raise AssertionError("a door opens after its runner was set up")
-        return server() if len(server.connections) < self._most else _Full()
+        if len(server.connections) >= self._most:
+            return _Full()
+        protocol = server()
+        protocol.__class__ = _Speaking  # aiohttp takes no other class, and has no option for what it says itself
+        return protocol
+
+
+class _Speaking(web.RequestHandler):
+    """What is no HTTP never reaches a route: it is refused in the one envelope all the same, and nothing that was sent is said back."""
+
+    __slots__ = ()
+
+    def _refuse(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """aiohttp's, which logs, with a body of ours."""
+        super().handle_error(request, status, exc, message)
+        code, told = ("BAD_REQUEST", "this is no HTTP") if status < 500 else ("INTERNAL_ERROR", "The cloud failed.")
+        error = ErrorBody(code, told, request_id=secrets.token_hex(8))
+        body = msgspec.json.encode({"error": error})
+        response = web.Response(status=status, body=body, content_type="application/json", headers={"X-Request-Id": error.request_id})
+        response.force_close()
+        return response
+
+    handle_error = _refuse
 
 
 class _Full(asyncio.Protocol):

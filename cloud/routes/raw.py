@@ -1,4 +1,4 @@
-"""One blob's raw bytes, up or down: with a session, or by an address that was signed for it."""
+"""One blob's raw bytes, or one whole manifest, up or down: with a session; a blob also by an address that was signed for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Final, TypedDict
 import msgspec
 from aiohttp import web
 
-from cloud import content, signed
+from cloud import content, manifests, signed
+from cloud.manifests import Document
 from cloud.records.moments import text_of
 from cloud.routes.declare import Media, get, post, put
 from cloud.routes.envelope import account_of, cloud_of, for_everybody, public_url, read_pieces
@@ -22,8 +23,9 @@ from store.types import Digest, parse_digest
 from sync.core.wire import Hash
 
 SIGNED_AT_ONCE: Final = 100
+KEPT: Final = "private, max-age=31536000, immutable"
 DOWNLOAD: Final = {
-    "Content-Type": "application/octet-stream", "Cache-Control": "private, max-age=31536000, immutable", "Accept-Ranges": "bytes",
+    "Content-Type": "application/octet-stream", "Cache-Control": KEPT, "Accept-Ranges": "bytes",
     "X-Content-Type-Options": "nosniff",
 }  # fmt: skip
 
@@ -55,6 +57,30 @@ class TakenBlob(TypedDict):
     hash: str
     size: int
     created: bool
+
+
+class TakenManifest(TypedDict):
+    """A manifest that is here now, what it sums up to, and whether it is new."""
+
+    hash: str
+    entries: int
+    files: int
+    bytes: int
+    created: bool
+
+
+async def take_manifest(request: web.Request, asked: Document) -> TakenManifest:
+    """A whole manifest as one document; its blobs may come before or after."""
+    root = parse_digest(request.match_info["hash"])
+    totals, is_new = await manifests.take(cloud_of(request), account_of(request).user_id, root, asked)
+    return {"hash": root.hex(), "entries": totals.entries, "files": totals.files, "bytes": totals.bytes, "created": is_new}
+
+
+async def give_manifest(request: web.Request) -> web.Response:
+    """The same back, with its records in their one form."""
+    root = parse_digest(request.match_info["hash"])
+    body = await manifests.give(cloud_of(request), account_of(request).user_id, root)
+    return web.Response(body=body, content_type=Media.JSON.value, headers={"Cache-Control": KEPT, "ETag": f'"{root.hex()}"'})
 
 
 async def take_one(request: web.Request) -> TakenBlob:
@@ -118,13 +144,15 @@ async def _signed(request: web.Request, method: str) -> tuple[str, Digest]:
 async def _take(request: web.Request, user_id: str, digest: Digest) -> TakenBlob:
     """Streamed to a file and hashed on the way."""
     cloud = cloud_of(request)
+    if (request.content_length or 0) > content.MAX_UPLOAD_BYTES:
+        raise _too_large()
     with translate_errors("keep a blob that comes in"), tempfile.TemporaryFile(dir=cloud.data) as file:
         hashed = hashlib.sha256()
         async for piece in read_pieces(request.content):
             hashed.update(piece)
             cloud.metrics.count_in(len(piece))
             if file.tell() + len(piece) > content.MAX_UPLOAD_BYTES:
-                raise TooLarge(f"a blob of over {content.MAX_UPLOAD_BYTES} bytes")
+                raise _too_large()
             file.write(piece)
         if hashed.digest() != digest:
             raise HashMismatch(f"these bytes are not {digest.hex()}")
@@ -132,6 +160,10 @@ async def _take(request: web.Request, user_id: str, digest: Digest) -> TakenBlob
         file.flush()
         is_new = await content.take_file(cloud, user_id, digest, file.fileno(), size)
     return {"hash": digest.hex(), "size": size, "created": is_new}
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"a blob of over {content.MAX_UPLOAD_BYTES} bytes in one request", "Send chunks and a recipe: /v1/blobs/batch.")
 
 
 async def _give(request: web.Request, user_id: str, digest: Digest) -> web.StreamResponse:
@@ -172,6 +204,8 @@ def _asked_range(request: web.Request, size: int) -> tuple[int, int]:
 
 ROUTES = [
     put("/v1/blobs/upload/{hash}", take_one, takes=Media.BYTES, body=bytes),
+    put("/v1/blobs/manifests/{hash}", take_manifest),
+    get("/v1/blobs/manifests/{hash}", give_manifest, gives=Media.JSON),
     get("/v1/blobs/download/{hash}", give_one, statuses=(200, 206)),
     post("/v1/blobs/presign-upload", sign_uploads),
     post("/v1/blobs/presign-download", sign_downloads),

@@ -57,10 +57,11 @@ def run_tryout(session: Session, given: str | None, *, kept_in: str, once: bool)
 
 
 def _sign_in(session: Session, client: Client, cloud: LoopbackCloud) -> None:
-    account = Accounts(session.settings().places.account_file, None)
+    places = session.settings().places
+    account = Accounts(places.account_file, places.account_key, None)
     if account.address() != cloud.url:
         answer = client.login(cloud.url, cloud.token("you@localhost"))
-        for line in login_lines(answer, str(session.settings().places.account_file)):
+        for line in login_lines(answer, str(places.account_file)):
             session.say(line)
 
 

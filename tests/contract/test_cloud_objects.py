@@ -15,6 +15,7 @@ import pytest
 
 from cloud.config import Settings
 from cloud.database import Tx
+from cloud.objects import sweep as sweep_rows
 from cloud.objects.bucket import MARK, Bucket
 from cloud.objects.embedded import EmbeddedObjects
 from cloud.objects.remote import RemoteObjects
@@ -303,10 +304,40 @@ async def test_a_sweep_takes_what_nobody_owns_and_nothing_else(opening: Opening)
         assert await parts.objects.lacking([*mine, *others]) == others.keys()
         assert await fetched(parts, *mine) == mine
         assert await parts.objects.nodes([kept]) == [(kept, draft.new[kept])]
+    # By others: who wrote the nodes may have them in memory yet, and they are what they were.
+    async with opening() as parts:
         for digest in lost:
             with pytest.raises(BlobMissing):
                 await parts.objects.over_nodes(lambda nodes, digest=digest: nodes.get_node(digest))  # type: ignore[misc]
         assert await parts.objects.verify() == []
+
+
+def test_a_sweep_goes_through_tables_page_by_page(tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One statement over all of a large table outlasts its time, and then nothing is ever let go."""
+    monkeypatch.setattr(sweep_rows, "PAGE_ROWS", 7)
+    settings = Settings("serve", tmp_path / "cloud", database=postgres.new_database())
+    contents = blobs(40, 100)
+    mine = dict(list(contents.items())[::3])
+    draft = Draft(MemoryNodes())
+    edit_manifest(EMPTY_ROOT, [(RelPath(b"f%05d" % number), File(digest_of(b"x"), 1)) for number in range(600)], draft)
+    kept = list(draft.new)[::3]
+
+    async def run() -> None:
+        async with opened(settings) as parts:
+            await add_ada(parts)
+            await parts.objects.put_frames([encode_frame([blob]) for blob in contents.items()])
+            await put(parts, {}, draft.new)
+            await own(parts, mine, kept)
+            plan = await parts.objects.plan_sweep()
+            assert (plan.blobs, plan.nodes) == (len(contents) - len(mine), len(draft.new) - len(kept))
+            await plan.execute()
+            assert await parts.objects.lacking(list(contents)) == contents.keys() - mine.keys()
+            left = {
+                table: await parts.db.read().rows(f"SELECT count(*) FROM {table}") for table in ("kept_frames", "kept_blobs", "kept_nodes")
+            }
+            assert left == {"kept_frames": [(len(mine),)], "kept_blobs": [(len(mine),)], "kept_nodes": [(len(kept),)]}
+
+    asyncio.run(run())
 
 
 @in_loop

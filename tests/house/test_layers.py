@@ -33,7 +33,7 @@ DOORS = {
     "redis": ["cloud/hub/redis.py", "cloud/limits/redis.py"],
     "prometheus_client": ["cloud/telemetry/metrics.py"],
     "click": ["daemon/cli/*"],
-    "cryptography": ["cloud/accounts/vault.py"],
+    "cryptography": ["cloud/accounts/vault.py", "daemon/login.py"],
     "joserfc": ["cloud/accounts/oidc.py"],
     "keyring": ["daemon/login.py"],
     "msgspec": ["store/*", "sync/*", "daemon/*", "cloud/*"],

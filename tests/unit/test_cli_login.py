@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
 import pytest
 
 from daemon.config import find_places
-from daemon.login import Account, Accounts, SystemKeyring, check_cloud_url, is_loopback, parse_token, system_keyring
+from daemon.login import Account, Accounts, Keyring, SystemKeyring, check_cloud_url, is_loopback, parse_token, system_keyring
 from store.errors import Busy, InvalidValue, NotSignedIn, StoreDamaged
 
 URL = "https://cloud.example.org"
@@ -43,58 +44,108 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "state" / "account.json"
 
 
+def accounts_at(file: Path, keyring: Keyring | None) -> Accounts:
+    return Accounts(file, key_of(file), keyring)
+
+
+def key_of(file: Path) -> Path:
+    return file.parent.parent / "data" / "account.key"
+
+
 def test_signed_out_at_first(file: Path) -> None:
-    accounts = Accounts(file, None)
+    accounts = accounts_at(file, None)
     assert accounts.read() is None and accounts.address() is None and accounts.forget() is None
 
 
 def test_without_a_keyring_the_token_is_in_a_private_file(file: Path) -> None:
-    assert Accounts(file, None).keep(URL, "ann@example.org", "secret").kept_in == "file"
-    assert Accounts(file, None).read() == Account(URL, "ann@example.org", "secret", "file")
+    assert accounts_at(file, None).keep(URL, "ann@example.org", "secret").kept_in == "file"
+    assert accounts_at(file, None).read() == Account(URL, "ann@example.org", "secret", "file")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert list(file.parent.iterdir()) == [file]
 
 
+def test_the_file_is_sealed_with_a_key_that_lies_elsewhere(file: Path) -> None:
+    accounts_at(file, None).keep(URL, "ann@example.org", "secret-token")
+    key = key_of(file)
+    assert b"secret-token" not in file.read_bytes() + key.read_bytes()
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600 and key.parent != file.parent
+    first = file.read_bytes()
+    accounts_at(file, None).keep(URL, "ann@example.org", "secret-token")
+    assert file.read_bytes() != first, "sealed anew each time"
+    elsewhere = file.read_text().replace(URL, "https://evil.example.org")
+    file.write_text(elsewhere)
+    with pytest.raises(NotSignedIn):
+        accounts_at(file, None).read()
+
+
+@pytest.mark.parametrize("harm", ["gone", "short", "another", "changed"])
+def test_a_sealed_token_that_does_not_open_means_sign_in_again(file: Path, harm: str) -> None:
+    accounts_at(file, None).keep(URL, "", "secret")
+    key = key_of(file)
+    if harm == "changed":
+        told = json.loads(file.read_text())
+        file.write_text(json.dumps(told | {"sealed": "A" + told["sealed"][1:] if told["sealed"][0] != "A" else "B" + told["sealed"][1:]}))
+    elif harm == "gone":
+        key.unlink()
+    else:
+        key.write_bytes(b"x" * (32 if harm == "another" else 5))
+    with pytest.raises(NotSignedIn, match="no longer gives the token"):
+        accounts_at(file, None).read()
+    accounts_at(file, None).keep(URL, "", "new")
+    assert accounts_at(file, None).read() == Account(URL, "", "new", "file")
+
+
+def test_a_token_that_an_older_version_left_in_the_clear_is_read_and_sealed(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text(json.dumps({"url": URL, "email": "a@b.c", "kept_in": "file", "token": "secret"}))
+    for _ in range(2):
+        assert accounts_at(file, None).read() == Account(URL, "a@b.c", "secret", "file")
+        assert "secret" not in file.read_text()
+
+
 def test_with_a_keyring_the_file_has_no_token(file: Path) -> None:
     keyring = FakeKeyring()
-    assert Accounts(file, keyring).keep(URL, "ann@example.org", "secret").kept_in == "keyring"
+    assert accounts_at(file, keyring).keep(URL, "ann@example.org", "secret").kept_in == "keyring"
     assert "secret" not in file.read_text()
-    assert Accounts(file, keyring).read() == Account(URL, "ann@example.org", "secret", "keyring")
+    assert accounts_at(file, keyring).read() == Account(URL, "ann@example.org", "secret", "keyring")
 
 
 def test_a_locked_keyring_means_a_file_when_keeping(file: Path) -> None:
-    assert Accounts(file, FakeKeyring(locked=True)).keep(URL, "", "secret").kept_in == "file"
-    assert Accounts(file, FakeKeyring(locked=True)).read() == Account(URL, "", "secret", "file")
+    assert accounts_at(file, FakeKeyring(locked=True)).keep(URL, "", "secret").kept_in == "file"
+    assert accounts_at(file, FakeKeyring(locked=True)).read() == Account(URL, "", "secret", "file")
 
 
 def test_a_locked_keyring_pauses_the_cloud_when_reading(file: Path) -> None:
     keyring = FakeKeyring()
-    Accounts(file, keyring).keep(URL, "", "secret")
+    accounts_at(file, keyring).keep(URL, "", "secret")
     keyring.locked = True
     with pytest.raises(Busy):
-        Accounts(file, keyring).read()
-    assert Accounts(file, keyring).address() == URL, "which cloud it is can be told all the same"
+        accounts_at(file, keyring).read()
+    assert accounts_at(file, keyring).address() == URL, "which cloud it is can be told all the same"
 
 
 def test_a_keyring_that_forgot_means_sign_in_again(file: Path) -> None:
     keyring = FakeKeyring()
-    Accounts(file, keyring).keep(URL, "", "secret")
+    accounts_at(file, keyring).keep(URL, "", "secret")
     keyring.kept.clear()
     with pytest.raises(NotSignedIn):
-        Accounts(file, keyring).read()
+        accounts_at(file, keyring).read()
 
 
 def test_forgetting_leaves_nothing(file: Path) -> None:
     keyring = FakeKeyring()
-    accounts = Accounts(file, keyring)
+    accounts = accounts_at(file, keyring)
     accounts.keep(URL, "", "secret")
     assert accounts.forget() == URL
     assert not file.exists() and not keyring.kept
+    accounts_at(file, None).keep(URL, "", "secret")
+    accounts_at(file, None).forget()
+    assert not file.exists() and not key_of(file).exists()
 
 
 def test_another_cloud_replaces_the_first(file: Path) -> None:
     keyring = FakeKeyring()
-    accounts = Accounts(file, keyring)
+    accounts = accounts_at(file, keyring)
     accounts.keep(URL, "", "one")
     accounts.keep("https://other.example.org", "", "two")
     assert keyring.kept == {"https://other.example.org": "two"}
@@ -104,7 +155,7 @@ def test_a_damaged_file_is_told(file: Path) -> None:
     file.parent.mkdir()
     file.write_text("{")
     with pytest.raises(StoreDamaged, match="cannot be understood"):
-        Accounts(file, None).read()
+        accounts_at(file, None).read()
 
 
 def test_a_token_is_never_shown() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from cloud import content
 from cloud.app import wall_ms
 from cloud.content import LEAST_CHUNK_BYTES
 from cloud.objects.embedded import INLINE_BYTES, EmbeddedObjects
@@ -262,6 +263,31 @@ async def test_one_blob_that_is_not_what_it_says(tmp_path: Path) -> None:
         for odd in ("x", name.upper(), name[:-1], name + "0"):
             assert (await ada.ask("PUT", f"/v1/blobs/upload/{odd}", data=b"x")).code == "VALIDATION_ERROR"
             assert (await ada.ask("GET", f"/v1/blobs/download/{odd}")).code == "VALIDATION_ERROR"
+
+
+@in_loop
+async def test_a_blob_that_is_too_large_is_told_before_it_is_sent_or_as_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "MAX_UPLOAD_BYTES", 1_000_000)
+    async with serving(tmp_path / "cloud") as served:
+        ada, data = served.user(), b"x" * 1_000_001
+        path, sent = f"/v1/blobs/upload/{digest_of(data).hex()}", 0
+
+        async def pieces() -> AsyncIterator[bytes]:
+            nonlocal sent
+            for at in range(0, 64 * len(data), len(data)):
+                sent = at
+                yield data
+
+        for body in (data, pieces()):
+            reply = await ada.ask("PUT", path, data=body)
+            assert (reply.status, reply.code) == (413, "TOO_LARGE")
+        assert sent < 63 * len(data), "the rest is not waited for"
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.url.rpartition(":")[2])
+        head = f"PUT {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {ada.auth['Authorization']}\r\nContent-Length: {len(data)}\r\n\r\n"
+        writer.write(head.encode())
+        assert b" 413 " in await asyncio.wait_for(reader.readline(), 20), "told before a byte came"
+        writer.close()
+        assert (await ada.ask("PUT", f"/v1/blobs/upload/{digest_of(data[1:]).hex()}", data=data[1:])).status == 201
 
 
 @in_loop

@@ -197,6 +197,11 @@ async def test_a_client_reports_what_it_counted(tmp_path: Path) -> None:
         assert [each["staleness_hours"] for each in found["drift_reports"]] == [0.0, 1.5]
         assert [each["source_workspace_id"] for each in found["latest_by_source"]] == [pair.main.workspace_id, None]
         assert found["latest"] == found["drift_reports"][0]
+        one, project = f"/v1/workspaces/{pair.fork.workspace_id}", f"/v1/projects/{pair.main.project_id}"
+        assert (await ada.get(one))["drift"] == found["latest"]
+        for listing in (project, f"{project}/workspaces"):
+            listed = {each["id"]: each["drift"] for each in (await ada.get(listing))["workspaces"]}
+            assert listed == {pair.fork.workspace_id: found["latest"], pair.main.workspace_id: None}
         for number in range(KEPT_REPORTS + 2):
             now[0] += 1
             await ada.post(path, {"files_added": number})

@@ -6,8 +6,12 @@ import asyncio
 import logging
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from cloud.app import build, running
+from cloud.routes import pace
+from store.types import new_ulid
 from tests.clouds import Reply, in_loop, serving
 
 JSON = {"Content-Type": "application/json"}
@@ -62,14 +66,22 @@ async def test_what_no_route_answers(tmp_path: Path) -> None:
         check_envelope(await ada.ask("GET", "/v1/events"), 400, "BAD_REQUEST")
 
 
-@pytest.mark.parametrize("asked", ["limit=1&limit=2", "limit=x", "limit=1.5", "limit=101", "before=%00", "before=", "before=%D9%A3"])
+QUERIES = ["limit=1&limit=2", "limit=x", "limit=1.5", "limit=101", "before=%00", "before=", "before=%D9%A3", "before=zzz"]
+
+
+@pytest.mark.parametrize("asked", QUERIES)
 @in_loop
 async def test_queries_that_must_not_be(tmp_path: Path, asked: str) -> None:
     async with serving(tmp_path / "cloud") as served:
         ada = served.user()
         path = f"/v1/projects/{await ada.project()}/events"
         check_envelope(await ada.ask("GET", f"{path}?{asked}"), 422, "VALIDATION_ERROR")
-        assert (await ada.ask("GET", f"{path}?limit=5&unknown=1&unknown=2")).status == 200
+        assert (await ada.ask("GET", f"{path}?limit=5&unknown=1&unknown=2&before={new_ulid(1)}")).status == 200
+        if asked.startswith("before"):
+            snapshots = path.replace("/events", "/snapshots")
+            for wrong in (asked, f"before={new_ulid(1)}"):
+                check_envelope(await ada.ask("GET", f"{snapshots}?{wrong}"), 422, "VALIDATION_ERROR")
+            assert (await ada.ask("GET", f"{snapshots}?before=snap-{new_ulid(1)}")).status == 200
 
 
 @in_loop
@@ -86,16 +98,34 @@ async def test_streams_and_sockets_carry_a_request_id_too(tmp_path: Path) -> Non
             assert socket._response.headers["X-Request-Id"] == "ours"
 
 
+HEADS = [
+    b"NONSENSE\r\n\r\n",
+    b"GET /health HTTP/1.1\r\nAuthorization: Bearer s3cret\x01\r\n\r\n",
+    b"GET /health HTTP/1.1\r\nX-Long: s3cret" + b"x" * 20_000 + b"\r\n\r\n",
+    b"POST /v1/oauth/token HTTP/1.1\r\nContent-Length: s3cret\r\n\r\n",
+]
+
+
+@pytest.mark.embedded
 @in_loop
-async def test_what_is_no_http_is_refused_shortly_and_no_token_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_is_no_http_is_refused_in_the_envelope_and_neither_said_back_nor_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with serving(tmp_path / "cloud") as served:
-        host, port = served.url.removeprefix("http://").split(":")
-        with caplog.at_level(logging.DEBUG):
-            for head in (b"NONSENSE\r\n\r\n", b"GET /health HTTP/1.1\r\nAuthorization: Bearer s3cret\x01\r\n\r\n"):
-                reader, writer = await asyncio.open_connection(host, int(port))
-                writer.write(head)
-                told = await asyncio.wait_for(reader.read(), 10)
-                assert told.startswith(b"HTTP/1.0 400") or told.startswith(b"HTTP/1.1 400"), told
-                assert b"Traceback" not in told and b"cloud/" not in told
-                writer.close()
+        runner = running(build(served.cloud))
+        await runner.setup()
+        try:
+            await pace.Door(runner, "127.0.0.1", 0, 10).start()
+            with caplog.at_level(logging.DEBUG):
+                for head in HEADS:
+                    reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+                    writer.write(head)
+                    told = await asyncio.wait_for(reader.read(), 10)
+                    assert told.startswith((b"HTTP/1.0 400", b"HTTP/1.1 400")), told
+                    error = msgspec.json.decode(told.partition(b"\r\n\r\n")[2])["error"]
+                    assert (error["code"], error["message"]) == ("BAD_REQUEST", "this is no HTTP")
+                    assert error["request_id"].encode() in told.partition(b"\r\n\r\n")[0] and b"s3cret" not in told
+                    writer.close()
+        finally:
+            await runner.cleanup()
         assert "s3cret" not in caplog.text and "Error handling request" in caplog.text

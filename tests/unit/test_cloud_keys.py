@@ -106,7 +106,9 @@ async def test_a_key_is_given_out_to_a_session_for_that_key_alone(tmp_path: Path
         await set_key(bob, value="sk-of-bob-0000")
         path = "/v1/auth/api-keys/anthropic/value"
         for caller in (served.stranger(), ada, scoped(served, "key:openai"), scoped(served, "web")):
-            assert (await caller.ask("GET", path)).status == 401
+            refused = await caller.ask("GET", path)
+            assert (refused.status, refused.code) == (401, "UNAUTHORIZED")
+            assert "key:anthropic" in refused.json["error"]["message"], "nobody is sent to sign in again in vain"
         job = scoped(served, "key:anthropic")
         reply = await job.ask("GET", path)
         assert reply.json == {"env_vars": {"ANTHROPIC_API_KEY": SECRET}} and reply.headers["Cache-Control"] == "no-store"
@@ -155,7 +157,8 @@ async def test_upkeep_seals_anew_with_a_new_key(tmp_path: Path) -> None:
 
 def test_scopes_that_a_server_may_make() -> None:
     assert checked_scope("user") == "user" and checked_scope("key:groq") == f"{SCOPE}groq"
-    for wrong in ("", "web", "key:", "key:acme", "USER", "env:x"):
+    assert checked_scope("env:01M89XZKD3TW9FSBMZJJHA03N9") == "env:01M89XZKD3TW9FSBMZJJHA03N9"
+    for wrong in ("", "web", "key:", "key:acme", "USER", "env:x", "env:", "internal"):
         with pytest.raises(InvalidValue):
             checked_scope(wrong)
 

@@ -287,22 +287,41 @@ async def test_a_job_that_fails_is_tried_again_in_an_hour(tmp_path: Path) -> Non
 @in_loop
 async def test_old_activity_is_pruned_but_for_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(purge, "EVENTS_KEPT", 3)
+    monkeypatch.setattr(purge, "PROJECTS_AT_ONCE", 1)
     clock = Clock()
     async with serving(tmp_path / "cloud", clock) as served:
         ada = served.user()
-        project_id, other = await ada.project(), await ada.project()
+        project_id, other, few = await ada.project(), await ada.project(), await ada.project()
 
         async def fill_up(tx: Tx) -> None:
             for number in range(6):
                 await add_activity(tx, clock(), project_id, "tested", "cli", message=str(number))
+                await add_activity(tx, clock(), other, "tested", "cli")
 
         await served.cloud.write(fill_up)
         clock.wait(366)
-        await served.cloud.write(lambda tx: add_activity(tx, clock(), other, "tested", "cli"))
-        assert await purge.prune_events(served.cloud) == "4 events"
+        await served.cloud.write(lambda tx: add_activity(tx, clock(), few, "tested", "cli"))
+        assert await purge.prune_events(served.cloud) == "8 events"
         caller = served.user_at("ada@example.org", clock())
         assert [each[2] for each in await told(caller, project_id)] == ["3", "4", "5"]
-        assert len(await told(caller, other)) == 2
+        assert (len(await told(caller, other)), len(await told(caller, few))) == (3, 2)
+
+
+@in_loop
+async def test_what_happened_is_read_page_by_page_each_once(tmp_path: Path) -> None:
+    async with serving(tmp_path / "cloud") as served:
+        ada = served.user()
+        project = await ada.project("0")
+        for name in range(1, 8):
+            await ada.ask("PATCH", f"/v1/projects/{project}", {"name": str(name)})
+        read: list[str] = []
+        before = ""
+        for size in (3, 3, 2, 0):
+            page = (await ada.get(f"/v1/projects/{project}/events?limit=3{before}"))["events"]
+            assert len(page) == size
+            read += [each["message"] for each in page]
+            before = f"&before={page[-1]['id']}" if page else ""
+        assert read == [message for _, _, message in reversed(await told(ada, project))] and len(read) == 8
 
 
 @in_loop

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from cloud.records.moments import ms_of
 from store.database import Database
 from store.snapshots import SNAPSHOTS, add_snapshot, get_snapshot
 from store.types import DIR, digest_of, new_ulid, parse_digest
@@ -55,7 +56,9 @@ async def test_a_snapshot_is_registered_once(tmp_path: Path) -> None:
         for other in others:
             assert (await register(line, **(fields(drawn) | other))).code == "VALIDATION_ERROR", "the id is not its own"
         assert (await register(line, **(fields(drawn) | {"source": "web"}))).code == "CONFLICT"
-        assert (await ada.get(f"/v1/snapshots/{drawn.id}"))["snapshot"] == msgspec.to_builtins(drawn)
+        shown = (await ada.get(f"/v1/snapshots/{drawn.id}"))["snapshot"]
+        assert msgspec.convert(shown, WireSnapshot) == drawn and shown["parent_snapshot_ids"] == [first]
+        assert ms_of(shown["created_at"]) == drawn.created_ms
         assert (await ada.workspace(line.workspace_id)).version == 2, "no version was expected: no head moved"
         event = (await ada.get(f"/v1/projects/{line.project_id}/events"))["events"][0]
         found = (event["type"], event["actor"], event["workspace_id"], event["snapshot_id"], event["message"])

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from cloud.accounts.keys import checked_scope
 from cloud.accounts.session import sign_in
 from cloud.app import wall_ms
-from cloud.routes.work.variables import INTERNAL
 from tests.clouds import Caller, Served, in_loop, serving
 
 SECRET = "sk-1234567890abcdefghijklmnop"
@@ -28,9 +28,10 @@ async def listed(ada: Caller, project: str) -> dict[str, tuple[str, bool]]:
     return {each["key"]: (each["value"], each["is_secret"]) for each in found}
 
 
-def system(served: Served, email: str = "ada@example.org") -> Caller:
-    """A part of the cloud that acts for this user."""
-    return Caller(served.http, served.url, served.write(lambda tx: sign_in(tx, email, wall_ms(), INTERNAL)))
+def helper(served: Served, project: str, email: str = "ada@example.org") -> Caller:
+    """A program that runs something of this project for this user, with what `fst cloud token --scope` makes for it."""
+    scope = checked_scope(f"env:{project.rpartition('/')[2]}")
+    return Caller(served.http, served.url, served.write(lambda tx: sign_in(tx, email, wall_ms(), scope)))
 
 
 async def told(ada: Caller, project: str) -> list[tuple[str, str, str | None]]:
@@ -107,17 +108,19 @@ async def test_values_are_sealed_where_they_lie_and_never_logged(tmp_path: Path,
 
 
 @in_loop
-async def test_values_are_told_to_the_system_alone_and_each_time_is_noted(tmp_path: Path) -> None:
+async def test_values_are_told_to_a_session_for_them_alone_and_each_time_is_noted(tmp_path: Path) -> None:
     async with serving(tmp_path / "cloud") as served:
         ada, project = await begun(served)
         await ada.post(f"{project}/env-vars", {"key": "TOKEN", "value": SECRET, "is_secret": True})
         await ada.post(f"{project}/env-vars", {"key": "PORT", "value": "80"})
         for nobody in (ada, served.stranger(), served.stranger("x" * 43)):
             assert (await nobody.ask("GET", f"{project}/env-vars/values")).status == 401
-        given = await system(served).ask("GET", f"{project}/env-vars/values")
+        other = f"/v1/projects/{await ada.project('other')}"
+        assert (await helper(served, other).ask("GET", f"{project}/env-vars/values")).status == 401, "it is for one project"
+        given = await helper(served, project).ask("GET", f"{project}/env-vars/values")
         assert given.json == {"values": {"TOKEN": SECRET, "PORT": "80"}} and given.headers["Cache-Control"] == "no-store"
-        assert (await system(served, "bob@example.org").ask("GET", f"{project}/env-vars/values")).status == 404
-        assert (await system(served).ask("GET", f"{project}/env-vars")).status == 401, "and it is good for nothing else"
+        assert (await helper(served, project, "bob@example.org").ask("GET", f"{project}/env-vars/values")).status == 404
+        assert (await helper(served, project).ask("GET", f"{project}/env-vars")).status == 401, "and it is good for nothing else"
         assert [each for each in await told(ada, project) if each[0] == "env.released"] == [("env.released", "system", None)]
 
 

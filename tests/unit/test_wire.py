@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import zstandard
 
+from daemon.remote import BEAT_SECONDS
 from store.errors import (
     InvalidReply,
     InvalidValue,
@@ -40,6 +41,7 @@ ULID = "0" * 26
 
 def test_the_bounds_that_both_sides_know() -> None:
     assert (wire.PROTOCOL, wire.HEARTBEAT_SECONDS) == (1, 30)
+    assert BEAT_SECONDS <= wire.HEARTBEAT_SECONDS, "a daemon that runs is never taken to be offline"
     assert (wire.MAX_SECTION_BYTES, wire.MAX_DELTA_RAW_BYTES, wire.MAX_DELTA_BYTES) == (16 * MIB, 8 * MIB, 64 * MIB)
     assert (wire.DELTA_CHANGES, wire.DELTA_NAME_BYTES) == (4096, MIB)
     assert (wire.INLINE_EVENT_BYTES, wire.PUSH_INLINE_BYTES, wire.MAX_INLINE_BYTES) == (64 * 1024, 4 * MIB, 8 * MIB)

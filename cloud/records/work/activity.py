@@ -78,10 +78,14 @@ async def list_activity(reader: Reader, user_id: str, project_id: str, limit: in
     return [Activity(*row) for row in rows]
 
 
-async def projects_with_older(reader: Reader, before: str) -> list[str]:
-    """Projects that have rows from before this time."""
-    rows = await reader.rows("SELECT DISTINCT project_id FROM activity_events WHERE created_at < $1 ORDER BY project_id", (before,))
-    return [row[0] for row in rows]
+async def projects_after(reader: Reader, after: str, before: str, limit: int) -> list[tuple[str, bool]]:
+    """The next projects in the order of their ids, and whether each has rows from before this time."""
+    rows = await reader.rows(
+        "SELECT p.id, EXISTS (SELECT 1 FROM activity_events a WHERE a.project_id = p.id AND a.created_at < $1)"
+        " FROM projects p WHERE p.id > $2 ORDER BY p.id LIMIT $3",
+        (before, after, limit),
+    )
+    return [(row[0], bool(row[1])) for row in rows]
 
 
 async def prune(tx: Tx, project_id: str, before: str, kept: int) -> int:

@@ -60,3 +60,14 @@ async def latest_reports(reader: Reader, workspace_id: str) -> list[Report]:
         (workspace_id,),
     )
     return [Report(*row) for row in rows]
+
+
+async def latest_by_workspace(reader: Reader, project_id: str) -> dict[str, Report]:
+    """The newest report of each workspace of a project that is known to be the asker's."""
+    rows = await reader.rows(
+        f"SELECT {_COLUMNS} FROM drift_reports d WHERE d.id IN"
+        " (SELECT max(n.id) FROM drift_reports n JOIN workspaces w ON w.id = n.workspace_id"
+        " WHERE w.project_id = $1 GROUP BY n.workspace_id)",
+        (project_id,),
+    )
+    return {report.workspace_id: report for report in (Report(*row) for row in rows)}

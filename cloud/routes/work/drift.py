@@ -14,6 +14,7 @@ from cloud.merges.meeting import find_pair
 from cloud.records.moments import ms_of
 from cloud.records.work import activity, drift, projects, workspaces
 from cloud.records.work.drift import Report
+from cloud.routes.asking import RowId
 from cloud.routes.declare import get, post
 from cloud.routes.envelope import account_of, cloud_of, named_id
 from store.types import new_ulid
@@ -60,7 +61,7 @@ class LastReports(msgspec.Struct, frozen=True):
     """A page; `before` is the last id of the page before."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
-    before: Named | None = None
+    before: RowId | None = None
 
 
 class Comparing(msgspec.Struct, frozen=True):

@@ -15,10 +15,11 @@ from cloud.records.work.projects import Project
 from cloud.routes.asking import FewLast, Last, OnShelf
 from cloud.routes.declare import get, patch, post
 from cloud.routes.envelope import account_of, checked_name, cloud_of, named_id
-from cloud.routes.work.workspaces import ShownWorkspace, shown_workspace
+from cloud.routes.work.snapshots import ShownSnapshot, shown_snapshot
+from cloud.routes.work.workspaces import ListedWorkspace, listed_workspaces
 from store.errors import Conflicting
 from store.types import new_ulid
-from sync.core.wire import Actor, NewProject, WireSnapshot
+from sync.core.wire import Actor, NewProject
 
 
 class CreatedProject(TypedDict):
@@ -39,15 +40,15 @@ class ProjectInFull(TypedDict):
 
     project: Project
     snapshot_insights: Insights
-    workspaces: list[ShownWorkspace]
-    snapshots: list[WireSnapshot]
+    workspaces: list[ListedWorkspace]
+    snapshots: list[ShownSnapshot]
     events: list[Activity]
 
 
 class Snapshots(TypedDict):
     """One page of them."""
 
-    snapshots: list[WireSnapshot]
+    snapshots: list[ShownSnapshot]
 
 
 class Activities(TypedDict):
@@ -106,8 +107,8 @@ async def show_project(request: web.Request) -> ProjectInFull:
     return {
         "project": project,
         "snapshot_insights": insights,
-        "workspaces": [shown_workspace(workspace, cloud.epoch) for workspace in found],
-        "snapshots": await snapshots.list_by_project(reader, account.user_id, project_id, 10, "~"),
+        "workspaces": await listed_workspaces(cloud, project_id, found),
+        "snapshots": list(map(shown_snapshot, await snapshots.list_by_project(reader, account.user_id, project_id, 10, "~"))),
         "events": await activity.list_activity(reader, account.user_id, project_id, 20, ""),
     }
 
@@ -116,7 +117,8 @@ async def list_snapshots(request: web.Request, query: Last) -> Snapshots:
     """A project's snapshots, newest first; `before` is the last id of the page before."""
     cloud, account = cloud_of(request), account_of(request)
     project = await projects.get_project(cloud.read(), account.user_id, named_id(request, "project"))
-    return {"snapshots": await snapshots.list_by_project(cloud.read(), account.user_id, project.id, query.limit, query.before or "~")}
+    found = await snapshots.list_by_project(cloud.read(), account.user_id, project.id, query.limit, query.before or "~")
+    return {"snapshots": list(map(shown_snapshot, found))}
 
 
 async def list_activity(request: web.Request, query: FewLast) -> Activities:

@@ -9,6 +9,7 @@ from typing import Final, TypedDict
 import msgspec
 from aiohttp import web
 
+from cloud.accounts.keys import ENVIRONMENT
 from cloud.accounts.session import who_is
 from cloud.context import Cloud
 from cloud.database import Tx
@@ -22,8 +23,6 @@ from store.errors import InvalidValue, NotFound, TooLarge
 from store.types import new_ulid
 from sync.core.wire import Actor
 
-INTERNAL: Final = "internal"
-"""The scope of sessions that the cloud's own parts have: nobody signs in for one."""
 MAX_VARIABLES: Final = 500
 MAX_VALUE: Final = 32 * 1024
 MASK: Final = "****"
@@ -119,9 +118,9 @@ async def remove_variable(request: web.Request, query: Acting) -> Done:
 
 @for_everybody
 async def release_values(request: web.Request) -> Values:
-    """All values in the clear, to a session of the scope INTERNAL and to no other; each time is an event of the project."""
+    """All values in the clear, to a session that is good for this project's and nothing else; each time is an event of the project."""
     cloud, project_id = cloud_of(request), named_id(request, "project")
-    account = await who_is(cloud.read(), request.headers.get("Authorization", ""), cloud.now_ms(), INTERNAL)
+    account = await who_is(cloud.read(), request.headers.get("Authorization", ""), cloud.now_ms(), ENVIRONMENT + project_id)
 
     async def work(tx: Tx) -> list[Variable]:
         await projects.get_project(tx, account.user_id, project_id)
@@ -179,6 +178,6 @@ ROUTES = [
     get("/v1/projects/{project}/env-vars", list_variables),
     post("/v1/projects/{project}/env-vars", put_variable),
     put("/v1/projects/{project}/env-vars", put_variables),
-    get("/v1/projects/{project}/env-vars/values", release_values, is_secret=True, needs="a session of the scope `internal`"),
+    get("/v1/projects/{project}/env-vars/values", release_values, is_secret=True, needs="a session of the scope `env:PROJECT`"),
     delete("/v1/projects/{project}/env-vars/{key}", remove_variable),
 ]

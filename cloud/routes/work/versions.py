@@ -71,7 +71,7 @@ class ListedVersions(TypedDict):
 
 
 async def set_current_manifest(request: web.Request, asked: CurrentManifest) -> MovedManifest:
-    """Compare-and-swap on the manifest: to any state that the project has had."""
+    """Compare-and-swap on the manifest: to any that is here as a whole."""
     cloud, account, workspace_id = cloud_of(request), account_of(request), named_id(request, "workspace")
     head, _ = await switch_root(cloud, account, workspace_id, asked.manifest_hash, asked.previous_manifest_hash, asked.actor)
     return {"updated": True, "current_manifest_hash": head.root, "head": head}

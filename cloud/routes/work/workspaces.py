@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypedDict
 
 import msgspec
 from aiohttp import web
 
+from cloud.context import Cloud
 from cloud.heads import fork
 from cloud.heads.fork import Made
 from cloud.hub import Telling, pack_message
-from cloud.records.work import projects, replicas, workspaces
+from cloud.records.work import drift, projects, replicas, workspaces
 from cloud.records.work.workspaces import Workspace
 from cloud.routes.asking import OnShelf
 from cloud.routes.declare import get, post
 from cloud.routes.envelope import account_of, checked_name, cloud_of, named_id
+from cloud.routes.work.drift import ShownReport, shown_report
 from store.types import new_ulid
 from sync.core.wire import EventHeader, NewWorkspace
 
@@ -27,7 +30,13 @@ class ShownWorkspace(Workspace, frozen=True, kw_only=True):
     epoch: str
 
 
-class WorkspaceInFull(ShownWorkspace, frozen=True, kw_only=True):
+class ListedWorkspace(ShownWorkspace, frozen=True, kw_only=True):
+    """With the newest drift that a client reported of it."""
+
+    drift: ShownReport | None
+
+
+class WorkspaceInFull(ListedWorkspace, frozen=True, kw_only=True):
     """The same once more, under a name."""
 
     workspace: ShownWorkspace
@@ -43,7 +52,7 @@ class CreatedWorkspace(TypedDict):
 class Workspaces(TypedDict):
     """Those of one shelf."""
 
-    workspaces: list[ShownWorkspace]
+    workspaces: list[ListedWorkspace]
 
 
 class Seen(TypedDict):
@@ -79,14 +88,23 @@ async def list_workspaces(request: web.Request, query: OnShelf) -> Workspaces:
     cloud, account = cloud_of(request), account_of(request)
     project = await projects.get_project(cloud.read(), account.user_id, named_id(request, "project"))
     found = await workspaces.list_workspaces(cloud.read(), account.user_id, project.id, query.shelf)
-    return {"workspaces": [shown_workspace(workspace, cloud.epoch) for workspace in found]}
+    return {"workspaces": await listed_workspaces(cloud, project.id, found)}
+
+
+async def listed_workspaces(cloud: Cloud, project_id: str, found: Iterable[Workspace]) -> list[ListedWorkspace]:
+    """Each with the newest drift that was reported of it."""
+    reports = await drift.latest_by_workspace(cloud.read(), project_id)
+    told = {name: shown_report(report, cloud.now_ms()) for name, report in reports.items()}
+    return [ListedWorkspace(**msgspec.structs.asdict(shown_workspace(each, cloud.epoch)), drift=told.get(each.id)) for each in found]
 
 
 async def show_workspace(request: web.Request) -> WorkspaceInFull:
     """One workspace; its head stands on the top level too, as wire.WireWorkspace."""
     cloud, account = cloud_of(request), account_of(request)
     shown = shown_workspace(await workspaces.get_workspace(cloud.read(), account.user_id, named_id(request, "workspace")), cloud.epoch)
-    return WorkspaceInFull(**msgspec.structs.asdict(shown), workspace=shown)
+    latest = await drift.latest_reports(cloud.read(), shown.id)
+    report = shown_report(latest[0], cloud.now_ms()) if latest else None
+    return WorkspaceInFull(**msgspec.structs.asdict(shown), workspace=shown, drift=report)
 
 
 async def beat(request: web.Request) -> Seen:
