@@ -159,10 +159,15 @@ def _is_ignored(replica: LocalReplica, path: RelPath, is_dir: bool) -> bool:
         return rules.barred or rules.expel(name, is_dir)
 
 
+def is_new_kind(old: Entry | None, new: Entry | None) -> bool:
+    """Something where nothing was, or a folder where none was, or the other way round: rules are asked about it anew."""
+    return new is not None and (old is None or isinstance(old, Dir) is not isinstance(new, Dir))
+
+
 def find_barred(replica: LocalReplica, head: Digest, made: Iterable[Action], wanted: Iterable[RelPath]) -> set[bytes]:
     """Folders with something carried that a rule ignores: it was `made` or `wanted`, or the head let go of it, after the rule was read."""
     beyond = replica.changes_between(head, replica.row.full_root, replica.draft())
-    added = [(change.path, change.new) for change in beyond if change.old is None]
+    added = [(change.path, change.new) for change in beyond if is_new_kind(change.old, change.new)]
     added += [(step.path, step.become) for step in made]
     found = ((path, find_entry(replica.row.full_root, path, replica.blobs)) for path in wanted)
     added += [(path, entry) for path, entry in found if entry is not None]

@@ -34,7 +34,7 @@ from sync.core.wire import Head, WireConflict, WireSnapshot
 from sync.incoming import Received
 from sync.progress import Phase
 from sync.replica import LocalReplica
-from sync.share import OWED, Ground, ground, list_untaken
+from sync.share import OWED, Ground, ground, is_new_kind, list_untaken
 from sync.snapshot import merge_lines
 
 SYNC_ACTOR: Final = "sync"
@@ -58,7 +58,7 @@ class Adopted(msgspec.Struct, frozen=True):
     stale: tuple[RelPath, ...]
     problems: dict[RelPath, str]
     made: tuple[Action, ...] = ()
-    """The steps that gave a name which was free."""
+    """The steps that gave a name which was free, or was a folder's alone, or no folder's."""
 
 
 def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apart], limits: Limits | None, boot_id: str) -> Adopted:
@@ -278,7 +278,7 @@ def _finish(replica: LocalReplica, received: Received, decided: Decided, applied
     if not stale:
         forget_placed(replica)
     problems = {path: one.reason for path, one in refused.items()}
-    made = tuple(step for step in applied.done if step.expect is None and step.become is not None)
+    made = tuple(step for step in applied.done if is_new_kind(step.expect, step.become))
     return Adopted(len(done), len(records) - len(undecided), tuple(sorted(stale)), problems, made)
 
 

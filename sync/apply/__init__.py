@@ -20,7 +20,8 @@ from typing import Final
 from store.atomic import Folder, sync_file_system
 from store.index import StatIndex
 from store.types import RelPath
-from sync.apply.run import Applied, Run
+from sync.apply.applied import Applied
+from sync.apply.run import Run
 from sync.apply.site import Blobs, Keep
 from sync.core.plan import Action
 from sync.progress import Progress

@@ -8,12 +8,11 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 from typing import Final, NamedTuple
 
-import msgspec
-
 from store.atomic import Folder, TempName, Written, sync_file_system
 from store.errors import FastestError, FileMoved, InvalidValue, Unwritable
 from store.index import StatIndex, doubt_record, make_record
-from store.types import DIR, Digest, Dir, Entry, File, Link, RelPath, is_ours, parent_of, show_path
+from store.types import DIR, Dir, Entry, File, Link, RelPath, is_ours, parent_of, show_path
+from sync.apply.applied import Applied
 from sync.apply.build import GRAIN_NS, Built, build_folder, find_new_folders, remove_built
 from sync.apply.site import Blobs, Held, Keep, Site
 from sync.core.ignore import RULE_FILES
@@ -26,27 +25,6 @@ WAITING_FILES: Final = 16
 """Displaced files that wait for their last look, at most."""
 BATCH_STEPS: Final = 1_000
 """Of a large plan, steps whose files are written ahead and synced together."""
-
-
-class Applied(msgspec.Struct, frozen=True):
-    """What came of a plan."""
-
-    done: list[Action]
-    seen: dict[RelPath, bytes | None]
-    """New records for the index, for what was done."""
-    problems: dict[RelPath, str]
-    """What the system or the store refused, with a sentence."""
-    stale: list[RelPath]
-    """What was not as expected any more: look again."""
-    rescued: list[tuple[RelPath, Digest]]
-    """Saves that were overtaken by a newer one while we had them in hand; they are kept under these digests."""
-    misnamed: set[RelPath]
-    """Those of the problems that are about a name: this disk cannot hold it, or takes it for another's."""
-
-    @classmethod
-    def nothing(cls) -> Applied:
-        """An empty plan's outcome."""
-        return cls([], {}, {}, [], [], set())
 
 
 class _Displaced(NamedTuple):
@@ -382,12 +360,20 @@ class Run:
 
     def _note(self, step: Action, record: bytes | None) -> None:
         self.applied.done.append(step)
+        if isinstance(step.expect, Dir) and not isinstance(step.become, Dir):
+            self._note_gone_below(step.path)
         if self._ignore is not None and isinstance(step.become, Dir) and not isinstance(step.expect, Dir):
             self._ignore.begin_folder(step.path)
         if self._ignore is not None and step.path.rpartition(b"/")[2] in RULE_FILES:
             self._ignore.note_written(step.path, is_gone=step.become is None)
             record = None if step.become is None else make_record(step.become, None)
         self.applied.seen[step.path] = record
+
+    def _note_gone_below(self, folder: RelPath) -> None:
+        """A folder that is gone holds nothing: what was left alone in it went with it, and would be in no folder."""
+        kept_back = {path for path in self._kept_back if path.startswith(folder + b"/")}
+        for path in self.applied.forget_below(folder) | kept_back:
+            self._note(Action(path, None, None), None)
 
     def _tell(self) -> None:
         """Whoever wants to know it after a kill is told of what was done since."""

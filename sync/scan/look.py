@@ -33,6 +33,11 @@ class _Odd(NamedTuple):
     status: os.stat_result | None
 
 
+def _is_of_another_kind(odd: _Odd) -> bool:
+    """A folder where something else was, or the other way round: a rule may be about one of the two alone."""
+    return odd.record is not None and odd.status is not None and is_folder(odd.record) != stat.S_ISDIR(odd.status.st_mode)
+
+
 def _above(path: bytes) -> list[bytes]:
     return [*folders_above(path)[1:], b""] if path else []
 
@@ -201,7 +206,10 @@ class Look:
         for gone in absent:
             self._notes.drop(here.join(os.fsencode(gone)), known[gone])
         for each in odd:
-            if not (expelled and os.fsdecode(each.name) in expelled) and self._meet(here, each):
+            if expelled and os.fsdecode(each.name) in expelled:
+                if _is_of_another_kind(each):  # the rule was about what was there
+                    self._notes.deferred.add(Spot(here.path, each.name))
+            elif self._meet(here, each):
                 self._enter(here, each.name, True, decide, depth)
         if deep:
             for below in folders:
@@ -252,6 +260,12 @@ class Look:
                 status = self._taker.admit(here, odd.name)
             except FastestError as error:
                 self._notes.report(here.join(odd.name), error)
+                return False
+        elif status is not None and _is_of_another_kind(odd):
+            is_dir = stat.S_ISDIR(status.st_mode)
+            if self._rules.rules_in(self._root, here.path, here.folder).expel(odd.name, is_dir):
+                self._notes.drop(here.join(odd.name), odd.record)
+                self._taker.bar(here, odd.name, is_dir)
                 return False
         is_folder_now = status is not None and self._taker.take(here, odd.name, odd.record, status)
         if is_folder_now and (odd.record is None or not is_folder(odd.record)):

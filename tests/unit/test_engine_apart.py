@@ -352,6 +352,41 @@ def test_a_text_is_not_resolved_into_what_is_no_folder_any_more(pair: tuple[Side
     assert b.tree() == {"f": "later\n"} and is_tree(b)
 
 
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_a_carried_file_that_becomes_an_ignored_folder_leaves(pair: tuple[Side, Side], where: str) -> None:
+    """S43: the rule is about folders alone, and was not asked again; what was in the folder was carried by nobody."""
+    a, b = pair
+    a.write("d", "a file\n")
+    a.write("keep", "by a\n")
+    settle(a, b)
+    a.write(".fstignore", "d/\n")
+    if where == "here":
+        settle(a, b)
+        assert is_carried(a, "d")
+        become_folder(a, "d", "ignored\n")
+    else:
+        a.look()
+        become_folder(b, "d", "ignored\n")
+        b.sync()
+    settle(a, b)
+    assert not is_carried(a, "d") and not is_carried(b, "d")
+    assert (a if where == "here" else b).tree()["d/in"] == "ignored\n"
+
+
+def test_a_carried_folder_that_becomes_a_file_when_a_rule_comes_is_taken(pair: tuple[Side, Side]) -> None:
+    """The rule is about folders alone: the look that read it let the name go."""
+    a, b = pair
+    a.write("d/in", "by a\n")
+    a.write("keep", "by a\n")
+    settle(a, b)
+    become_file(a, "d", "a file\n")
+    a.write(".fstignore", "d/\n")
+    result = run(a.engine.look(None))
+    assert (b"", b"d") in result.deferred
+    settle(a, b)
+    assert is_carried(a, "d") and b.tree()["d"] == "a file\n"
+
+
 def test_what_comes_into_an_ignored_folder_leaves_again_for_two_reasons(pair: tuple[Side, Side]) -> None:
     """S36: the folder by one rule and the file by another: it left twice in one look, which was refused."""
     a, b = pair
