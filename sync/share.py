@@ -61,7 +61,7 @@ def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: 
         if suspect is not None and isinstance(change.new, File):
             reason = suspect(named_after(change.path), change.new)
             replica.progress.add()
-        if reason is not None:
+        if reason is not None and find_entry(row.agreed_root, change.path, draft) != change.new:  # what the cloud has there it may see
             sharing.hold(change.path, reason)
         elif change.path in sharing.released:
             continue
