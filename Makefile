@@ -23,7 +23,8 @@ $(STAMP): requirements-dev.txt pyproject.toml
 run: setup
 	$(BIN)/fst tryout $(if $(DIR),"$(DIR)")
 
-# What Debian has for the tests is installed before their clocks run.
+# What Debian has for the tests is installed before their clocks run. Where a shell forbids bytecode, each worker would compile all anew.
+test: export PYTHONDONTWRITEBYTECODE =
 test: setup
 	$(BIN)/python -m tests.lab.services
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -1,7 +1,8 @@
 """The trees that are measured and tested on: made once, kept outside the repository, the same bytes everywhere.
 
 NPM: pinned npm packages, packed by the ordinary npm client from whatever registry it is set up for (67,000 files, 336 MB).
-STDLIB: the running interpreter's standard library and site-packages (about 12,000 files).
+STDLIB: the running interpreter's standard library and site-packages (12,000 files and more, 440 MB: what is installed makes it grow).
+LIBRARY: the sources of that library alone (about 2,400 files, 60 MB).
 WIDE: 100,000 small numbered text files, made here.
 """
 
@@ -70,6 +71,11 @@ def stdlib_tree() -> Path:
     return _made(version, _copy_stdlib)
 
 
+def library_tree() -> Path:
+    """Sources, data and test files; nothing compiled, and nothing that was installed."""
+    return _made(f"library-{sysconfig.get_python_version()}-1", _copy_library)
+
+
 def copy_tree(source: Path, target: Path) -> None:
     """`cp -a`: a copy of its own, links and bits as they are."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -132,6 +138,11 @@ def _copy_stdlib(folder: Path) -> None:
     no_packages = shutil.ignore_patterns("site-packages")
     shutil.copytree(library, folder / "lib", symlinks=True, ignore=no_packages)
     shutil.copytree(packages, folder / "lib" / "site-packages", symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def _copy_library(folder: Path) -> None:
+    left_out = shutil.ignore_patterns("site-packages", "__pycache__", "*.a", "*.so")
+    shutil.copytree(Path(sysconfig.get_path("stdlib")), folder / "lib", symlinks=True, ignore=left_out)
 
 
 def _write_wide(folder: Path) -> None:

@@ -30,7 +30,7 @@ from cloud.operate.migrate import migrate
 from cloud.operate.upkeep import keep_up
 from cloud.parts import Parts, lock_data, opened
 from cloud.routes import blobs, events, pace, raw, surface, watching
-from cloud.routes.envelope import CLOUD, HTTP_LOG, MAX_BODY_BYTES, sign_answer, who_asks, wrap
+from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, sign_answer, who_asks, wrap
 from cloud.routes.origins import answer_preflights, let_read
 from cloud.routes.pages import account, device, federated, signing
 from cloud.routes.people import accounts, keys, oauth
@@ -142,9 +142,8 @@ def build(cloud: Cloud) -> web.Application:
     """All routes over what they stand on."""
     drain = Drain()
     app = web.Application(
-        middlewares=[answer_preflights, observe, wrap, counted(drain), pace.bounded(who_asks)], client_max_size=MAX_BODY_BYTES,
-        handler_args={"logger": HTTP_LOG},
-    )  # fmt: skip
+        middlewares=[answer_preflights, observe, wrap, counted(drain), pace.bounded(who_asks)], client_max_size=MAX_BODY_BYTES
+    )
     app.on_response_prepare.extend([sign_answer, let_read])
     app[CLOUD] = cloud
     app[DRAIN] = drain

@@ -73,11 +73,11 @@ class Folder:
         """A workspace's root. Raises RootLost when nothing is there, or no folder; a link is no folder."""
         try:
             return cls(os.open(path, _OPEN_FOLDER))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise RootLost(f"{show_path(os.fsencode(path))} is not there", "Bring it back (mount it?); nothing was deleted.") from error
         except OSError as error:
-            if error.errno == errno.ELOOP:
+            if isinstance(error, NotADirectoryError) and Path(os.fsdecode(path)).is_symlink():
                 raise RootLost(f"{show_path(os.fsencode(path))} became a link", "Put the folder itself back in its place.") from error
+            if isinstance(error, FileNotFoundError | NotADirectoryError):
+                raise RootLost(f"{show_path(os.fsencode(path))} is not there", "Bring it back (mount it?); nothing was deleted.") from error
             raise translate_os_error(error, os.fsencode(path)) from error
 
     def open(self, rel: bytes) -> Folder:

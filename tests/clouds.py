@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import aiohttp
+import asyncpg
 import msgspec
 from aiohttp import web
 
@@ -21,6 +22,7 @@ from cloud.config import NO_GATE, Settings
 from cloud.context import Cloud
 from cloud.database import Work
 from cloud.database.embedded import EmbeddedDatabase
+from cloud.database.postgres import PostgresDatabase
 from cloud.drain import Drain
 from cloud.parts import opened as opened_parts
 from cloud.routes.envelope import is_open
@@ -294,8 +296,8 @@ class Served:
             return self.cloud.db.write_now(work)
 
         async def elsewhere() -> T:
-            async with opened_parts(self._settings) as parts:
-                return await parts.db.write(work)
+            async with asyncpg.create_pool(self._settings.database, min_size=1, max_size=1) as pool:
+                return await PostgresDatabase(pool).write(work)
 
         with ThreadPoolExecutor(1) as pool:
             return pool.submit(lambda: asyncio.run(elsewhere())).result()

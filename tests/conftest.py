@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.lab.databases import Databases
 from tests.lab.services import Postgres, RedisServer, S3Server, postgres_server, redis_server
 
 SLOW_TO_MAKE = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -23,7 +24,20 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+DEAR_SECONDS = {"unit": 20.0, "e2e": 120.0}
+"""Of processor, for one test and all that it started: three times what the dearest took (docs/TESTING.md)."""
+
 LOOPBACK = ("127.", "::1", "localhost")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A test that got dear fails, before the suite takes an hour. Whoever gives --timeout (`make soak`) has time."""
+    before = sum(os.times()[:4])
+    yield
+    spent, most = sum(os.times()[:4]) - before, DEAR_SECONDS["e2e" if item.get_closest_marker("e2e") else "unit"]
+    has_time = item.config.getoption("timeout") is not None
+    assert has_time or spent < most, f"{spent:.0f} s of processor: do the same with less, or put what is more into `make soak`"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,6 +61,27 @@ def postgres() -> Iterator[Postgres]:
     """A PostgreSQL of this test process's own."""
     with postgres_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: Postgres) -> Iterator[Databases]:
+    """Migrated databases, to be lent."""
+    made = Databases(postgres)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def lend_database(databases: Databases) -> Iterator[Callable[[], str]]:
+    """The address of an empty, migrated database; of another one each time."""
+    lent: list[str] = []
+
+    def lend() -> str:
+        lent.append(databases.lend())
+        return lent[-1]
+
+    yield lend
+    databases.take_back(lent)
 
 
 @pytest.fixture(scope="session")

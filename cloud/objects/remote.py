@@ -319,13 +319,15 @@ async def _add_frames(tx: Tx, frames: Sequence[tuple[bytes, bytes | None]]) -> N
     """Rows for frames (None: its bytes are in the bucket) and their blobs; a blob that is here stays where it is."""
     if not frames:
         return
+    # Once for a frame, not for each of its thousands of blobs: it is up to 8 MiB that are hashed.
+    keyed = [(_key(frame), frame, data) for frame, data in frames]
     await tx.run_many(
         f"INSERT INTO kept_frames (key, size, data) VALUES ($1, $2, $3) ON CONFLICT (key) {_LOCK_FRAME}",
-        sorted((_key(frame), len(frame), data) for frame, data in frames),
+        sorted((key, len(frame), data) for key, frame, data in keyed),
     )
     await tx.run_many(
         f"INSERT INTO kept_blobs (hash, size, frame) VALUES ($1, $2, $3) ON CONFLICT (hash) {_LOCK_BLOB}",
-        sorted((digest, size, _key(frame)) for frame, _ in frames for digest, size in frame_digests(frame)),
+        sorted((digest, size, key) for key, frame, _ in keyed for digest, size in frame_digests(frame)),
     )
 
 
@@ -341,11 +343,13 @@ def _pack(blobs: Sequence[tuple[Digest, bytes]]) -> list[bytes]:
     """In frames of about FRAME_RAW."""
     frames: list[bytes] = []
     group: list[tuple[Digest, bytes]] = []
+    raw = 0
     for blob in blobs:
-        if group and (sum(len(data) for _, data in group) + len(blob[1]) > FRAME_RAW or len(group) >= MAX_FRAME_BLOBS):
+        if group and (raw + len(blob[1]) > FRAME_RAW or len(group) >= MAX_FRAME_BLOBS):
             frames.append(encode_frame(group))
-            group = []
+            group, raw = [], 0
         group.append(blob)
+        raw += len(blob[1])
     return [*frames, encode_frame(group)] if group else frames
 
 

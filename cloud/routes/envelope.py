@@ -144,20 +144,6 @@ def public_url(request: web.Request) -> str:
     return f"{scheme}://{request.host}" if _AUTHORITY.match(request.host) else ""
 
 
-class WithoutHeads(logging.Filter):
-    """What is no HTTP may hold a token all the same: of it the log tells only that it came."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Always true."""
-        if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
-            record.exc_info = None
-        return True
-
-
-HTTP_LOG: Final = logging.getLogger("fastest.cloud.http")
-HTTP_LOG.addFilter(WithoutHeads())
-
-
 @web.middleware
 async def wrap(request: web.Request, handler: Answer) -> web.StreamResponse:
     """Say who is asking, and put every failure into the one envelope."""

@@ -32,7 +32,6 @@ def set_up_log(level: str, stream: TextIO | None = None) -> None:
         root.removeHandler(old)
     root.addHandler(written)
     root.setLevel(level.upper())
-    logging.getLogger("aiohttp.server").addFilter(without_quotes)
     # Nobody reads them, and each costs every line.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
@@ -70,6 +69,9 @@ def without_quotes(record: logging.LogRecord) -> bool:
         record.exc_info, record.exc_text = None, None
         record.levelno, record.levelname = logging.INFO, "INFO"
     return True
+
+
+logging.getLogger("aiohttp.server").addFilter(without_quotes)  # wherever a cloud is served, whoever set up the log
 
 
 def _said(record: logging.LogRecord) -> str:

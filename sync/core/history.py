@@ -51,7 +51,7 @@ def merge_bases(one: str, other: str, parents: Parents, undone: Iterable[Undone]
 
     A nearer one that is behind another would be no base: what came in between would count as both sides' edits. Raises BlobMissing.
     """
-    taken_back = sorted(undone, key=lambda each: each.undo, reverse=True)
+    taken_back = sorted(undone, reverse=True)
     from_one, from_other = (_steps_from([tip], _as_seen_from(tip, parents, taken_back)) for tip in (one, other))
     common = from_one.keys() & from_other.keys()
     # All that is behind a common ancestor is common too, so being a parent of one is all that can outdo it.
@@ -63,9 +63,9 @@ def merge_bases(one: str, other: str, parents: Parents, undone: Iterable[Undone]
 def _as_seen_from(tip: str, parents: Parents, undone: Sequence[Undone]) -> Parents:
     """For whoever has the undo behind it the merge brought nothing in: else what was taken back would never be offered again.
 
-    From the newest on: what only an undone merge brought along, an older undo say, is behind nobody any more.
+    From the newest merge on: what only an undone merge brought along, an older undo say, is behind nobody any more.
     """
-    seen = dict(parents) if undone else parents
+    seen = parents
     for each in undone:
         if each.merge in seen and each.undo in _steps_from([tip], seen):
             seen = {**seen, each.merge: each.kept}

@@ -177,7 +177,7 @@ class _Table:
         lost = {path for path, change in chain(self.here.items(), self.there.items()) if isinstance(change.old, Dir)}
         if not lost:
             return
-        seen: set[bytes] = {b""}
+        seen: set[bytes] = set()
         # What changed on neither side cannot be in trouble: both sides have it, so neither lost a folder above it.
         for path in chain(self.here, self.there):
             if self.wanted_entry(path) is None:

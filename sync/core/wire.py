@@ -45,8 +45,8 @@ Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 53) - 1)]
 Millis = Annotated[int, msgspec.Meta(ge=0, le=(1 << 48) - 1)]
 Epoch = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Identity = Annotated[str, msgspec.Meta(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$", max_length=26)]
-Named = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+$", min_length=1, max_length=200)]
-"""An id that names what is there, of whatever kind; one that names nothing is not found."""
+Named = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+$(?!\n)", min_length=1, max_length=200)]
+"""An id that names what is there, of whatever kind; one that names nothing is not found. (`$` alone lets a line end pass.)"""
 Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Line = Annotated[str, msgspec.Meta(max_length=200)]
@@ -371,8 +371,9 @@ def parse_digests(body: bytes) -> list[Digest]:
     """Concatenated 32-byte digests. Raises InvalidValue or TooLarge."""
     if len(body) % 32:
         raise InvalidValue("a list of digests is a multiple of 32 bytes")
-    if len(body) // 32 > MISSING_DIGESTS:
-        raise TooLarge(f"{len(body) // 32} digests", f"Send at most {MISSING_DIGESTS} at once.")
+    count = len(body) // 32
+    if count > MISSING_DIGESTS:
+        raise TooLarge(f"{count} digests", f"Send at most {MISSING_DIGESTS} at once.")
     return [Digest(body[at : at + 32]) for at in range(0, len(body), 32)]
 
 
@@ -384,7 +385,7 @@ def check_conflict(conflict: WireConflict) -> tuple[RelPath, list[File]]:
     parse_ulid(conflict.id)
     if max(len(conflict.kind), len(conflict.state), len(conflict.resolution or "")) > MAX_WORD:
         raise InvalidValue(f"a word of over {MAX_WORD} characters in a conflict record")
-    if conflict.state not in ("open", "resolved") or (conflict.state == "open") != (conflict.resolved_ms is None):
+    if conflict.state != ("open" if conflict.resolved_ms is None else "resolved"):
         raise InvalidValue("a conflict is open, or it was resolved at some time")
     path, _ = entry_of(conflict.record)
     pinned = []

@@ -15,6 +15,7 @@ import pytest
 
 from cloud.config import Settings
 from cloud.database import Tx
+from cloud.objects import remote
 from cloud.objects import sweep as sweep_rows
 from cloud.objects.bucket import MARK, Bucket
 from cloud.objects.embedded import EmbeddedObjects
@@ -45,7 +46,7 @@ def opening(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
             for name, value in server.environment.items():
                 monkeypatch.setenv(name, value)
             objects = server.new_bucket()
-        settings = Settings("serve", tmp_path / "cloud", database=request.getfixturevalue("postgres").new_database(), objects=objects)
+        settings = Settings("serve", tmp_path / "cloud", database=request.getfixturevalue("lend_database")(), objects=objects)
 
     @asynccontextmanager
     async def open_it() -> AsyncIterator[Parts]:
@@ -240,7 +241,7 @@ def test_an_address_that_is_none(url: str) -> None:
 
 
 def test_a_damaged_object_is_found(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    settings = Settings("serve", tmp_path / "cloud", database=request.getfixturevalue("postgres").new_database())
+    settings = Settings("serve", tmp_path / "cloud", database=request.getfixturevalue("lend_database")())
     contents = blobs(1, 500_000)
 
     async def run() -> None:
@@ -485,3 +486,23 @@ def test_an_object_whose_sender_died_is_no_orphan(tmp_path: Path, postgres: Post
             assert objects_in(tmp_path) == 0
 
     asyncio.run(run())
+
+
+def test_a_frame_is_hashed_once_however_many_blobs_it_holds(
+    lend_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[int] = []
+    really_key = remote._key
+
+    def key(frame: bytes) -> bytes:
+        hashed.append(len(frame))
+        return really_key(frame)
+
+    async def run(count: int) -> None:
+        async with opened(Settings("serve", tmp_path / "cloud", database=lend_database())) as parts:
+            monkeypatch.setattr(remote, "_key", key)
+            await parts.objects.put_frames([encode_frame(list(blobs(count, 100).items()))])
+
+    for count in (10, 1000):
+        asyncio.run(run(count))
+    assert len(hashed) <= 4, "for a thousand blobs as often as for ten"

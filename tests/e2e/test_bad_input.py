@@ -6,13 +6,14 @@ import hashlib
 import os
 import socket
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.lab.compare import digests_in, look, tree_differences
 from tests.lab.disks import own_mount, resize_disk, set_read_only, small_disk
+from tests.lab.fixtures import open_lab
 from tests.lab.machine import Machine
 from tests.lab.pair import Pair
 from tests.lab.process import Lab, Result, fst_command, log_tail
@@ -46,6 +47,17 @@ def machine(lab: Lab) -> Machine:
     fill(made.root)
     made.start()
     return made
+
+
+@pytest.fixture(scope="module")
+def standing(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """One for all that only ask it something wrong."""
+    for lab in open_lab(request):
+        made = Machine(lab, "a")
+        fill(made.root)
+        made.start()
+        made.must("up", str(made.root), "-y")
+        yield made
 
 
 # --- sign-in and cloud ------------------------------------------------------------------------------------------------------
@@ -290,14 +302,12 @@ def test_a_damaged_store_is_told_by_fsck(machine: Machine) -> None:
     "args",
     [("no-such-verb",), ("status", "--no-such-flag"), ("cat", "zz"), ("resolve", "x"), ("wait", "--timeout", "soon")],
 )
-def test_wrong_usage_ends_with_2(machine: Machine, args: tuple[str, ...]) -> None:
-    machine.must("up", str(machine.root), "-y")
-    assert_clear(machine.fst(*args), (2,))
+def test_wrong_usage_ends_with_2(standing: Machine, args: tuple[str, ...]) -> None:
+    assert_clear(standing.fst(*args), (2,))
 
 
-def test_content_nobody_keeps_is_told(machine: Machine) -> None:
-    machine.must("up", str(machine.root), "-y")
-    assert_clear(machine.fst("cat", "0" * 64), (1,))
+def test_content_nobody_keeps_is_told(standing: Machine) -> None:
+    assert_clear(standing.fst("cat", "0" * 64), (1,))
 
 
 def test_odd_files_are_problems_and_nothing_hangs(machine: Machine) -> None:

@@ -24,7 +24,7 @@ class Seen(NamedTuple):
 
 
 def look(root: Path) -> dict[str, Seen]:
-    """Every path below `root` but our own `.fst` and any `.git`."""
+    """Every path below `root` but our own `.fst` and any `.git`; one that vanishes meanwhile, as a daemon's probe does, is left out."""
     found: dict[str, Seen] = {}
     pending = [""]
     while pending:
@@ -34,7 +34,10 @@ def look(root: Path) -> dict[str, Seen]:
                 if item.name in (".fst", ".git"):
                     continue
                 path = f"{folder}/{item.name}" if folder else item.name
-                seen = _see(item)
+                try:
+                    seen = _see(item)
+                except FileNotFoundError:
+                    continue
                 found[path] = seen
                 if seen.kind == "folder":
                     pending.append(path)

@@ -69,8 +69,9 @@ class Lab:
         self._guard: subprocess.Popen[bytes] | None = None
 
     def environment(self, role: str, extra: Mapping[str, str]) -> dict[str, str]:
-        """The environment of a process in this lab: ours, without what would steer the product from outside."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FASTEST_", "DBUS_", "XDG_", "PYTEST_"))}
+        """The environment of a process in this lab: ours, without what would steer the product or have each process compile it anew."""
+        steering = ("FASTEST_", "DBUS_", "XDG_", "PYTEST_", "PYTHONDONTWRITEBYTECODE")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(steering)}
         return {**kept, "PYTHONPATH": str(REPOSITORY), "NO_COLOR": "1", _MARK: self.mark, _ROLE: role, **extra}
 
     def run(self, argv: Sequence[str], env: Mapping[str, str], *, cwd: Path, given: bytes = b"", timeout_s: float = 120) -> Result:

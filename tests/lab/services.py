@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
-from moto.server import ThreadedMotoServer
 
 from tests.waiting import wait_until
 
@@ -139,6 +138,9 @@ class S3Server:
     """Something that speaks S3 on loopback, in this process."""
 
     def __init__(self) -> None:
+        # Only here: it is a third of a second, for every process of a test run.
+        from moto.server import ThreadedMotoServer
+
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self._server.start()
         self._host, self._port = self._server.get_host_and_port()

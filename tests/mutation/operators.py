@@ -10,35 +10,31 @@ import copy
 from collections import Counter
 from collections.abc import Iterator
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any, AnyStr, NamedTuple
 
-COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
-    ast.Lt: (ast.LtE, ast.GtE),
-    ast.LtE: (ast.Lt, ast.Gt),
-    ast.Gt: (ast.GtE, ast.LtE),
-    ast.GtE: (ast.Gt, ast.Lt),
-    ast.Eq: (ast.NotEq,),
-    ast.NotEq: (ast.Eq,),
-    ast.Is: (ast.IsNot,),
-    ast.IsNot: (ast.Is,),
-    ast.In: (ast.NotIn,),
-    ast.NotIn: (ast.In,),
+COMPARISONS = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Is, ast.IsNot)
+OPPOSITES: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is}
+ARITHMETIC: dict[type[ast.operator], tuple[type[ast.operator], ...]] = {
+    ast.Add: (ast.Sub, ast.BitOr, ast.BitXor),
+    ast.Sub: (ast.Add, ast.Mod, ast.BitXor),
+    ast.Mult: (ast.Div, ast.FloorDiv, ast.Pow),
+    ast.Div: (ast.Mult, ast.FloorDiv),
+    ast.FloorDiv: (ast.Div, ast.Mult, ast.Mod),
+    ast.Mod: (ast.Div, ast.FloorDiv, ast.BitAnd),
+    ast.Pow: (ast.Mult, ast.LShift),
+    ast.LShift: (ast.RShift, ast.Mult, ast.Pow),
+    ast.RShift: (ast.LShift, ast.FloorDiv),
+    ast.BitOr: (ast.BitAnd, ast.BitXor, ast.Add),
+    ast.BitAnd: (ast.BitOr, ast.BitXor, ast.Mod),
+    ast.BitXor: (ast.BitAnd, ast.BitOr),
 }
-ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
-    ast.Add: ast.Sub,
-    ast.Sub: ast.Add,
-    ast.Mult: ast.FloorDiv,
-    ast.Div: ast.Mult,
-    ast.FloorDiv: ast.Mult,
-    ast.Mod: ast.FloorDiv,
-    ast.LShift: ast.RShift,
-    ast.RShift: ast.LShift,
-    ast.BitOr: ast.BitAnd,
-    ast.BitAnd: ast.BitOr,
-}
+"""The opposite, and what comes nearest: of all others a test sees more."""
+NO_NUMBERS = (ast.JoinedStr, ast.List, ast.Tuple, ast.Dict, ast.ListComp)
+SIGNS = (ast.Not, ast.USub, ast.Invert)
 PAIRS = (
     *[("min", "max"), ("any", "all"), ("startswith", "endswith"), ("find", "rfind"), ("partition", "rpartition"), ("lower", "upper")],
     *[("removeprefix", "removesuffix"), ("lstrip", "rstrip"), ("fullmatch", "match"), ("append", "remove"), ("popleft", "pop")],
+    *[("index", "rindex"), ("ljust", "rjust"), ("split", "rsplit")],
 )
 TWINS = {**dict(PAIRS), **{other: one for one, other in PAIRS}}
 SHORT, CONTEXT = 100, 20
@@ -76,17 +72,16 @@ def make_mutants(text: str, file: str) -> Iterator[Mutant]:
     tree = ast.parse(text)
     seen: Counter[str] = Counter()
     for spot in list(_spots(tree, "")):
-        if isinstance(spot.node, ast.expr | ast.stmt | ast.ExceptHandler) or (isinstance(spot.node, ast.comprehension) and spot.node.ifs):
-            old = _first_line(spot.node)
-            line = (spot.node.ifs[0] if isinstance(spot.node, ast.comprehension) else spot.node).lineno
-            for node in _variants(spot):
-                tells = _tell(old, _first_line(node))
-                seen[spot.place + tells] += 1
-                again = seen[spot.place + tells]
-                spot.put(ast.fix_missing_locations(ast.copy_location(node, spot.node)))
-                code = compile(tree, file, "exec")
-                spot.put(spot.node)
-                yield Mutant(spot.place, line, tells + f" ({again})" * (again > 1), code)
+        old = ""
+        for node in _variants(spot):
+            old = old or _first_line(spot.node)
+            tells = _tell(old, _first_line(node))
+            seen[spot.place + tells] += 1
+            again = seen[spot.place + tells]
+            spot.put(ast.fix_missing_locations(ast.copy_location(node, spot.node)))
+            code = compile(tree, file, "exec")
+            spot.put(spot.node)
+            yield Mutant(spot.place, _line(spot.node), tells + f" ({again})" * (again > 1), code)
 
 
 def _tell(old: str, new: str) -> str:
@@ -109,13 +104,17 @@ def _first_line(node: ast.AST) -> str:
     return text[0] + (" ..." if text[1] else "")
 
 
+def _line(node: ast.AST) -> int:
+    return next(each.lineno for each in ast.walk(node) if isinstance(each, ast.expr | ast.stmt))
+
+
 def _spots(node: ast.AST, place: str) -> Iterator[_Spot]:
     """Every node below this one that says what is done."""
     for field, value in ast.iter_fields(node):
         if (type(node).__name__, field) in DECLARING:
             continue
         inside = place
-        if isinstance(node, ast.FunctionDef) and field == "body":
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and field == "body":
             inside = f"{place}.{node.name}" if place and not place.endswith(".") else place + node.name
         elif isinstance(node, ast.ClassDef) and field == "body":
             inside = f"{place}{node.name}."
@@ -126,7 +125,8 @@ def _spots(node: ast.AST, place: str) -> Iterator[_Spot]:
 
 
 DECLARING = {
-    *[("FunctionDef", "returns"), ("FunctionDef", "decorator_list"), ("arg", "annotation"), ("AnnAssign", "annotation")],
+    *[(kind, field) for kind in ("FunctionDef", "AsyncFunctionDef") for field in ("returns", "decorator_list")],
+    *[("arg", "annotation"), ("AnnAssign", "annotation")],
     *[("ClassDef", "keywords"), ("ClassDef", "bases"), ("ClassDef", "decorator_list"), ("Raise", "cause")],
 }
 
@@ -149,6 +149,8 @@ def _variants(spot: _Spot) -> Iterator[ast.AST]:
     elif isinstance(node, ast.comprehension):
         for index in range(len(node.ifs)):
             yield _with(node, ifs=_without(node.ifs, index))
+    elif isinstance(node, ast.match_case):
+        yield _with(node, guard=ast.Constant(False))
     elif isinstance(node, ast.expr):
         yield from _variants_of_expression(node, spot)
         yield from _variants_of_place(node, spot)
@@ -160,10 +162,17 @@ def _variants_of_place(node: ast.expr, spot: _Spot) -> Iterator[ast.AST]:
         case (ast.If() | ast.IfExp(), "test"):
             yield ast.Constant(True)
             yield ast.Constant(False)
+            if not isinstance(node, ast.UnaryOp | ast.Compare):  # whose own variants are that
+                yield ast.UnaryOp(ast.Not(), node)
         case (ast.While(), "test") if not isinstance(node, ast.Constant):
             yield ast.Constant(False)
-        case (ast.Return() | ast.Lambda(), _) if not isinstance(node, ast.Constant):
-            yield ast.Constant(None)
+        case (ast.For() | ast.AsyncFor(), "iter"):
+            yield ast.Tuple([], ast.Load())
+        case (ast.Return() | ast.Lambda() | ast.Assign() | ast.AnnAssign(), "value" | "body") if spot.place and spot.place[-1] != ".":
+            if isinstance(node, ast.Constant) and node.value is None:
+                yield ast.Constant("")
+            else:
+                yield ast.Constant(None)
         case (ast.Raise(), "exc"):
             yield ast.Call(ast.Name("RuntimeError", ast.Load()), [], [])
         case (ast.ExceptHandler(), "type"):
@@ -173,35 +182,38 @@ def _variants_of_place(node: ast.expr, spot: _Spot) -> Iterator[ast.AST]:
 def _variants_of_statement(node: ast.AST, spot: _Spot) -> Iterator[ast.AST]:
     match node:
         case ast.Break():
-            yield from (ast.Continue(), ast.Pass())
+            yield from (ast.Continue(), ast.Pass(), ast.Return())
         case ast.Continue():
             yield from (ast.Break(), ast.Pass())
-        case ast.AugAssign(op=op):
-            if type(op) in ARITHMETIC:
-                yield _with(node, op=ARITHMETIC[type(op)]())
-            yield ast.Pass()
+        case ast.AugAssign(target=target, op=op, value=value):
+            yield from (_with(node, op=other()) for other in _other_arithmetic(op, value))
+            yield from (ast.Assign([target], value, lineno=0), ast.Pass())
         case ast.Expr() | ast.Raise() | ast.Delete() | ast.Assert():
             yield ast.Pass()
         case ast.Assign() | ast.AnnAssign() if spot.place and not spot.place.endswith("."):
             yield ast.Pass()
+        case ast.FunctionDef(decorator_list=made) | ast.AsyncFunctionDef(decorator_list=made) | ast.ClassDef(decorator_list=made):
+            yield from (_with(node, decorator_list=_without(made, index)) for index in range(len(made)))
 
 
 def _variants_of_expression(node: ast.expr, spot: _Spot) -> Iterator[ast.AST]:
     match node:
-        case ast.Compare(ops=ops):
+        case ast.Compare(left=first, ops=ops, comparators=others):
             for index, op in enumerate(ops):
-                for other in COMPARISONS[type(op)]:
-                    yield _with(node, ops=[*ops[:index], other(), *ops[index + 1 :]])
+                for compare in _other_comparisons(op, *[first, *others][index : index + 2]):
+                    yield _with(node, ops=[*ops[:index], compare(), *ops[index + 1 :]])
         case ast.BoolOp(op=op, values=values):
             yield _with(node, op=ast.Or() if isinstance(op, ast.And) else ast.And())
             for index in range(len(values)):
                 rest = _without(values, index)
                 yield rest[0] if len(rest) == 1 else _with(node, values=rest)
-        case ast.UnaryOp(op=ast.Not() | ast.USub(), operand=operand):
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
             yield operand
+        case ast.UnaryOp(op=op, operand=operand):
+            yield operand
+            yield from (_with(node, op=sign()) for sign in SIGNS if not isinstance(op, sign))
         case ast.BinOp(left=left, op=op, right=right):
-            if type(op) in ARITHMETIC:
-                yield _with(node, op=ARITHMETIC[type(op)]())
+            yield from (_with(node, op=other()) for other in _other_arithmetic(op, left, right))
             if isinstance(op, ast.Add | ast.BitOr | ast.BitAnd):
                 yield from (left, right)
         case ast.Constant(value=value) if not isinstance(spot.parent, ast.JoinedStr):
@@ -220,6 +232,24 @@ def _variants_of_expression(node: ast.expr, spot: _Spot) -> Iterator[ast.AST]:
             yield from (_with(node, elts=_without(elements, index)) for index in range(len(elements)))
 
 
+def _other_comparisons(op: ast.cmpop, one: ast.expr, other: ast.expr) -> Iterator[type[ast.cmpop]]:
+    """By what could be meant: a literal is never one object, and of single objects `is` and `==` say the same."""
+    if type(op) in OPPOSITES:
+        yield OPPOSITES[type(op)]
+        return
+    has_literal = isinstance(one, ast.Constant) or isinstance(other, ast.Constant)
+    for compare in COMPARISONS:
+        if not isinstance(op, compare) and not (has_literal and compare in (ast.Is, ast.IsNot)):
+            yield compare
+
+
+def _other_arithmetic(op: ast.operator, *values: ast.expr) -> Iterator[type[ast.operator]]:
+    """One will do for what is plainly no number, where each of them raises."""
+    found = ARITHMETIC[type(op)]
+    is_number = not any(isinstance(each, NO_NUMBERS) or isinstance(getattr(each, "value", 0), str | bytes) for each in values)
+    yield from found if is_number else found[:1]
+
+
 def _is_listed(node: ast.List | ast.Tuple, spot: _Spot) -> bool:
     """A literal whose length is not its type: no target, no subscript, not the several values of a `return` or a pair of names."""
     return isinstance(node.ctx, ast.Load) and not isinstance(spot.parent, ast.Subscript | ast.Return | ast.Assign | ast.Yield)
@@ -232,24 +262,35 @@ def _other_values(value: Any) -> Iterator[Any]:
         case int() | float():
             yield from (value + 1, value - 1)
         case str():
-            yield "" if value else "x"
+            yield from _other_texts(value, "", "x", "XX")
         case bytes():
-            yield b"" if value else b"x"
+            yield from _other_texts(value, b"", b"x", b"XX")
+
+
+def _other_texts(value: AnyStr, none: AnyStr, one: AnyStr, more: AnyStr) -> Iterator[AnyStr]:
+    others = [none if value else one, more + value + more, value.lower(), value.upper()]
+    yield from (other for other in dict.fromkeys(others) if other != value)
 
 
 def _other_calls(node: ast.Call) -> Iterator[ast.AST]:
     match node.func:
         case ast.Name(id=name) if name in TWINS:
             yield _with(node, func=ast.Name(TWINS[name], ast.Load()))
-        case ast.Attribute(attr=name) if name in TWINS:
+        case ast.Attribute(attr=name) if name in TWINS and not (name in ("split", "rsplit") and len(node.args) < 2):
             yield _with(node, func=_with(node.func, attr=TWINS[name]))
         case ast.Name(id=name) if name in PASSED_ON and node.args:
             yield node.args[0]
-    if len(node.args) > 1:
-        yield _with(node, args=node.args[:-1])
+    for index, argument in enumerate(node.args):
+        if not isinstance(argument, ast.Starred | ast.Constant):
+            yield _with(node, args=[*node.args[:index], ast.Constant(None), *node.args[index + 1 :]])
+        if len(node.args) > 1:
+            yield _with(node, args=_without(node.args, index))
     for index, keyword in enumerate(node.keywords):
         if keyword.arg != "strict":
-            yield _with(node, keywords=_without(node.keywords, index))
+            others = _without(node.keywords, index)
+            yield _with(node, keywords=others)
+            if not (isinstance(keyword.value, ast.Constant) and keyword.value.value is None):
+                yield _with(node, keywords=[*others, _with(keyword, value=ast.Constant(None))])
 
 
 def _with(node: ast.AST, **fields: object) -> ast.AST:

@@ -13,14 +13,19 @@ import importlib.util
 import os
 import pickle
 import resource
+import shutil
 import signal
 import sys
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from itertools import zip_longest
+from mmap import mmap
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import IO, NamedTuple
@@ -32,8 +37,15 @@ from tests.mutation.operators import Mutant
 
 CPU_SECONDS = 5
 """A child's limit, on top of three times what the unbroken tests take."""
+SHARP = 5
+"""So many tests that saw something in a function are asked alone at first."""
+WAITS = 4
+"""By the clock it has so many times as long."""
 MEMORY_BYTES = 4 << 30
-PYTEST = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "timeout=0", "-o", "addopts=--import-mode=importlib"]
+PYTEST = [
+    *["-q", "-x", "--assert=plain", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist"],
+    *["-o", "timeout=0", "-o", "addopts=--import-mode=importlib"],
+]
 
 
 WARM = ("hypothesis.strategies", "msgspec", "zstandard", "store.manifest", "tests.alphabet")
@@ -42,6 +54,9 @@ WARM = ("hypothesis.strategies", "msgspec", "zstandard", "store.manifest", "test
 
 AGAIN = ("sync", "daemon", "cloud", "tests.lab")
 """What a mutant may be in, or in what it is made of, and `conftest` has imported already."""
+
+
+ENDED = (signal.SIGXCPU, signal.SIGKILL, signal.SIGALRM)
 
 
 class Outcome(IntEnum):
@@ -56,6 +71,9 @@ class Outcome(IntEnum):
     """The tests could not be loaded: no mutant that anybody could have missed."""
     ENDLESS = 44
     """Time or memory ran out: not a kill."""
+
+
+KILLED = (Outcome.ASSERTED, Outcome.RAISED)
 
 
 class Target(NamedTuple):
@@ -74,22 +92,22 @@ class _Baseline(NamedTuple):
     called: dict[str, set[str]]
     at_import: set[str]
 
-    def cpu_seconds(self, items: Sequence[pytest.Item] | None = None) -> int:
+    def cpu_seconds(self, items: Sequence[pytest.Item] | None = None, least: int = CPU_SECONDS) -> int:
         """The limit of a child that runs these tests, or all."""
         names = self.seconds if items is None else [item.nodeid for item in items]
-        return CPU_SECONDS + 3 * int(sum(self.seconds[name] for name in names))
+        return least + 3 * int(sum(self.seconds[name] for name in names))
 
     def is_loaded_once(self, mutant: Mutant) -> bool:
         """Whether it changes what is done while the module is imported."""
-        return not mutant.place or mutant.place.endswith(".") or mutant.place in self.at_import
+        return not mutant.place or mutant.place.endswith(".") or _is_in(mutant, self.at_import)
 
     def in_order(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
         """The quickest first, but before them those that see by an assertion that a loop does not end."""
         return sorted(items, key=lambda item: ("test_core_ends" not in item.nodeid, self.seconds.get(item.nodeid, 0)))
 
 
-def try_mutants(target: Target) -> Iterator[tuple[Mutant, Outcome]]:
-    """Each mutant's outcome. The mutants are code of the module's own file."""
+def try_mutants(target: Target) -> Iterator[tuple[Mutant, Outcome, float]]:
+    """Each mutant's outcome, and the seconds it took. The mutants are code of the module's own file."""
     for name in WARM:
         importlib.import_module(name)
     with _session(target, _InPlace(target)) as told:
@@ -99,11 +117,11 @@ def try_mutants(target: Target) -> Iterator[tuple[Mutant, Outcome]]:
             raise SystemExit(f"the tests of {target.name} cannot be loaded, or fail without a mutant") from None
         for mutant in target.mutants:
             if not baseline.is_loaded_once(mutant):
-                yield mutant, pickle.load(told)
+                yield mutant, *pickle.load(told)
     with _session(target, _Anew(target, baseline)) as told:
         for mutant in target.mutants:
             if baseline.is_loaded_once(mutant):
-                yield mutant, pickle.load(told)
+                yield mutant, *pickle.load(told)
 
 
 @contextmanager
@@ -135,10 +153,12 @@ class _InPlace:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._calls = _Calls(target)
+        self._at = mmap(-1, 8)
 
     def pytest_sessionstart(self) -> None:
         _repeat_and_do_not_shrink()
         sys.setprofile(self._calls.note)
+        threading.setprofile(self._calls.note)
 
     def pytest_collection_finish(self) -> None:
         sys.setprofile(None)
@@ -146,15 +166,28 @@ class _InPlace:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         baseline = self._run_unbroken(session)
         _tell(self.told, baseline)
+        sharp: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+        """Those that saw something in a function, the last one first."""
         for mutant in self._target.mutants:
             if not baseline.is_loaded_once(mutant):
-                items = baseline.in_order([item for item in session.items if mutant.place in baseline.called[item.nodeid]])
-                child = _fork(baseline.cpu_seconds(items))
-                if not child:
-                    _replace_code(sys.modules[self._target.name], mutant.code)
-                    os._exit(_run_items(items))
-                _tell(self.told, _await(child))
+                began = time.monotonic()
+                few = sharp[mutant.place][:SHARP]
+                outcome, at = self._attempt(mutant, few, baseline.cpu_seconds(few, least=1))
+                if outcome not in KILLED:
+                    few = baseline.in_order([item for item in session.items if _is_in(mutant, baseline.called[item.nodeid])])
+                    outcome, at = self._attempt(mutant, few, baseline.cpu_seconds(few))
+                if outcome in KILLED:
+                    sharp[mutant.place] = [few[at], *[item for item in sharp[mutant.place] if item is not few[at]]]
+                _tell(self.told, (outcome, time.monotonic() - began))
         os._exit(0)
+
+    def _attempt(self, mutant: Mutant, items: Sequence[pytest.Item], cpu_seconds: int) -> tuple[Outcome, int]:
+        """What these tests make of a mutant, and which of them saw it."""
+        child = _fork(cpu_seconds)
+        if not child:
+            _replace_code(sys.modules[self._target.name], mutant.code)
+            os._exit(_run_items(items, self._at))
+        return _await(child), int.from_bytes(self._at[:])
 
     def _run_unbroken(self, session: pytest.Session) -> _Baseline:
         receive, send = os.pipe()
@@ -214,13 +247,14 @@ class _Anew:
     def pytest_collection(self) -> None:
         for mutant in self._target.mutants:
             if self._baseline.is_loaded_once(mutant):
+                began = time.monotonic()
                 child = _fork(self._baseline.cpu_seconds())
                 if not child:
                     for name in [name for name in sys.modules if name.startswith(AGAIN)]:
                         del sys.modules[name]
                     sys.meta_path.insert(0, _Importer(self._target, mutant.code))
                     return
-                _tell(self.told, _await(child))
+                _tell(self.told, (_await(child), time.monotonic() - began))
         os._exit(0)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -242,6 +276,11 @@ class _Importer(MetaPathFinder, Loader):
         exec(self._code, module.__dict__)
 
 
+def _is_in(mutant: Mutant, functions: set[str]) -> bool:
+    """In one of these, or in a function in it."""
+    return any(f"{mutant.place}.".startswith(f"{function}.") for function in functions)
+
+
 def _tell(told: IO[bytes], what: object) -> None:
     pickle.dump(what, told)
     told.flush()
@@ -253,19 +292,24 @@ def _fork(cpu_seconds: int) -> int:
     if not child:
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+        signal.alarm(WAITS * cpu_seconds)
     return child
 
 
 def _await(child: int) -> Outcome:
     status = os.waitpid(child, 0)[1]
+    shutil.rmtree(os.environ["PYTEST_DEBUG_TEMPROOT"], ignore_errors=True)  # thousands of folders are slow to number, and to remove
+    Path(os.environ["PYTEST_DEBUG_TEMPROOT"]).mkdir(exist_ok=True)
     if os.WIFSIGNALED(status):
-        return Outcome.ENDLESS if os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL) else Outcome.BROKEN
+        return Outcome.ENDLESS if os.WTERMSIG(status) in ENDED else Outcome.BROKEN
     return Outcome(os.WEXITSTATUS(status))
 
 
-def _run_items(items: Sequence[pytest.Item]) -> Outcome:
-    """Until one fails."""
-    for item, following in zip(items, [*items[1:], None], strict=True):
+def _run_items(items: Sequence[pytest.Item], at: mmap | None = None) -> Outcome:
+    """Until one fails; `at`, which is shared with the parent, is how many did not."""
+    for number, (item, following) in enumerate(zip_longest(items, items[1:])):
+        if at is not None:
+            at[:] = number.to_bytes(8)
         witness = _Witness()
         item.config.pluginmanager.register(witness)
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
@@ -281,7 +325,8 @@ class _Witness:
     def __init__(self) -> None:
         self.outcome = Outcome.LIVED
 
-    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> pytest.TestReport | None:
+        """Nobody reads why a mutant died, and to tell it takes longer than to find it."""
         if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception) and self.outcome is Outcome.LIVED:
             if call.excinfo.errisinstance(MemoryError):
                 self.outcome = Outcome.ENDLESS
@@ -289,6 +334,8 @@ class _Witness:
                 self.outcome = Outcome.ASSERTED
             else:
                 self.outcome = Outcome.RAISED
+            return pytest.TestReport(item.nodeid, item.location, {}, "failed", "", "call")
+        return None
 
 
 def _repeat_and_do_not_shrink() -> None:

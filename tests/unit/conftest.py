@@ -25,6 +25,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(autouse=True)
 def cloud_engine(request: pytest.FixtureRequest) -> Iterator[None]:
     if getattr(request, "param", "embedded") == "postgresql":
-        ENGINE.new_database = request.getfixturevalue("postgres").new_database
+        ENGINE.new_database = request.getfixturevalue("lend_database")
     yield
     ENGINE.new_database = None

@@ -149,6 +149,32 @@ def test_what_is_not_expected_stays_as_it_is(replica: Replica, before: dict[byte
     assert read_tree(replica.path) == there
 
 
+def put_times_back(path: Path, data: bytes) -> None:
+    before = path.stat()
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("become", [file(NEW), Link(b"t"), DIR, None], ids=str)
+@pytest.mark.parametrize("save", [Path.write_bytes, put_times_back])
+def test_an_edit_of_the_same_size_is_an_edit(replica: Replica, save: Callable[[Path, bytes], object], become: Entry | None) -> None:
+    write_tree(replica.path, {b"a": OLD})
+    replica.settle()
+    save(replica.path / "a", b"OWN")
+    assert apply(replica, step(b"a", file(OLD), become)).stale == [b"a"]
+    assert read_tree(replica.path) == {b"a": file(b"OWN")}
+
+
+@pytest.mark.parametrize("was", [True, False])
+def test_a_bit_that_somebody_moved_is_an_edit(replica: Replica, was: bool) -> None:
+    write_tree(replica.path, {b"a": OLD})
+    (replica.path / "a").chmod(0o755 if was else 0o644)
+    replica.settle()
+    (replica.path / "a").chmod(0o644 if was else 0o755)
+    assert apply(replica, step(b"a", file(OLD, was), file(NEW, was))).stale == [b"a"]
+    assert read_tree(replica.path) == {b"a": file(OLD, not was)}
+
+
 def test_a_plan_in_its_order_turns_one_tree_into_another(replica: Replica) -> None:
     write_tree(replica.path, {b"a/b/c": OLD, b"a/d": OLD, b"swap": OLD, b"fold/in": OLD, b"keep": OLD})
     replica.settle()
@@ -439,27 +465,29 @@ BECOMES = [file(NEW), Link(b"t"), DIR]
 
 
 @pytest.mark.parametrize("save", SAVES)
+@pytest.mark.parametrize("mine", [MINE, b"own", b""])  # longer, as long, shorter
 @pytest.mark.parametrize("become", BECOMES, ids=str)
 @pytest.mark.parametrize("exchange", [True, False])
 def test_a_save_right_before_the_exchange_goes_back_to_its_place(
-    replica: Replica, save: Callable[[Path], None], become: Entry, exchange: bool, monkeypatch: pytest.MonkeyPatch
+    replica: Replica, save: Callable[[Path, bytes], None], mine: bytes, become: Entry, exchange: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not exchange:
         monkeypatch.setattr(atomic, "_RENAME", None)
     write_tree(replica.path, {b"a": OLD})
     replica.settle()
-    applied = meddle(replica, step(b"a", file(OLD), become), before={"exchange": lambda: save(replica.path / "a")})
+    applied = meddle(replica, step(b"a", file(OLD), become), before={"exchange": lambda: save(replica.path / "a", mine)})
     assert (applied.done, applied.stale, applied.rescued) == ([], [b"a"], [])
-    assert read_tree(replica.path) == {b"a": file(MINE)}
+    assert read_tree(replica.path) == {b"a": file(mine)}
 
 
 @pytest.mark.parametrize("save", SAVES)
-def test_a_save_right_before_a_removal_goes_back_to_its_place(replica: Replica, save: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize("mine", [MINE, b"own", b""])
+def test_a_save_right_before_a_removal_goes_back_to_its_place(replica: Replica, save: Callable[[Path, bytes], None], mine: bytes) -> None:
     write_tree(replica.path, {b"a": OLD})
     replica.settle()
-    applied = meddle(replica, step(b"a", file(OLD), None), before={"take_aside": lambda: save(replica.path / "a")})
+    applied = meddle(replica, step(b"a", file(OLD), None), before={"take_aside": lambda: save(replica.path / "a", mine)})
     assert (applied.done, applied.stale) == ([], [b"a"])
-    assert read_tree(replica.path) == {b"a": file(MINE)}
+    assert read_tree(replica.path) == {b"a": file(mine)}
 
 
 def test_a_save_after_the_exchange_has_the_name_and_is_read(replica: Replica) -> None:
@@ -470,12 +498,13 @@ def test_a_save_after_the_exchange_has_the_name_and_is_read(replica: Replica) ->
     assert [(change.old, change.new) for change in replica.settle().changes] == [(file(NEW), file(MINE))]
 
 
-def test_two_saves_around_the_exchange_leave_the_newest_and_keep_the_other(replica: Replica) -> None:
+@pytest.mark.parametrize("become", [file(NEW), Link(b"t")], ids=str)
+def test_two_saves_around_the_exchange_leave_the_newest_and_keep_the_other(replica: Replica, become: Entry) -> None:
     write_tree(replica.path, {b"a": OLD})
     replica.settle()
     path = replica.path / "a"
     moments: tuple[Moments, Moments] = ({"exchange": lambda: save_by_rename(path)}, {"exchange": lambda: save_by_rename(path, b"newest")})
-    applied = meddle(replica, step(b"a", file(OLD), file(NEW)), before=moments[0], after=moments[1])
+    applied = meddle(replica, step(b"a", file(OLD), become), before=moments[0], after=moments[1])
     assert (applied.stale, [path for path, _ in applied.rescued]) == ([b"a"], [b"a"])
     assert read_tree(replica.path) == {b"a": file(b"newest")}
     assert kept(replica, MINE)

@@ -233,9 +233,11 @@ def test_a_root_that_is_not_there_is_lost(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     (tmp_path / "file").write_bytes(b"")
-    for name in ("nothing", "file", "link"):
-        with pytest.raises(RootLost):
+    for name, told in (("nothing", "is not there"), ("file", "is not there"), ("link", "became a link")):
+        with pytest.raises(RootLost, match=f"^{tmp_path / name} {told}$"):
             Folder.open_root(tmp_path / name)
+    with pytest.raises(InvalidValue):
+        Folder.open_root(tmp_path / ("n" * 300))
 
 
 @pytest.mark.parametrize("name", [b"n" * 255, b"\xff\xfe", b"new\nline", "é".encode(), "e\u0301".encode(), b"-rf", "🐢".encode() * 63])
@@ -337,6 +339,14 @@ def test_syncing_is_accepted(folder: Folder) -> None:
     sync_file_system(folder.fd)
     with pytest.raises(FastestError):
         sync_file_system(-1)
+
+
+def test_where_one_file_system_cannot_be_synced_all_are(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[bool] = []
+    monkeypatch.setattr(atomic, "_LIBC", None)
+    monkeypatch.setattr(os, "sync", lambda: synced.append(True))
+    sync_file_system(folder.fd)
+    assert synced
 
 
 def test_temporary_names_are_short_and_new() -> None:

@@ -37,6 +37,7 @@ INSIGNIFICANT: list[Pairs] = [
     [(F1, F1X)],
     [(L1, L2)],
     [(sized(1), sized(5 * 1024))],
+    [(sized(5 * 1024), sized(1))],
 ]
 SIGNIFICANT: list[Pairs] = [
     [(N, F1)],
@@ -46,6 +47,9 @@ SIGNIFICANT: list[Pairs] = [
     [(F1, F2), (F2, F1)],
     [(F1, F1X), (F2, F1)],
     [(sized(1), sized(1 + 5 * 1024))],
+    [(sized(1 + 5 * 1024), sized(1))],
+    [(sized(1), sized(7 * 1024))],
+    [(N, D), (F1, F1X)],
     [(F1, F2)] * 9,
     [(N, D)] * 30,
     [(N, sized(50 * 1024 - 1))],
@@ -59,6 +63,7 @@ LARGE: list[Pairs] = [
     [(F1, F1X), (N, sized(50 * 1024))],
     [(sized(1), sized(1 + 50 * 1024))],
     [(N, sized(50 * 1024))],
+    [(N, sized(60 * 1024))],
     [(sized(50 * 1024), N)],
     [(sized(1), sized(1 + 25 * 1024))] * 2,
 ]
@@ -73,6 +78,7 @@ def test_not_worth_one(pairs: Pairs, newest_ms: int) -> None:
 @pytest.mark.parametrize("pairs", SIGNIFICANT)
 def test_worth_one_after_the_cooldown(pairs: Pairs) -> None:
     assert due(pairs, LONG_AGO) == NOW
+    assert due(pairs, LONG_AGO - 1) == due(pairs, 1) == NOW
     assert due(pairs, LONG_AGO + 1) == NOW + 1
     assert due(pairs, JUST_NOW) == LATER
 

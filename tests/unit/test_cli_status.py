@@ -166,6 +166,15 @@ def test_nothing_heavy_is_imported(daemon: FakeDaemon) -> None:
     assert not set(HEAVY) & set(loaded)
 
 
+def test_no_verb_pays_for_what_only_one_needs(daemon: FakeDaemon, tmp_path: Path) -> None:
+    daemon.on("GET", "whoami", {"email": "a@example.org", "cloud": "https://x.org", "machine": "m"})
+    script = "import sys; known = set(sys.modules); from daemon.cli import main; print(main(['whoami']), *(set(sys.modules) - known))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=REPOSITORY, check=True)
+    code, *loaded = done.stdout.splitlines()[-1].split()
+    assert code == "0" and "click" in loaded
+    assert not {"asyncio", "importlib.metadata", "aiohttp", "ssl"} & set(loaded)
+
+
 def test_both_paths_give_the_same(fst: Fst, daemon: FakeDaemon) -> None:
     daemon.on("GET", "status", status_of(workspace(conflicts=1)))
     for short, long in ((("status",), ("--color", "never", "status")), (("status", "--json"), ("--color", "never", "status", "--json"))):

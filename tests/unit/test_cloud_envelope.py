@@ -128,4 +128,4 @@ async def test_what_is_no_http_is_refused_in_the_envelope_and_neither_said_back_
                     writer.close()
         finally:
             await runner.cleanup()
-        assert "s3cret" not in caplog.text and "Error handling request" in caplog.text
+        assert "s3cret" not in caplog.text and "a request could not be read" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import product
 
 import pytest
 
@@ -20,13 +21,14 @@ from tests.steps import few_steps
 from tests.triples import make_triple
 
 
-@pytest.mark.parametrize(("old", "new"), [(b"", b""), (b"abc", b"abd"), (b"x" * 99, b"x" * 100), (b"aXb", b"aYb"), (b"ab", b"ba")])
+@pytest.mark.parametrize(("old", "new"), [(b"", b""), (b"abc", b"abd"), (b"x" * 599, b"x" * 600), (b"aXb", b"aYb"), (b"ab", b"ba")])
 def test_counting_ends_in_few_steps(old: bytes, new: bytes) -> None:
     with few_steps(100):
         count_changed_bytes(old, new)
 
 
 PATTERNS = [
+    *[b"a b", b"(a) !#$%&'", b"a\x01b"],
     *[b"", b"a", b"*", b"**", b"***", b"a/b", b"/a", b"a/", b"**/a", b"a/**", b"a/**/b", b"ab**/c", b"a**b/**", b"*.py[cod]", b"a?b*c*d"],
     *[
         b"[a-c]x",
@@ -141,3 +143,14 @@ def test_what_is_equal_at_both_ends_is_not_searched() -> None:
     for new in ([*old[:500], b"x\n", *old[501:]], [*old, b"x\n"], [b"x\n", *old], old[1:], old[:-1]):
         with few_steps(3400):
             diff_lines(old, new)
+
+
+def test_comparing_small_texts_ends_in_few_steps_and_is_right() -> None:
+    texts = [list(lines) for size in range(4) for lines in product([b"a\n", b"b\n"], repeat=size)]
+    for old, new in product(texts, repeat=2):
+        with few_steps(1000):
+            hunks = diff_lines(old, new)
+        made = list(old)
+        for hunk in reversed(hunks):
+            made[hunk.old_start : hunk.old_end] = new[hunk.new_start : hunk.new_end]
+        assert made == new

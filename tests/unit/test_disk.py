@@ -95,6 +95,9 @@ REFUSED = [
     ("COM10", None, None),
     ("CONSOLE", None, None),
     ("x.CON", None, None),
+    ("CONX", None, None),
+    ("COMX", None, None),
+    ("X", None, None),
     ("x\udcff", None, "names here are UTF-8"),
     ("x\udc80", None, "names here are UTF-8"),
 ]
@@ -111,6 +114,7 @@ def test_a_name_may_be_as_long_as_the_disk_has_it() -> None:
     assert short.refusal(b"x" * 143) is None
     assert short.refusal("é".encode() * 72) == "names here have at most 143 bytes"
     assert short.refuses and not short.folds and not PLAIN.refuses and not PLAIN.folds
+    assert not Disk(longest=300).refuses, "no name of ours is that long"
 
 
 @pytest.mark.parametrize("trait", ["case", "letters", "wide", "forms"])
@@ -122,7 +126,9 @@ def test_any_folding_is_folding(trait: str) -> None:
 def test_a_name_that_would_come_back_otherwise_is_refused() -> None:
     lowers, decomposes = Disk(lowers=True), Disk(decomposes=True)
     assert lowers.refusal(b"readme") is None and lowers.refusal(b"ReadMe") == "names here lose their capitals"
+    assert lowers.refusal("\u0178".encode()) == "names here lose their capitals"  # whose small letter comes before it
     assert decomposes.refusal("e\u0301".encode()) is None and decomposes.refusal("\u00e9".encode()) == "names here lose their form"
+    assert decomposes.refusal("q\u0323\u0334".encode()) == "names here lose their form"  # the marks would change places
 
 
 @pytest.mark.parametrize("trait", ["marks", "tails", "text", "lowers", "decomposes"])

@@ -12,7 +12,7 @@ import pytest
 
 from store import conflicts, workspaces
 from store.atomic import Folder, Written
-from store.errors import InvalidReply, Unwritable
+from store.errors import InvalidReply, Stale, Unwritable
 from store.manifest import Draft, edit_manifest, walk_manifest
 from store.types import DIR, Digest, File, RelPath, digest_of
 from sync import adopt
@@ -92,6 +92,25 @@ def test_of_two_names_that_are_one_here_the_first_is_written_and_the_other_waits
     b.sync()
     assert b.tree() == head(cloud) == {"else": "four\n", "notes": "two, again\n"}
     assert not held(b)
+
+
+def test_what_could_be_taken_at_last_yields_to_an_edit_that_nobody_saw_yet(make: Make, cloud: MemoryCloud) -> None:
+    a, b = make("a"), make("b", Ascii)
+    a.write("Notes", "one\n")
+    a.write("notes", "two\n")
+    a.sync()
+    b.sync()
+    (b.root / "Notes").unlink()
+    b.look()
+    b.write("notes", "mine\n")
+    version = cloud.version
+    with pytest.raises(Stale) as caught:
+        b.push()
+    assert (caught.value.message, caught.value.details["stale"]) == ("notes changed while it was being updated", (b"notes",))
+    assert (b.tree(), cloud.version) == ({"notes": "mine\n"}, version)
+    b.sync()
+    a.sync()
+    assert "mine\n" in {*head(cloud).values(), *(ours for _, ours, _ in told(b))}
 
 
 def test_who_is_here_keeps_the_name(make: Make, cloud: MemoryCloud) -> None:

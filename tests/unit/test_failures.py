@@ -64,7 +64,7 @@ def test_whatever_else_happens_in_the_cloud_is_its_own_fault() -> None:
     raised = {name for module in modules("cloud") for name in re.findall(r"raise (\w+)\(", module.text)}
     errors = {error.__name__: error for error in every_error()}
     own = {name for name in raised & set(errors) if errors[name] not in SPOKEN and not issubclass(errors[name], Corrupt)}
-    assert own == {"AlreadyRunning", "NewerStore"}, "said by `fst cloud` as it starts, and to nobody over HTTP"
+    assert own == {"AlreadyRunning"}, "said by `fst cloud` as it starts, and to nobody over HTTP"
 
 
 def test_details_are_read() -> None:

@@ -66,6 +66,7 @@ WAYS: list[tuple[bytes, list[Way]]] = [
     # What stands before the first wildcard is compared by itself: then `**` may follow a name.
     (b"ab**/c", [Way(literal(b"abc"), folder=b""), Way(literal(b"c"), folder_regex=rb"ab[^/]*/(?:.*/)?")]),
     (b"x/ab**/c", [Way(literal(b"abc"), folder=b"x/"), Way(literal(b"c"), folder_regex=rb"x/ab[^/]*/(?:.*/)?")]),
+    (b"aX**/c", [Way(literal(b"aXc"), folder=b""), Way(literal(b"c"), folder_regex=rb"aX[^/]*/(?:.*/)?")]),
     (b"?b**/c", [Way(literal(b"c"), folder_regex=rb"[^/]b[^/]*/")]),
     (b"a/b**", [Way(begins(b"b"), folder=b"a/"), Way(ANY, folder_regex=rb"a/b[^/]*/(?:.*/)?")]),
     # Nothing has these names.

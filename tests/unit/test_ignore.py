@@ -34,6 +34,9 @@ CASES: list[tuple[bytes, bytes, bool]] = [
     (b"a/**//", b"a/x/", False),
     (b"*.a\n!keep.a", b"keep.a", False),
     (b"!keep.a\n*.a", b"keep.a", True),
+    (b"[0-9]", b"5", True),
+    (b"[A-Z]x", b"Mx", True),
+    (b"[A-Z]x", b"mx", False),
     (b"dir\n!dir/x", b"dir/x", True),
     (b"dir/*\n!dir/x", b"dir/x", False),
     (b"*\n!*/\n!*.py", b"deep/er/x.py", False),
@@ -43,6 +46,9 @@ CASES: list[tuple[bytes, bytes, bool]] = [
     (b" lead", b"lead", False),
     (b" lead", b" lead", True),
     (b"trail   ", b"trail", True),
+    (b"INDEX", b"INDEX", True),
+    (b"INDEX ", b"INDEX", True),
+    (b"t" * 300 + b"\\", b"t" * 300 + b" ", False),
     (b"trail\\ ", b"trail ", True),
     (b"trail\\  ", b"trail ", True),
     (b"slash\\\\ ", b"slash\\", True),
@@ -102,6 +108,11 @@ CASES: list[tuple[bytes, bytes, bool]] = [
 def rules_in(*files: tuple[bytes, bytes | None, bytes | None]) -> PathRules:
     known = {folder: (git, fst) for folder, git, fst in files}
     return PathRules(Rules.start(b""), lambda folder: known.get(folder, (None, None)))
+
+
+def test_without_rules_nothing_is_ignored() -> None:
+    for name in (b"x", b"XXXX", b"XX", b".gitignore"):
+        assert Rules.start().decide(name, False).rule is Rules.start(b"").decide(name, True).rule is None
 
 
 @pytest.mark.parametrize(("rules", "path", "ignored"), CASES)

@@ -65,6 +65,7 @@ def test_a_long_name_is_cut_between_letters() -> None:
     assert [cut_name("aéé".encode(), size) for size in range(6)] == [b"", b"a", b"a", b"a\xc3\xa9", b"a\xc3\xa9", b"a\xc3\xa9\xc3\xa9"]
     raw = next(copy_names(RelPath(b"\xff" * 255), TEXT))
     assert len(raw) == 255
+    assert cut_name(b"a@c", 2) == b"a@"
     assert cut_name(b"\x80\x80\x80", 2) == b"", "what has no beginning of a letter has none to keep"
 
 
@@ -86,6 +87,7 @@ def test_where_no_path_can_be_there_are_no_names() -> None:
         ("ours", "ours"),
         (".ours", ".ours"),
         ("a.ours/b", "a.ours/b"),
+        (f"a.conflict-{TAG}/b", f"a.conflict-{TAG}/b"),
         ("a.conflict-12.txt", "a.conflict-12.txt"),
     ],
 )

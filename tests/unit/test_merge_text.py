@@ -54,6 +54,10 @@ def text(letters: str) -> bytes:
         ("abcde", "aBCde", "abcDe", "aBCDe"),
         ("xcab", "xcAb", "qxcaB", "qxcAB"),
         ("abcde", "aBcDe", "abCdE", "aBCDE"),
+        ("xab", "xAb", "qxaB", "qxAB"),
+        ("xyab", "qxyAb", "xyaB", "qxyAB"),
+        ("abmn", "Xbmn", "aBmnX", None),
+        ("abmn", "aBmnX", "Xbmn", None),
         ("ab", "xyb", "aB", None),
         ("ab", "b", "aB", None),
         ("ab", "Ab", "a", None),
@@ -132,7 +136,7 @@ def test_what_is_not_text_does_not_join(bad: bytes, at: int) -> None:
     texts = [b"a\nb\nc\n", b"A\nb\nc\n", b"a\nb\nC\n"]
     texts[at] = bad
     assert merge_text(*texts) == Merged(None)
-    with pytest.raises(InvalidValue, match="binary or too large to be marked") as caught:
+    with pytest.raises(InvalidValue, match=r"^binary or too large to be marked$") as caught:
         merge_marked(*texts, ours_label="ours", theirs_label="theirs")
     assert caught.value.hint == "Choose a side with `fst resolve --ours`, `--theirs` or `--both`."
 
@@ -165,6 +169,7 @@ def test_a_nul_far_from_the_start_is_not_joined_over() -> None:
         (b"a\nb\nc\n", b"A\nb\nc\n", b"a\nb\nC\n", b"A\nb\nC\n"),
         (b"a\nb\n", b"a\n", b"a\nB\n", b"a\n<<<<<<< me\n=======\nB\n>>>>>>> them\n"),
         # The marker ends as the line before it does on both sides, and the base's first.
+        (b"a\r\nb\n", b"a\nX\n", b"a\r\nY\n", b"<<<<<<< me\na\nX\n=======\na\r\nY\n>>>>>>> them\n"),
         (b"h\r\nk\r\nc\n", b"h\nk\r\nX\n", b"h\r\nk\r\nY\n", b"h\nk\r\n<<<<<<< me\r\nX\n=======\r\nY\n>>>>>>> them\r\n"),
         (b"h\r\nk\r\nc\n", b"h\r\nk\r\nX\n", b"h\nk\r\nY\n", b"h\nk\r\n<<<<<<< me\r\nX\n=======\r\nY\n>>>>>>> them\r\n"),
         (b"c\r\nk\r\n", b"X\r\nk\r\nz\n", b"Y\r\nk\r\n", b"<<<<<<< me\r\nX\r\n=======\r\nY\r\n>>>>>>> them\r\nk\r\nz\n"),
@@ -207,6 +212,12 @@ def test_a_common_line_needs_company() -> None:
     alone = [b"%d\n" % number for number in range(10)]
     assert diff_lines([*alone, b"\n", b"kept\n", b"z\n"], new) == [Hunk(0, 10, 0, 8), Hunk(12, 13, 10, 11)]
     assert diff_lines([*alone, b"\n", *alone, b"kept\n", b"z\n"], new) == [Hunk(0, 21, 0, 9), Hunk(22, 23, 10, 11)]
+
+
+def test_a_line_that_the_other_text_has_very_often_matches_none_of_them() -> None:
+    """As git has it."""
+    old, new = (split_lines(data) for data in (b"1\n14\n18\n6\n3\n2\n\n6\n}\n10\n9\n", b"\n21\n19\n\n\n\n\n\n"))
+    assert diff_lines(old, new) == [Hunk(0, 11, 0, 8)]
 
 
 def test_a_rough_root() -> None:
@@ -357,3 +368,33 @@ def test_many_conflicts_are_marked_with_one_budget(monkeypatch: pytest.MonkeyPat
     merge_marked(base, *map(b"".join, sides), ours_label="ours", theirs_label="theirs")
     assert len(spent) > 5 and len({id(budget) for budget in spent}) == 1
     assert spent[0].steps >= -1000
+
+
+def test_what_one_side_alone_changed_is_its_own_even_if_it_is_no_text() -> None:
+    for base, mine in ((b"a\0b", b"c\0d"), (bytes(MAX_TEXT_BYTES + 1), b"small")):
+        same = bytes(bytearray(base))
+        assert merge_text(base, mine, same) == merge_text(base, same, mine) == Merged(mine)
+        assert merge_text(base, mine, bytes(bytearray(mine))) == Merged(mine)
+
+
+@pytest.mark.parametrize("swapped", [True, False])
+def test_what_was_joined_in_turn_is_there_beside_what_is_marked(swapped: bool) -> None:
+    base, mine, yours = text("ab1234z"), text("Ab1234Y"), text("aB1234Z")
+    if swapped:
+        mine, yours = yours, mine
+    marked = merge_marked(base, mine, yours, ours_label="o", theirs_label="t")
+    assert marked.startswith(text("AB1234") + b"<<<<<<< o\n")
+
+
+def test_far_down_a_text_joins_as_at_its_beginning() -> None:
+    above = b"".join(b"%d\n" % number for number in range(1000))
+    for base, mine, yours, joined in (("ab", "Ab", "aB", "AB"), ("abc", "Abc", "abC", "AbC"), ("ab", "xab", "abx", "xabx")):
+        texts = [above + text(letters) for letters in (base, mine, yours)]
+        assert merge_text(*texts) == Merged(above + text(joined))
+        assert merge_marked(*texts, ours_label="", theirs_label="") == above + text(joined)
+
+
+@pytest.mark.parametrize(("between", "conflicts"), [("ABCDE", 2), ("bcdef", 2), ("12345", 2), ("{}();", 1), ("ABC", 1)])
+def test_conflicts_with_words_between_them_stay_apart(between: str, conflicts: int) -> None:
+    marked = merge_marked(*(text(f"{ends[0]}{between}{ends[1]}") for ends in ("xy", "XY", "vw")), ours_label="o", theirs_label="t")
+    assert marked.count(b"<<<<<<<") == conflicts

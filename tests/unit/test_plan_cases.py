@@ -8,6 +8,7 @@ import pytest
 
 from store.manifest import Node, NodeSource, node_digests
 from store.types import DIR, Digest, Entry, File, RelPath
+from sync.core.disk import Disk
 from sync.core.plan import ADD_ADD, EDIT_EDIT, FILE_FOLDER, NAME_COLLISION, NAME_REFUSED, Action, Clash, Fold, plan
 from tests.alphabet import FILES, N, Tree, entry, manifest, new_draft, path, show_tree, tree
 from tests.planning import all_tracked, no_join, plan_trees, wanted
@@ -333,6 +334,13 @@ def test_what_the_remote_ignores_is_not_removed(base: str, local: str, remote: s
     assert made.clashes == ()
 
 
+@pytest.mark.parametrize(("there", "stays"), [("D", True), ("F1", False)])
+def test_what_the_remote_ignores_may_depend_on_what_is_here(there: str, stays: bool) -> None:
+    """`build/` is a rule for folders only."""
+    made = plan_trees(f"build={there}", f"build={there}", "-", untracked=lambda _, found: found == DIR)
+    assert (made.actions == ()) is stays
+
+
 # --- a disk that folds names ------------------------------------------------------------------------------------------------
 
 # base, local, remote -> wanted; held
@@ -406,6 +414,10 @@ def test_a_refused_name_is_told_with_its_reason() -> None:
 def test_a_refused_name_takes_nobodys_place() -> None:
     made = plan_trees("-", "-", "A=F1 a=F2", fold=bytes.lower, refuse=no_capitals)
     assert (wanted(made, "-"), [problem.path for problem in made.held]) == (tree("a=F2"), [b"A"])
+
+
+def test_a_disk_is_asked_for_a_name_and_not_for_a_path() -> None:
+    assert plan_trees("dd/x=F1", "dd/x=F1", "dd/x=F1 dd/y=F2", refuse=Disk(longest=3).refusal).held == ()
 
 
 def test_what_is_here_already_is_not_refused() -> None:

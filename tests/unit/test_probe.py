@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,13 @@ def test_a_full_disk_is_not_taken_for_one_that_refuses_names(tmp_path: Path) -> 
     with Full.open_root(tmp_path) as root, pytest.raises(NoSpace):
         probe_disk(root)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("all_are", [True, False])
+def test_a_disk_that_makes_all_files_alike_keeps_no_bits(tmp_path: Path, all_are: bool) -> None:
+    class Alike(Folder):
+        def write_hidden(self, name: bytes, chunks: Iterable[bytes], executable: bool) -> os.stat_result:
+            return super().write_hidden(name, chunks, all_are)
+
+    with Alike.open_root(tmp_path) as root:
+        assert probe_disk(root) == Disk(bits=False)

@@ -372,6 +372,14 @@ def test_a_write_under_one_name_is_found_under_the_others(replica: Replica) -> N
     assert replica.look().changes == []
 
 
+def test_two_names_are_enough(replica: Replica) -> None:
+    write_tree(replica.path, {b"a": b"1", b"d/other": b"1"})
+    (replica.path / "d" / "b").hardlink_to(replica.path / "a")
+    replica.settle()
+    (replica.path / "a").write_bytes(b"22")
+    assert replica.settle(Spot(b"", b"a")).deferred == {Spot(b"d", b"b")}
+
+
 def test_a_file_being_written_keeps_its_old_entry_until_it_is_closed(replica: Replica) -> None:
     write_tree(replica.path, {b"d/a": b"old"})
     replica.settle()
@@ -528,6 +536,7 @@ def test_another_disk_below_is_told_and_keeps_what_was_known(replica: Replica) -
     with Mounted.open_root(replica.path) as root:
         result = replica.look(root=root)
     assert (result.changes, codes(result)) == ([], {b"mounted": "mount-point"})
+    assert result.problems[0].message == "mounted is another disk; it is not looked into."
 
 
 def test_a_folder_bound_from_outside_is_neither_read_nor_swept_nor_written(replica: Replica) -> None:

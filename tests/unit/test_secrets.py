@@ -55,6 +55,7 @@ TOKENS = [
     (Reason.PROVIDER_API, b"dop" + b"_v1_" + body(64, b"0123456789abcdef")),
     *[(Reason.PROVIDER_API, kind + b"_v1_" + body(64, b"0123456789abcdef")) for kind in (b"doo", b"dor")],
     *[(Reason.PROVIDER_API, kind + b"_" + body(32, b"0123456789abcdef")) for kind in (b"shpat", b"shpca", b"shppa", b"shpss")],
+    (Reason.PROVIDER_API, b"shpat" + b"_" + body(32, b"0123456789ABCDEF")),
     (Reason.PROVIDER_API, b"glsa" + b"_" + body(32) + b"_" + body(8, b"0123456789abcdef")),
     (Reason.PRIVATE_KEY, b"AGE-SECRET" + b"-KEY-" + body(59, UPPER + DIGITS)),
 ]
@@ -72,6 +73,7 @@ def test_a_token_wherever_it_stands(reason: Reason, token: bytes, frame: bytes) 
 def test_a_token_that_was_blanked_out_or_is_part_of_a_longer_name_is_none(reason: Reason, token: bytes) -> None:
     assert looks_secret(b"README.md", token[:-24] + b"x" * 24) is None
     assert looks_secret(b"README.md", b"a" + token) is None
+    assert looks_secret(b"README.md", b"Z" + token) is None
 
 
 @pytest.mark.parametrize(
@@ -115,6 +117,8 @@ def test_an_aws_key_counts_with_its_secret_only() -> None:
     secret = body(40, LETTERS + DIGITS + b"+/")
     assert looks_secret(b"a", b"id: %b\nsecret: %b\n" % (key, secret)) == Reason.AWS
     assert looks_secret(b"a", b"id: %b\n" % key) is None
+    for longer in (b"x" + key, b"X" + key, b"0" + key, key + b"x", key + b"X", key + b"0"):
+        assert looks_secret(b"a", b"id: %b\nsecret: %b\n" % (longer, secret)) is None
     assert looks_secret(b"a", b"secret: %b\n" % secret) is None
     assert looks_secret(b"a", b"id: %b\nsha1: %b\n" % (key, body(40, b"0123456789abcdef"))) is None
 
@@ -260,7 +264,7 @@ FIXED = [
 @pytest.mark.parametrize("token", FIXED)
 def test_a_token_of_fixed_length_is_no_longer(token: bytes) -> None:
     assert content_reason(b"a", token + b"\n") is not None
-    assert content_reason(b"a", token + b"A\n") is None
+    assert {content_reason(b"a", token + more) for more in (b"A\n", b"a", b"0", b"_")} == {None}
     assert content_reason(b"a", token[:-1] + b"\n") is None
 
 

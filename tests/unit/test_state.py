@@ -101,7 +101,7 @@ def test_an_unlisted_pair_is_a_mistake(state: State, signal: Signal) -> None:
 
 def test_no_halt_without_a_reason_and_no_reason_without_a_halt() -> None:
     for signal, halt in ((Signal.CORRUPT, None), (Signal.DONE, WHY)):
-        with pytest.raises(AssertionError, match="a replica halts for a reason, and has none otherwise"):
+        with pytest.raises(AssertionError, match=r"^a replica halts for a reason, and has none otherwise$"):
             step(Standing(State.SCANNING), signal, halt)
 
 
@@ -127,7 +127,7 @@ def test_every_error_class_is_in_exactly_one_family() -> None:
 
     for cls in below(FastestError)[1:]:
         assert sum(issubclass(cls, family) for family in (Stale, Transient, Refused, Corrupt)) == 1, cls
-    with pytest.raises(AssertionError, match="FastestError is in no family"):
+    with pytest.raises(AssertionError, match=r"^FastestError is in no family$"):
         signal_of(FastestError("in no family"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import platform
 import sys
 from typing import Final
@@ -50,7 +49,9 @@ def login(session: Session, url: str | None, token_stdin: bool, no_browser: bool
 
 def _ask_for_token(session: Session, address: str, machine: str, *, opens: bool) -> str:
     """Through the page. What the person must do is said even with -q: without it nothing would go on."""
-    # The door to the network, which no other verb needs.
+    # The door to the network, which no other verb needs; asyncio alone would be a third of every verb's start.
+    import asyncio
+
     from daemon.remote.sign_in import Asked, sign_in
 
     def show(asked: Asked) -> None:

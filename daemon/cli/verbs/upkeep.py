@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import sys
-from importlib import metadata
 
 import click
 from click.shell_completion import get_completion_class
@@ -99,6 +98,8 @@ def gc(session: Session, dry_run: bool) -> int:
 @verb(fst, "version", "fst version --json")
 def version(session: Session) -> int:
     """The versions of command, daemon and Python."""
+    from importlib import metadata
+
     try:
         own = metadata.version("fastest")
     except metadata.PackageNotFoundError:

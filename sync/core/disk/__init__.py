@@ -14,7 +14,7 @@ import msgspec
 
 from store.types import MAX_NAME_BYTES
 
-MARKS: Final = frozenset('<>:"|?*\\') | frozenset(map(chr, range(1, 32)))
+MARKS: Final = frozenset('<>:"|?*\\') | frozenset(map(chr, range(32)))
 """What FAT, exFAT and NTFS refuse in a name."""
 _PORTS: Final = ("COM", "LPT")
 _DEVICES: Final = frozenset(["CON", "PRN", "AUX", "NUL", *(port + digit for port in _PORTS for digit in "123456789\u00b9\u00b2\u00b3")])
@@ -58,21 +58,21 @@ class Disk(msgspec.Struct, frozen=True):
 
     def fold(self, name: bytes) -> bytes:
         """A name's collision key."""
-        text = name.decode("utf-8", "surrogateescape")
+        text = name.decode(errors="surrogateescape")
         if self.forms:
             text = normalize("NFD", text)
         if self.wide:
             text = text.casefold()
         elif self.letters:
             text = "".join(map(_fold_letter, text))
-        key = text.encode("utf-8", "surrogateescape")
+        key = text.encode(errors="surrogateescape")
         return key.lower() if self.case else key
 
     def refusal(self, name: bytes) -> str | None:
         """Why this disk cannot hold a name, as the end of a sentence; None when it can."""
         if len(name) > self.longest:
             return f"names here have at most {self.longest} bytes"
-        text = name.decode("utf-8", "surrogateescape")
+        text = name.decode(errors="surrogateescape")
         if self.text and any("\udc80" <= letter <= "\udcff" for letter in text):
             return "names here are UTF-8"
         if self.marks and (found := sorted(MARKS.intersection(text))):

@@ -112,7 +112,7 @@ def _is_surely_text(data: bytes) -> bool:
     if not is_text(data) or _CONTROL.search(data):
         return False
     try:
-        data.decode("utf-8")
+        data.decode()
     except UnicodeDecodeError:
         return False
     return True
