@@ -355,7 +355,7 @@ STYLES = Suite(
         Mutant("Y8", "letters are cut in two", STYLE, "name[size] & 0xC0 == 0x80", "False"),
         Mutant("Y9", "markers stand among markers", STYLE, " or _MARK.search(ours) or _MARK.search(theirs):", ":"),
         Mutant("Y10", "control characters are text", STYLE, "if not is_text(data) or _CONTROL.search(data):", "if not is_text(data):"),
-        Mutant("Y11", "any bytes are text", STYLE, '        data.decode()\n', '        data.decode("latin-1")\n'),
+        Mutant("Y11", "any bytes are text", STYLE, "        data.decode()\n", '        data.decode("latin-1")\n'),
         Mutant("Y12", "a text with markers is an edit of its own", ADOPT, "        if is_marked(local, remote):\n", "        if False:\n"),
         Mutant("Y13", "an undo has no style", ADOPT, "    decided = in_style(replica, before,", "    in_style(replica, before,"),
         Mutant("Y14", "a plan that is made again records again", ADOPT, "if (record.path, record.ours, record.theirs) not in known]", "]"),
