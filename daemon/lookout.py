@@ -87,6 +87,12 @@ class Lookout:
             self._watcher.stop()
             self._watcher = None
 
+    def glance(self, has_root: bool, *, is_lost: bool) -> None:
+        """No event tells that a root was replaced or unmounted (nor that one that `is_lost` is back), nor that the watcher died."""
+        if self.has_died or has_root == is_lost:
+            self.close()
+            self._agenda.rescan = self._agenda.rushed = True
+
     async def catch_up(self) -> None:
         """Return once every file event that came before this call was heard."""
         if self._watcher is not None and not self._agenda.polling:

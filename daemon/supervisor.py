@@ -170,10 +170,12 @@ class Supervisor:
     @asynccontextmanager
     async def turn(self, *, alone: bool = False) -> AsyncIterator[Engine]:
         """The engine for one verb, while no cycle is in it (`alone`: nor waits for the cloud); afterwards a cycle follows."""
-        async with self._cycling if alone else nullcontext(), self._lock:
-            yield self.engine
-        self._agenda.unpushed = True
-        self._wake.set()
+        try:
+            async with self._cycling if alone else nullcontext(), self._lock:
+                yield self.engine
+        finally:  # what was done before it failed is to be sent, too
+            self._agenda.unpushed = True
+            self._wake.set()
 
     async def reconcile(self, *, rescan: bool = False) -> None:
         """One whole cycle now; what goes wrong in it is raised."""
@@ -383,14 +385,7 @@ class Supervisor:
                     await self._wake.wait()
             except TimeoutError:
                 self._agenda.notice_sleep(self._clock.now_ms(), self._clock.steady())
-                self._glance()
-
-    def _glance(self) -> None:
-        """No event tells that a root was replaced or unmounted, nor that the watcher died: look now and then."""
-        lost = self.halt is not None and self.halt.code == RootLost.code
-        if self.lookout.has_died or self.engine.has_root == lost:
-            self.lookout.close()
-            self._agenda.rescan = self._agenda.rushed = True
+                self.lookout.glance(self.engine.has_root, is_lost=self.halt is not None and self.halt.code == RootLost.code)
 
     def _should_go(self) -> bool:
         standing, has_owed = self._standing, self._has_owed

@@ -18,9 +18,9 @@ from store.database import Tx
 from store.errors import Conflicting, EpochChanged, InvalidValue, NotFound, RootLost
 from store.history import Act
 from store.index import is_folder
-from store.manifest import EMPTY_ROOT, Draft, diff_manifests, edit_manifest, entry_of, find_entry, walk_manifest
+from store.manifest import EMPTY_ROOT, Draft, check_tree_after, diff_manifests, edit_manifest, entry_of, find_entry, walk_manifest
 from store.snapshots import Snapshot
-from store.types import DIR, MAX_NAME_BYTES, Digest, Dir, Entry, File, Link, RelPath, digest_of, new_ulid, parent_of, show_path
+from store.types import DIR, MAX_NAME_BYTES, Digest, Dir, Entry, File, Link, RelPath, digest_of, folders_above, new_ulid, show_path
 from sync import adopt
 from sync.apply.styled import marked_of
 from sync.core.merge.style import copy_names, cut_name, lost_entry
@@ -83,11 +83,17 @@ def plan_restore(replica: LocalReplica, target: Digest, paths: list[RelPath], dr
             raise NotFound(f"{show_path(path)} is in neither state", "`fst show ID` lists what a snapshot holds.")
         edits |= {path: None for path, _ in walk_manifest(replica.row.full_root, draft, path)}
         edits |= wanted
-        above = parent_of(path)
-        while wanted and above and not isinstance(find_entry(replica.row.full_root, above, draft), Dir):
-            edits[above] = DIR
-            above = parent_of(above)
-    return edit_manifest(replica.row.full_root, sorted(edits.items()), draft)
+    return _with_folders(replica.row.full_root, edits, draft)
+
+
+def _with_folders(root: Digest, edits: dict[RelPath, Entry | None], draft: Draft) -> Digest:
+    """The root after these edits, and with the folders that they need. Raises InvalidManifest."""
+    needed = {above for path, entry in edits.items() if entry is not None for above in folders_above(path)[1:]}
+    lacking = [path for path in needed if not isinstance(edits[path] if path in edits else find_entry(root, path, draft), Dir)]
+    changes = sorted((edits | dict.fromkeys(lacking, DIR)).items())
+    target = edit_manifest(root, changes, draft)
+    check_tree_after(target, changes, draft)
+    return target
 
 
 def restore(replica: LocalReplica, name: str, paths: list[RelPath], *, dry_run: bool) -> tuple[int, Act | None]:
@@ -135,7 +141,8 @@ def resolve(replica: LocalReplica, chosen: list[Conflict], how: str, text: bytes
     made: dict[Digest, bytes] = {}
     for conflict in chosen:
         edits |= _resolution(replica, conflict, how, text, draft, made)
-    target = edit_manifest(replica.row.full_root, sorted(edits.items()), draft)
+    _check_folders(replica.row.full_root, edits, draft)
+    target = _with_folders(replica.row.full_root, edits, draft)
 
     def keep(tx: Tx) -> None:
         replica.blobs.put_inline(tx, made.items())
@@ -152,6 +159,15 @@ def resolve(replica: LocalReplica, chosen: list[Conflict], how: str, text: bytes
 
     replica.db.write_now(close)
     return act.id
+
+
+def _check_folders(root: Digest, edits: dict[RelPath, Entry | None], draft: Draft) -> None:
+    """A text has its folder, or may have one made; never in place of something else. Raises Conflicting."""
+    for path, entry in edits.items():
+        for above in folders_above(path)[1:] if entry is not None else ():
+            there = edits[above] if above in edits else find_entry(root, above, draft)
+            if there is not None and not isinstance(there, Dir):
+                raise Conflicting(f"{show_path(above)} is no folder any more", "Use --theirs, or move it away first.")
 
 
 def _resolution(

@@ -12,16 +12,17 @@ from typing import Any, Final, ParamSpec, TypeVar
 import msgspec
 
 from store import conflicts, history, journal, snapshots, workspaces
-from store.atomic import TEMP_PREFIX, sync_file_system
 from store.conflicts import Conflict
 from store.database import Tx
 from store.errors import BlobsMissing, Busy, InvalidReply, Stale
-from store.manifest import EMPTY_ROOT, diff_manifests, manifest_totals
+from store.manifest import EMPTY_ROOT, manifest_totals
 from store.types import Digest, RelPath, Spot, show_path
 from store.workspaces import Apart
 from sync import adopt, incoming, transfer
-from sync.adopt import Adopted
+from sync.adopt import Adopted, pinned_sizes
+from sync.adopt.recover import recover
 from sync.core.brake import Limits
+from sync.core.plan import Action
 from sync.core.wire import Head
 from sync.incoming import Received, check_head, is_late, parse_root
 from sync.outgoing import Outgoing, check_brake, prepare
@@ -257,7 +258,7 @@ class Engine:
         )  # fmt: skip
 
     async def _send_conflicts(self, remote: Remote, unsent: list[Conflict]) -> None:
-        await transfer.send_blobs(remote, self.replica.blobs, _pinned(unsent), self.progress)
+        await transfer.send_blobs(remote, self.replica.blobs, pinned_sizes(unsent), self.progress)
         await remote.send_conflicts(self.replica.row.workspace_id, [adopt.wire_conflict(conflict) for conflict in unsent])
         await self._run(lambda: self.replica.db.write_now(lambda tx: conflicts.mark_sent(tx, unsent)))
 
@@ -317,7 +318,7 @@ class Engine:
         return received, self._wanted(received, incoming.files_in(self.replica, received))
 
     def _wanted(self, received: Received, found: dict[Digest, int]) -> dict[Digest, int]:
-        found |= _pinned(conflict for conflict in received.conflicts if conflict.is_open)
+        found |= pinned_sizes(conflict for conflict in received.conflicts if conflict.is_open)
         return incoming.lacking_of(self.replica, received, found)
 
     def _adopt(self, received: Received) -> Adopted:
@@ -325,23 +326,30 @@ class Engine:
         self._share()
         policy = self._policy()
         adopted = adopt.adopt(self.replica, received, self.apart, policy.limits, policy.boot_id)
+        self._settle(adopted, received.root)
+        return adopted
+
+    def _settle(self, adopted: Adopted, root: Digest) -> None:
+        """After a plan: what it leaves for the next look, and the next plan."""
         wanted = self._scanner.want(adopted.stale)
         if not adopted.stale:
-            # What a rule ignores leaves before the next push, which would bring it back to whoever made the rule.
-            rule_files, barred = self.replica.ignore.take_written(), find_barred(self.replica, received.root, adopted.made, wanted)
-            if rule_files or barred:
-                self._scanner.decide_anew(barred)
-                self._look(rule_files)
+            self._let_leave(root, adopted.made, wanted)
         self._changed_since_plan = bool(adopted.stale)
         self._read_apart()
-        return adopted
+
+    def _let_leave(self, root: Digest, made: Iterable[Action] = (), wanted: Iterable[RelPath] = ()) -> None:
+        """What a rule ignores, of what is here beyond `root`: before a push, which would bring it back to whoever made the rule."""
+        rule_files, barred = self.replica.ignore.take_written(), find_barred(self.replica, root, made, wanted)
+        if rule_files or barred:
+            self._scanner.decide_anew(barred)
+            self._look(rule_files)
 
     async def _learn(self, remote: Remote, told: CatchUp) -> None:
         """Snapshots and conflict records without a move of the head; the texts of open records come along."""
         if not (told.snapshots or told.conflicts):
             return
         known, records = incoming.learned_of(self.replica, told)
-        if pinned := _pinned(record for record in records if record.is_open):
+        if pinned := pinned_sizes(record for record in records if record.is_open):
             await transfer.fetch_blobs(remote, self.replica.blobs, pinned, self.progress)
         await self._run(lambda: self.replica.db.write_now(lambda tx: adopt.keep_learned(tx, known, records)))
 
@@ -356,8 +364,10 @@ class Engine:
         self._refuse_beside_git()
         self._share()
         adopted = adopt.plan_again(self.replica, self.apart, self._policy().boot_id)
-        self._changed_since_plan = bool(adopted.stale)
-        self._read_apart()
+        if adopted is None:
+            self._changed_since_plan = False
+            return Adopted(0, 0, (), {})
+        self._settle(adopted, self.replica.row.agreed_root)
         return adopted
 
     def _refuse_beside_git(self) -> None:
@@ -366,7 +376,15 @@ class Engine:
 
     async def verb(self, verb: Callable[..., T], *args: object, **options: object) -> T:
         """Something a person asked for, in the replica's turn."""
-        return await self._in_thread(lambda: verb(self.replica, *args, **options))
+        return await self._in_thread(self._act, partial(verb, self.replica, *args, **options))
+
+    def _act(self, act: Callable[[], T]) -> T:
+        before = self.replica.row.full_root
+        try:
+            return act()
+        finally:
+            if self.replica.row.full_root != before:
+                self._let_leave(before)
 
     async def recover(self) -> None:
         """Finish or forget what a crash left: temporaries are kept by digest and swept, torn paths are read again."""
@@ -375,26 +393,5 @@ class Engine:
             await self._run(self._recover)
 
     def _recover(self) -> None:
-        replica = self.replica
         self._read_apart()
-        left = journal.pending(replica.db.read(), replica.id)
-        with replica.open_root() as root:
-            if left is not None:
-                sync_file_system(root.fd)  # what was done was perhaps not synced; it is taken for done from here on
-            # Where nothing was done yet but the disk asked what it holds, that was in the root.
-            below = replica.row.sequence > 0 or left is not None
-            kept, _ = self._scanner.sweep_temps(root, lambda data: adopt.keep_bytes(replica, data), below=below)
-        adopt.pin_rescued(replica, [(RelPath(TEMP_PREFIX), digest) for digest in kept])
-        if left is None:
-            return
-        if left.boot_id == self._policy().boot_id:
-            replica.placed = replica.placed or replica.trail.resume(left)
-            return
-        # The power may have gone: what was placed may be torn, or not be there without anybody's doing.
-        self._scanner.doubt([change.path for change in diff_manifests(left.from_root, left.to_root, replica.draft())])
-        adopt.forget_placed(replica)
-
-
-def _pinned(records: Iterable[Conflict]) -> dict[Digest, int]:
-    """What these keep alive, with sizes."""
-    return {digest: size for record in records for digest, size in adopt.pinned_sizes(record).items()}
+        recover(self.replica, self._scanner, self._policy().boot_id)

@@ -13,8 +13,8 @@ import msgspec
 
 from store import conflicts
 from store.conflicts import Conflict
-from store.manifest import Draft, edit_manifest, entry_of, find_entry, record_of, walk_manifest
-from store.types import DIR, Digest, Dir, Entry, File, RelPath, folders_above, parent_of, spot_of
+from store.manifest import Draft, check_tree_after, edit_manifest, entry_of, find_entry, record_of, walk_manifest
+from store.types import DIR, Change, Digest, Dir, Entry, File, RelPath, folders_above, parent_of, spot_of
 from store.workspaces import Apart
 from sync.core.merge.style import named_after
 from sync.core.plan import Action
@@ -44,67 +44,130 @@ class Ground(NamedTuple):
 
 
 def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: Draft, suspect: Suspect | None) -> Shared:
-    """From what changed since `shared_full`. `suspect` is None when nothing is held back: then earlier held files go along."""
+    """From what changed since `shared_full`. `suspect` is None when nothing is held back: then earlier held files go along.
+
+    Raises InvalidManifest rather than name a root that is no tree: whatever led to it, nothing of it is kept, or sent.
+    """
     row, are_equal = replica.row, replica.row.shared_root == replica.row.shared_full
     if are_equal and suspect is None and not apart:
         return Shared(row.full_root, {}, [])
-    edits: dict[RelPath, Entry | None] = {}
-    put: dict[RelPath, Apart] = {}
-    drop: list[RelPath] = []
-    untaken = list_untaken(apart)
-    waits = False
-    released: dict[RelPath, Entry | None] = {}
+    sharing = _Sharing(row.shared_root, apart, draft, lambda path, is_dir: _is_ignored(replica, path, is_dir))
     if suspect is None:
-        released = {path: find_entry(row.full_root, path, draft) for path, kept in apart.items() if kept.kind == SECRET}
+        for path, kept in apart.items():
+            if kept.kind == SECRET:
+                sharing.release(path, find_entry(row.full_root, path, draft))
     for change in replica.changes_between(row.shared_full, row.full_root, draft):
         reason = None
         if suspect is not None and isinstance(change.new, File):
             reason = suspect(named_after(change.path), change.new)
             replica.progress.add()
-        if reason is not None:
-            was = apart.get(change.path)
-            had = record_of(change.path, find_entry(row.shared_root, change.path, draft)) if was is None else was.had
-            put[change.path] = Apart(change.path, SECRET, reason, had)
+        if reason is not None and find_entry(row.agreed_root, change.path, draft) != change.new:  # what the cloud has there it may see
+            sharing.hold(change.path, reason)
+        elif change.path in sharing.released:
             continue
-        if change.path in apart and change.path not in untaken:
-            released[change.path] = change.new
-            continue
-        if untaken and isinstance(change.old, Dir) and not isinstance(change.new, Dir):
+        elif change.path in apart and apart[change.path].kind == SECRET:
+            sharing.release(change.path, change.new)
+        else:
+            sharing.take(change)
+    return sharing.end(row.full_root if are_equal else None)
+
+
+class _Sharing:
+    """One derivation. Changes come in the order of paths: a folder's own before those below it."""
+
+    def __init__(
+        self, shared_root: Digest, apart: Mapping[RelPath, Apart], draft: Draft, is_ignored: Callable[[RelPath, bool], bool]
+    ) -> None:  # fmt: skip
+        self.released: set[RelPath] = set()
+        self._is_ignored = is_ignored
+        self._shared_root = shared_root
+        self._apart = apart
+        self._draft = draft
+        self._edits: dict[RelPath, Entry | None] = {}
+        self._put: dict[RelPath, Apart] = {}
+        self._drop: list[RelPath] = []
+        self._untaken = list_untaken(apart)
+        self._waits = False
+
+    def hold(self, path: RelPath, reason: str) -> None:
+        """It stays here, and what is shared at its path is what was."""
+        was = self._apart.get(path)
+        had = record_of(path, find_entry(self._shared_root, path, self._draft)) if was is None else was.had
+        self._put[path] = Apart(path, SECRET, reason, had)
+
+    def release(self, path: RelPath, entry: Entry | None) -> None:
+        """What was held back goes where it was held back from; where others were meanwhile, a plan decides between it and theirs.
+
+        If it left because a rule ignores it now it is there still, and theirs, which the rule is about as well, does not come.
+        """
+        self.released.add(path)
+        kept, shared = self._apart[path], find_entry(self._shared_root, path, self._draft)
+        had = None if kept.had is None else entry_of(kept.had)[1]
+        below = self._find_untaken_below(path)
+        if (below or shared not in (had, entry)) and entry is None and self._is_ignored(path, isinstance(shared, Dir)):
+            self._drop += below
+            self._untaken = {other: row for other, row in self._untaken.items() if other not in below}
+            self._edits.update((other, None) for other, _ in walk_manifest(self._shared_root, self._draft, path))
+        elif shared not in (had, entry):
+            self._owe(path, had)
+            return
+        self._drop.append(path)
+        if _is_at_or_below(parent_of(path), self._untaken):
+            self._waits = True
+            return
+        if not isinstance(entry, Dir):
+            self._edits.update((other, None) for other in below)  # what was to come below it goes with it, and the plan brings both back
+        self._edits[path] = entry
+        above = [] if entry is None else folders_above(path)[1:]
+        self._edits |= {one: DIR for one in above if one not in self._edits and find_entry(self._shared_root, one, self._draft) is None}
+
+    def _owe(self, path: RelPath, had: Entry | None) -> None:
+        row = Apart(path, OWED, "It was held back, and the cloud has another one.", record_of(path, had))
+        self._put[path] = self._untaken[path] = row
+        if any(above in self._edits and not isinstance(self._edits[above], Dir) for above in folders_above(path)[1:]):
+            self._edits[path] = None  # it goes with its folder, and the plan brings both back
+
+    def _find_untaken_below(self, path: RelPath) -> list[RelPath]:
+        return [below for below in self._untaken if below.startswith(path + b"/")]
+
+    def take(self, change: Change) -> None:
+        """An ordinary change goes along, but for what only a plan can tell of: what a person made of what could not be taken."""
+        path = change.path
+        if self._untaken and isinstance(change.old, Dir) and not isinstance(change.new, Dir):
             # What was to come into a folder goes with it; the plan, which comes before any push, brings both back.
-            edits.update((path, None) for path in untaken if path.startswith(change.path + b"/"))
-        if untaken and _is_at_or_below(change.path, untaken):
-            waits = True  # what a person made of it, and what came: only a plan tells
+            self._edits.update((below, None) for below in self._find_untaken_below(path))
+        if self._untaken and _is_at_or_below(path, self._untaken):
+            self._waits = True
         else:
-            edits[change.path] = change.new
-    for path, entry in released.items():
-        waiting = _release(apart[path], find_entry(row.shared_root, path, draft), entry)
-        if waiting is None:
-            drop.append(path)
-            edits[path] = entry
-            above = [] if entry is None else folders_above(path)[1:]
-            edits |= {one: DIR for one in above if one not in edits and find_entry(row.shared_root, one, draft) is None}
-        else:
-            put[path] = waiting
-            if any(above in edits and not isinstance(edits[above], Dir) for above in folders_above(path)[1:]):
-                edits[path] = None  # it goes with its folder, and the plan brings both back
-    if are_equal and not (put or waits):
-        return Shared(row.full_root, put, drop)
-    root = edit_manifest(row.shared_root, sorted(edits.items()), draft)
-    return Shared(root, put, drop)
+            self._edits[path] = change.new
+
+    def end(self, full_root: Digest | None) -> Shared:
+        """`full_root`: the answer where nothing turned out to be kept apart. Raises InvalidManifest."""
+        if full_root is not None and not (self._put or self._waits):
+            return Shared(full_root, self._put, self._drop)
+        edits = sorted(self._edits.items())
+        root = edit_manifest(self._shared_root, edits, self._draft)
+        check_tree_after(root, edits, self._draft)
+        return Shared(root, self._put, self._drop)
 
 
-def _release(kept: Apart, shared: Entry | None, entry: Entry | None) -> Apart | None:
-    """What was held back goes where it was held back from (None); where others were meanwhile, a plan decides between it and theirs."""
-    had = None if kept.had is None else entry_of(kept.had)[1]
-    if shared in (had, entry):
-        return None
-    return Apart(kept.path, OWED, "It was held back, and the cloud has another one.", record_of(kept.path, had))
+def _is_ignored(replica: LocalReplica, path: RelPath, is_dir: bool) -> bool:
+    """By a rule that travels, or with its folder. Raises RootLost."""
+    folder, name = spot_of(path)
+    with replica.open_root() as root:
+        rules = replica.ignore.rules_in(root, folder)
+        return rules.barred or rules.expel(name, is_dir)
+
+
+def is_new_kind(old: Entry | None, new: Entry | None) -> bool:
+    """Something where nothing was, or a folder where none was, or the other way round: rules are asked about it anew."""
+    return new is not None and (old is None or isinstance(old, Dir) is not isinstance(new, Dir))
 
 
 def find_barred(replica: LocalReplica, head: Digest, made: Iterable[Action], wanted: Iterable[RelPath]) -> set[bytes]:
     """Folders with something carried that a rule ignores: it was `made` or `wanted`, or the head let go of it, after the rule was read."""
     beyond = replica.changes_between(head, replica.row.full_root, replica.draft())
-    added = [(change.path, change.new) for change in beyond if change.old is None]
+    added = [(change.path, change.new) for change in beyond if is_new_kind(change.old, change.new)]
     added += [(step.path, step.become) for step in made]
     found = ((path, find_entry(replica.row.full_root, path, replica.blobs)) for path in wanted)
     added += [(path, entry) for path, entry in found if entry is not None]

@@ -141,20 +141,23 @@ class RemoteObjects:
     # --- reading ----------------------------------------------------------------------------------------------------------------
 
     async def frames_for(self, digests: Sequence[Digest]) -> list[bytes]:
-        """A frame goes out as it lies only when every blob in it was asked for: a neighbour may be another user's."""
+        """A frame goes out as it lies only when every blob in it was asked for (a neighbour may be another user's), and is in no other."""
         asked = set(digests)
         places = await self._places(asked)
         if len(places) < len(asked):
             raise _missing(min(asked - places.keys()))
         sent: list[bytes] = []
         loose: list[tuple[Digest, bytes]] = []
-        for key in dict.fromkeys(places[digest] for digest in digests):
-            frame = await self._frame(key)
-            held = {digest for digest, _ in frame_digests(frame)}
+        for digest in digests:
+            if digest not in asked:
+                continue
+            frame = await self._frame(places[digest])
+            held = {each for each, _ in frame_digests(frame)}
             if held <= asked:
                 sent.append(frame)
             else:
-                loose += [(digest, data) for digest, data in decode_frame(frame) if digest in asked]
+                loose += [(each, data) for each, data in decode_frame(frame) if each in asked]
+            asked -= held
         return sent + _pack(loose)
 
     async def stream(self, digest: Digest) -> AsyncGenerator[bytes, None]:

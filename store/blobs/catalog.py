@@ -130,11 +130,12 @@ class Catalog:
 
     def put_inline(self, tx: Tx, blobs: Iterable[tuple[Digest, bytes]]) -> None:
         """Keep small blobs in the caller's transaction (B1, B2)."""
-        tx.execute_many(_PUT_INLINE, [(digest, len(data), self.era, data) for digest, data in blobs if _checked(digest, data)])
+        tx.execute_many(_PUT_INLINE, [(digest, len(data), self.era, data) for digest, data in blobs if _checked(digest, data, CHUNKED_MIN)])
 
     def put_nodes(self, tx: Tx, nodes: Mapping[Digest, bytes]) -> None:
         """Keep nodes in the caller's transaction (B1, B2)."""
-        tx.execute_many(_PUT_NODE, [(digest, self.era, squeeze(data)) for digest, data in nodes.items() if _checked(digest, data)])
+        rows = [(digest, self.era, squeeze(data)) for digest, data in nodes.items() if _checked(digest, data, MAX_NODE_BYTES)]
+        tx.execute_many(_PUT_NODE, rows)
 
     def node(self, digest: Digest) -> bytes | None:
         """A node's bytes, checked (B2), or None. Raises BlobDamaged."""
@@ -192,8 +193,8 @@ def check_node_row(digest: Digest, packed: bytes) -> bytes:
     return data
 
 
-def _checked(digest: Digest, data: bytes) -> bool:
-    if len(data) > CHUNKED_MIN:
+def _checked(digest: Digest, data: bytes, max_bytes: int) -> bool:
+    if len(data) > max_bytes:
         raise TooLarge(f"a blob of {len(data)} bytes in one piece", "Larger ones go through add_file.")
     if digest_of(data) != digest:
         raise BlobDamaged(f"these bytes are not blob {digest.hex()}")

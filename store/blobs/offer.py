@@ -18,8 +18,9 @@ PLACES_AT_ONCE: Final = 16_384
 def frames_for(catalog: Catalog, reader: BlobReader, digests: Sequence[Digest]) -> Iterator[bytes]:
     """Frames with exactly these blobs, in the order of the disk. Raises BlobMissing, BlobDamaged.
 
-    A stored frame goes out as it is only when every blob in it was asked for: a neighbour may be another user's. Its bytes are
-    checked by the receiver (B2); what is packed anew is checked here. A chunked blob is its recipe's frame.
+    A stored frame goes out as it is only when every blob in it was asked for (a neighbour may be another user's) and went in no other: a
+    blob may lie in two, and each is expected once. Its bytes are checked by the receiver (B2); what is packed anew is checked here. A
+    chunked blob is its recipe's frame.
     """
     asked = set(digests)
     sent: set[Digest] = set()
@@ -37,7 +38,7 @@ def _send(reader: BlobReader, places: dict[Digest, Place], asked: set[Digest], s
     for at, group in groupby(sorted(places.items(), key=_disk_order), key=_frame_of):
         digests = [digest for digest, _ in group if digest not in sent]
         frame = _whole_frame(reader, digests[0], places[digests[0]]) if at[0] and digests else None
-        if frame and (held := {digest for digest, _ in frame_digests(frame)}) <= asked:
+        if frame and (held := {digest for digest, _ in frame_digests(frame)}) <= asked - sent:
             sent |= held
             yield frame
             continue

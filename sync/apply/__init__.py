@@ -14,12 +14,14 @@ A crash at any point leaves temporaries, which `sync.scan.sweep` keeps and remov
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from store.atomic import Folder, sync_file_system
 from store.index import StatIndex
-from sync.apply.run import Applied, Run
+from store.types import RelPath
+from sync.apply.applied import Applied
+from sync.apply.run import Run
 from sync.apply.site import Blobs, Keep
 from sync.core.plan import Action
 from sync.progress import Progress
@@ -34,14 +36,16 @@ FEW_STEPS: Final = 100
 def apply_plan(
     steps: Sequence[Action], root: Folder, blobs: Blobs, index: StatIndex, *, keep: Keep, ignore: IgnoreSource | None = None,
     progress: Progress | None = None, bits: bool = True, placed: Callable[[Sequence[Action]], None] | None = None,
+    kept_back: Collection[RelPath] = (),
 ) -> Applied:  # fmt: skip
     """Carry out steps in their order. What was done is durable on return. `bits`: this disk keeps executable bits.
 
     `ignore` tells ignored leftovers in a folder that is to go from new files: the first are a problem, the second make it stale.
-    `placed` is told of each step once it is in the folder, durable or not.
+    `placed` is told of each step once it is in the folder, durable or not. `kept_back`: files that stay, and have no step; a folder that
+    is to go and has one, or is to come where one is, is a problem.
     """
     few = len(steps) <= FEW_STEPS
-    run = Run(root, blobs, index, keep, ignore, progress or Progress(), placed, durable=few, bits=bits)
+    run = Run(root, blobs, index, keep, ignore, progress or Progress(), placed, kept_back, durable=few, bits=bits)
     try:
         if few:
             for step in steps:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 from typing import Final, NamedTuple
-
-import msgspec
 
 from store.atomic import Folder, TempName, Written, sync_file_system
 from store.errors import FastestError, FileMoved, InvalidValue, Unwritable
 from store.index import StatIndex, doubt_record, make_record
-from store.types import DIR, Digest, Dir, Entry, File, Link, RelPath, is_ours, parent_of, show_path
+from store.types import DIR, Dir, Entry, File, Link, RelPath, is_ours, parent_of, show_path
+from sync.apply.applied import Applied
 from sync.apply.build import GRAIN_NS, Built, build_folder, find_new_folders, remove_built
 from sync.apply.site import Blobs, Held, Keep, Site
 from sync.core.ignore import RULE_FILES
@@ -26,27 +25,6 @@ WAITING_FILES: Final = 16
 """Displaced files that wait for their last look, at most."""
 BATCH_STEPS: Final = 1_000
 """Of a large plan, steps whose files are written ahead and synced together."""
-
-
-class Applied(msgspec.Struct, frozen=True):
-    """What came of a plan."""
-
-    done: list[Action]
-    seen: dict[RelPath, bytes | None]
-    """New records for the index, for what was done."""
-    problems: dict[RelPath, str]
-    """What the system or the store refused, with a sentence."""
-    stale: list[RelPath]
-    """What was not as expected any more: look again."""
-    rescued: list[tuple[RelPath, Digest]]
-    """Saves that were overtaken by a newer one while we had them in hand; they are kept under these digests."""
-    misnamed: set[RelPath]
-    """Those of the problems that are about a name: this disk cannot hold it, or takes it for another's."""
-
-    @classmethod
-    def nothing(cls) -> Applied:
-        """An empty plan's outcome."""
-        return cls([], {}, {}, [], [], set())
 
 
 class _Displaced(NamedTuple):
@@ -66,7 +44,7 @@ class Run:
 
     def __init__(
         self, root: Folder, blobs: Blobs, index: StatIndex, keep: Keep, ignore: IgnoreSource | None, progress: Progress,
-        placed: Callable[[Sequence[Action]], None] | None = None, *, durable: bool, bits: bool = True,
+        placed: Callable[[Sequence[Action]], None] | None = None, kept_back: Collection[RelPath] = (), *, durable: bool, bits: bool = True,
     ) -> None:  # fmt: skip
         self.applied = Applied.nothing()
         self._root = root
@@ -77,6 +55,7 @@ class Run:
         self._ignore = ignore
         self._progress = progress
         self._placed = placed
+        self._kept_back = frozenset(kept_back)
         self._told = 0
         self._durable = durable
         self._bits = bits
@@ -162,9 +141,12 @@ class Run:
         return self._site
 
     def _refuse_below(self, path: RelPath) -> bool:
-        """Nothing goes into a folder that could not be made: by another spelling it may be there, and somebody else's."""
-        above = path if self.applied.problems else RelPath(b"")
+        """Nothing goes into a folder that could not be made: by another spelling it may be there, or what is held back is at its name."""
+        above = path if self.applied.problems or self._kept_back else RelPath(b"")
         while above := parent_of(above):
+            if above in self._kept_back:
+                self.applied.problems[path] = f"{show_path(path)} is not written here: {show_path(above)} is held back."
+                return True
             if above in self.applied.problems:
                 self.applied.problems[path] = self.applied.problems[above]
                 if above in self.applied.misnamed:
@@ -302,18 +284,20 @@ class Run:
             held.close()
 
     def _remove_dir(self, site: Site, name: bytes, path: RelPath) -> None:
-        """Raises FileMoved when something new is in it, Unwritable when it is only what a rule ignores, or what was refused."""
+        """Raises FileMoved when something new is in it, Unwritable when it is only what a rule ignores, was refused, or is held back."""
         if site.folder.remove_dir(name):
             return
         with site.folder.open(name) as inside:
             if not all(self._may_stay(path, inside, entry) for entry in inside.scan()):
                 raise FileMoved(f"{show_path(path)} is not empty")
-        raise Unwritable(f"{show_path(path)} still holds files that are ignored.", "Remove it by hand if they are not needed.")
+        told = f"{show_path(path)} still holds files that are ignored or held back."
+        raise Unwritable(told, "Remove it by hand if they are not needed.")
 
     def _may_stay(self, path: RelPath, inside: Folder, entry: os.DirEntry[str]) -> bool:
         """True for a name that keeps a folder from going, and is not carried."""
         name = os.fsencode(entry.name)
-        if path + b"/" + name in self.applied.problems or is_ours(name):
+        below = RelPath(path + b"/" + name)
+        if below in self.applied.problems or below in self._kept_back or is_ours(name):
             return True
         if self._ignore is None:
             return False
@@ -376,12 +360,20 @@ class Run:
 
     def _note(self, step: Action, record: bytes | None) -> None:
         self.applied.done.append(step)
+        if isinstance(step.expect, Dir) and not isinstance(step.become, Dir):
+            self._note_gone_below(step.path)
         if self._ignore is not None and isinstance(step.become, Dir) and not isinstance(step.expect, Dir):
             self._ignore.begin_folder(step.path)
         if self._ignore is not None and step.path.rpartition(b"/")[2] in RULE_FILES:
             self._ignore.note_written(step.path, is_gone=step.become is None)
             record = None if step.become is None else make_record(step.become, None)
         self.applied.seen[step.path] = record
+
+    def _note_gone_below(self, folder: RelPath) -> None:
+        """A folder that is gone holds nothing: what was left alone in it went with it, and would be in no folder."""
+        kept_back = {path for path in self._kept_back if path.startswith(folder + b"/")}
+        for path in self.applied.forget_below(folder) | kept_back:
+            self._note(Action(path, None, None), None)
 
     def _tell(self) -> None:
         """Whoever wants to know it after a kill is told of what was done since."""

@@ -52,7 +52,7 @@ def marked_file(read: Read, base: Entry | None, ours: Entry | None, theirs: Entr
     if max(before.size, ours.size, theirs.size) > MAX_TEXT_BYTES:
         return None
     text = mark_both(b"" if before is _EMPTY else read(before.digest), read(ours.digest), read(theirs.digest))
-    return None if text is None else (File(digest_of(text), len(text), theirs.executable), text)
+    return None if text is None or len(text) > MAX_TEXT_BYTES else (File(digest_of(text), len(text), theirs.executable), text)
 
 
 def marked_of(record: Conflict, read: Read) -> File | None:

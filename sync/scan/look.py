@@ -33,6 +33,15 @@ class _Odd(NamedTuple):
     status: os.stat_result | None
 
 
+def _is_of_another_kind(odd: _Odd) -> bool:
+    """A folder where something else was, or the other way round: a rule may be about one of the two alone."""
+    return odd.record is not None and odd.status is not None and is_folder(odd.record) != stat.S_ISDIR(odd.status.st_mode)
+
+
+def _above(path: bytes) -> list[bytes]:
+    return [*folders_above(path)[1:], b""] if path else []
+
+
 class Look:
     """One look. `deep`: go into every folder; else only into new ones. `decide`: rules changed, ask them about carried names too."""
 
@@ -73,10 +82,13 @@ class Look:
                 path = path.rpartition(b"/")[0]
 
     def enter_undecided(self) -> None:
-        """Where an earlier look could not decide anew on everything a changed rule is about."""
-        for path in sorted(self._sources.undecided):
-            self._sources.undecided.discard(path)
-            self._later.append((path, True, True))
+        """Where an earlier look could not decide anew on everything a changed rule is about.
+
+        A folder's look goes into all that is below it, but for what leaves: that is not looked into, as it would leave twice.
+        """
+        asked = set(self._sources.undecided)
+        self._sources.undecided.clear()
+        self._later += [(path, True, True) for path in asked if asked.isdisjoint(_above(path))]
         self.enter_later()
 
     def enter_later(self) -> None:
@@ -194,7 +206,10 @@ class Look:
         for gone in absent:
             self._notes.drop(here.join(os.fsencode(gone)), known[gone])
         for each in odd:
-            if not (expelled and os.fsdecode(each.name) in expelled) and self._meet(here, each):
+            if expelled and os.fsdecode(each.name) in expelled:
+                if _is_of_another_kind(each):  # the rule was about what was there
+                    self._notes.deferred.add(Spot(here.path, each.name))
+            elif self._meet(here, each):
                 self._enter(here, each.name, True, decide, depth)
         if deep:
             for below in folders:
@@ -245,6 +260,12 @@ class Look:
                 status = self._taker.admit(here, odd.name)
             except FastestError as error:
                 self._notes.report(here.join(odd.name), error)
+                return False
+        elif status is not None and _is_of_another_kind(odd):
+            is_dir = stat.S_ISDIR(status.st_mode)
+            if self._rules.rules_in(self._root, here.path, here.folder).expel(odd.name, is_dir):
+                self._notes.drop(here.join(odd.name), odd.record)
+                self._taker.bar(here, odd.name, is_dir)
                 return False
         is_folder_now = status is not None and self._taker.take(here, odd.name, odd.record, status)
         if is_folder_now and (odd.record is None or not is_folder(odd.record)):

@@ -144,6 +144,14 @@ def test_nodes(store: BlobStore) -> None:
         store.get_node(absent)
 
 
+def test_a_node_may_be_larger_than_a_blob_in_one_piece(store: BlobStore) -> None:
+    """S39: 128 links with the longest names and targets are such a node."""
+    node = b"n" * (CHUNKED_MIN + 1)
+    digest = digest_of(node)
+    store.db.write_now(lambda tx: store.put_nodes(tx, {digest: node}))
+    assert store.get_node(digest) == node
+
+
 def test_frames_carry_everything_to_another_store(store: BlobStore, other: BlobStore) -> None:
     framed, inline = texts(1500), texts(300, seed=1)
     keep(store, framed)
@@ -155,6 +163,17 @@ def test_frames_carry_everything_to_another_store(store: BlobStore, other: BlobS
     assert other.lacking(wanted) == set()
     for digest, data in framed + inline:
         assert other.get(digest) == data
+
+
+def test_what_lies_in_two_frames_goes_in_one(store: BlobStore) -> None:
+    """S37: it was kept by the time it came again beside something new; who asked for both got one twice, and refused the answer."""
+    blobs = texts(5)
+    for part in (blobs[2:3], blobs[:4], blobs[3:]):
+        with store.bulk() as bulk:
+            bulk.add_frame(encode_frame(part), set(digests_of(part)))
+    for asked in (digests_of(blobs), digests_of(blobs)[::-1], digests_of(blobs[1:4])):
+        sent = [digest for frame in store.frames_for(asked) for digest, _ in frame_digests(frame)]
+        assert sorted(sent) == sorted(asked)
 
 
 def test_frames_hold_exactly_what_was_asked(store: BlobStore) -> None:

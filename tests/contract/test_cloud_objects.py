@@ -104,6 +104,17 @@ async def test_a_transaction_that_fails_puts_nothing_small(opening: Opening) -> 
 
 
 @in_loop
+async def test_what_lies_in_two_frames_goes_in_one(opening: Opening) -> None:
+    contents = list(blobs(5, 100).items())
+    async with opening() as parts:
+        for part in (contents[2:3], contents[:4], contents[3:]):
+            await parts.objects.put_frames([encode_frame(part)])
+        for asked in (contents, contents[::-1], contents[1:4]):
+            frames = await parts.objects.frames_for([digest for digest, _ in asked])
+            assert sorted(item for frame in frames for item in decode_frame(frame)) == sorted(asked)
+
+
+@in_loop
 async def test_frames_are_kept_as_they_come(opening: Opening) -> None:
     small, large = blobs(300, 500), blobs(40, 6_000, seed=2)
     frames = [encode_frame(list(small.items())), encode_frame(list(large.items()))]

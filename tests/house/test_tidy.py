@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from tests import mutants
 from tests.house.sources import ROOMS, Module, functions, modules
 
 MODULE_LINES = 400
@@ -26,6 +27,14 @@ EVERYTHING = (*ROOMS, "tests", "benchmarks")
 def test_modules_are_short() -> None:
     found = {module.path: lines for module in modules() if (lines := module.text.count("\n")) > MODULE_LINES}
     assert not found
+
+
+def test_every_mistake_made_on_purpose_finds_its_place() -> None:
+    """`python -m tests.mutants` says so, too; but it takes hours, and who moves code would hear of it late."""
+    suites = [suite for suite in vars(mutants).values() if isinstance(suite, mutants.Suite)]
+    made = [mutant for suite in suites for mutant in suite.mutants]
+    assert len(made) > 100
+    assert not [mutant.name for mutant in made if Path(mutant.file).read_text(encoding="utf-8").count(mutant.old) != 1]
 
 
 def test_functions_fit_on_a_screen() -> None:

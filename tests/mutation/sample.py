@@ -53,7 +53,8 @@ def main(names: list[str]) -> None:
 
 def try_sample(name: str, house: Path) -> None:
     """Print what lives of one module, and how many of how many died."""
-    file = house / (name.replace(".", "/") + ".py")
+    place = house / name.replace(".", "/")
+    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
     mutants = [each for each in make_mutants(file.read_text("utf-8"), str(file)) if each.place and not each.place.endswith(".")]
     tests = sorted({str(path.relative_to(house)) for pattern in TESTS[name] for path in house.glob(pattern)})
     chosen = random.Random(name).sample(mutants, MUTANTS)

@@ -70,7 +70,11 @@ class Asker:
                 raise
             finally:
                 self._ledger.look_for_torn(self._machine)
-                self._ledger.note(self._machine, before, tree_of(self._machine))
+                after = tree_of(self._machine)
+                self._machine.acted |= {
+                    path: after.get(path, ()) for path in before.keys() | after.keys() if before.get(path) != after.get(path)
+                }
+                self._ledger.note(self._machine, before, after)
             return result
 
         return await engine.verb(act)
@@ -131,6 +135,9 @@ class Asker:
         async with supervisor.turn() as engine:
             await engine.share()
             await engine.verb(verbs.take_snapshot, "Before undo", Author(), source="system")
+            # What was edited since meets what comes back, and may clash with it.
+            now = tree_of(self._machine)
+            self._ledger.met |= {path for path, left in self._machine.acted.items() if now.get(path, ()) != left}
             await self._act(engine, verbs.undo, dry_run=False)
 
     async def _resolve(self, how: str, number: int) -> None:

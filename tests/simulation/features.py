@@ -45,7 +45,7 @@ Drawn = tuple[dict[str, Any], list[Action]]
 
 RULE_FILES = (b".fstignore", b".fstignore", b".gitignore", b"d/.fstignore", b"f/.gitignore")
 RULES = (b"x\n", b"/x\n", b"y\n", b"d/\n", b"e\n", b"f\n", b"/f/\n", b"x\n!/x\n", b"x\ny\n", b"a/\n", b"!x\n", b"")
-SECRETS = (b".env", b"x", b"y")
+SECRETS = (b".env", b"x", b"y", b"d/x", b"d/.env", b"d/e/x", b"f/x", b"f")
 TWINS = (b"X", b"D/x", b"d/X", b"D", b"F/x", b"F", b"x", b"d/x")
 FORMS = ("n\u00e9".encode(), "ne\u0301".encode(), "d/\u00e9".encode(), "d/e\u0301".encode(), "\u00e9/x".encode(), "e\u0301/x".encode())
 PLACES = (b"x", b"y", b"d/x", b"d/y", b"f", b"f/x", b"a/x", b"b/x")
@@ -170,20 +170,15 @@ KINDS: dict[str, tuple[int, Callable[[Scene], Drawn]]] = {
 }
 
 
-APART = {"rules": "folds", "folds": "rules"}
-"""Never in one history: which of two spellings a rule is about is not asked yet."""
-
-
 def draw_features(seed: int, names: str, end: float, kinds: tuple[str, ...] | None = None) -> tuple[Features, list[Action]]:
-    """None in a quarter of all histories, else one to three kinds, with what people do in them."""
+    """None in an eighth of all histories, else one to three kinds, with what people do in them."""
     rng = random.Random(f"features of {seed}")
     count = rng.choice((0, 1, 1, 1, 1, 2, 2, 3))
     weights = {kind: weight for kind, (weight, _) in KINDS.items()}
     chosen: list[str] = []
     while len(chosen) < count:
         (kind,) = rng.choices(list(weights), list(weights.values()))
-        for other in APART.get(kind, kind), kind:
-            weights.pop(other, None)
+        del weights[kind]
         chosen.append(kind)
     features, drawn = Features(), []
     for kind in chosen if kinds is None else kinds:

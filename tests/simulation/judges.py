@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from store.conflicts import conflict_digests
 from store.manifest import entry_of as entry_in
@@ -34,53 +34,60 @@ def is_at_rest(world: World) -> bool:
             return False
     first, *others = shown_trees(world)
     if folds := world.history.features.folds:
-        return all(tree == first for tree in others[:-1]) and _is_alike_folded(folds, first, others[-1])
+        whole = tree_of(list(world.machines.values())[-1])
+        return all(tree == first for tree in others[:-1]) and _is_alike_folded(folds, first, others[-1], whole)
     return all(tree == first for tree in others)
 
 
 def held_paths(world: World) -> set[bytes]:
-    """Where anybody holds a secret back: there each may have another file."""
-    features, trees = world.history.features, map(tree_of, world.machines.values())
-    if not features.secrets or features.lets_go:
+    """Where anybody holds a secret back: there each may have something else."""
+    return {path for machine in world.machines.values() for path in _held_by(machine)}
+
+
+def _held_by(machine: Machine) -> set[bytes]:
+    if not machine.features.secrets or machine.features.lets_go:
         return set()
-    return {path for tree in trees for path, entry in tree.items() if entry[0] == "file" and SECRET.search(entry[1])}
+    return {path for path, entry in tree_of(machine).items() if entry[0] == "file" and SECRET.search(entry[1])}
 
 
 def shown_trees(world: World) -> list[Tree]:
     """What each folder has that the others must have, too."""
-    held = held_paths(world) | leftovers(world)
-    trees = [visible_tree(machine) for machine in world.machines.values()]
-    return [_without(tree, held) for tree in trees] if held else trees
+    held, left = held_paths(world), leftovers(world)
+    return [_without(visible_tree(machine), held, left) for machine in world.machines.values()]
 
 
-def _without(tree: dict[bytes, T], tops: set[bytes]) -> dict[bytes, T]:
-    return {path: entry for path, entry in tree.items() if not any((path + b"/").startswith(top + b"/") for top in tops)}
+def _without(tree: dict[bytes, T], held: set[bytes], left: set[bytes]) -> dict[bytes, T]:
+    """What is at or below a secret, and the folders that stay for it alone, may differ."""
+    if not (held or left):
+        return tree
+    return {path: entry for path, entry in tree.items() if path not in left and held.isdisjoint(folders_above(path))}
 
 
-def _is_alike_folded(folds: str, plain: Tree, folded: Tree) -> bool:
-    """What the disk has is as everywhere, and it lacks only names, and what is below them, of which it has another spelling."""
+def _is_alike_folded(folds: str, plain: Tree, folded: Tree, whole: Tree) -> bool:
+    """What the disk has is as everywhere, and it lacks only names, and what is below them, of which it has another spelling: also one
+    that nobody else has to see."""
     key = KEYS[folds]
     if any(plain.get(path) != entry for path, entry in folded.items()):
         return False
-    keys = {key(path) for path in folded}
+    keys = {key(path) for path in whole}
     lacking = plain.keys() - folded.keys()
     return all(key(path) in keys or path.rpartition(b"/")[0] in lacking for path in lacking)
 
 
 def _is_settled(world: World, machine: Machine) -> bool:
-    """Folders that are to go and hold what is ignored stay, and that is told."""
-    its = machine.supervisor
-    owed = {path for path, row in its.engine.apart.items() if row.kind == OWED}
-    if not owed or not world.history.features.rules:
-        return its.is_settled
-    return its.pending == 0 and its.state is State.IDLE and owed <= leftovers(world)
+    """Folders that are to go and hold what is ignored or held back stay, what is to come below a secret waits; and that is told."""
+    its, held = machine.supervisor, _held_by(machine)
+    if its.is_settled:
+        return True
+    owed = {path for path, row in its.engine.apart.items() if row.kind == OWED and held.isdisjoint(folders_above(path))}
+    return its.pending == 0 and its.state is State.IDLE and its._has_owed and owed <= leftovers(world)
 
 
 def leftovers(world: World) -> set[bytes]:
-    """Folders in which only what is ignored is left, somewhere."""
+    """Folders in which only what is ignored or held back is left, somewhere."""
     found: set[bytes] = set()
-    for machine in world.machines.values() if world.history.features.rules else ():
-        whole, shown = tree_of(machine), visible_tree(machine)
+    for machine in world.machines.values():
+        whole, shown = tree_of(machine), _without(visible_tree(machine), _held_by(machine), set())
         used = {above for path, entry in shown.items() if entry[0] != "folder" for above in folders_above(path)}
         found |= {above for path in whole.keys() - shown.keys() for above in folders_above(path)[1:] if above in shown} - used
     return found
@@ -105,11 +112,11 @@ def judge(world: World) -> None:
     for machine in machines:
         world.ledger.owe(machine)
         world.ledger.look_for_torn(machine)
-        if left := machine.temporaries():
-            world.blame("temporary", f"{machine.name}: {left}")
+        if found := machine.temporaries():
+            world.blame("temporary", f"{machine.name}: {found}")
         _judge_store(world, machine)
-    final, held = shown_trees(world)[0], held_paths(world) | leftovers(world)
-    head = _without({bytes(path): _plain(entry) for path, entry in world.cloud.entries().items()}, held)
+    final, held, left = shown_trees(world)[0], held_paths(world), leftovers(world)
+    head = _without({bytes(path): _plain(entry) for path, entry in world.cloud.entries().items()}, held, left)
     if head != {path: _without_bytes(entry) for path, entry in final.items()}:
         world.blame("diverged", f"the head has {sorted(head)}, the folders {sorted(final)}")
     for data in world.ledger.silenced(_kept(world)):
@@ -117,7 +124,7 @@ def judge(world: World) -> None:
     for problem in world.cloud.problems():
         world.blame("fsck", f"cloud: {problem}")
     if not world.cloud.restores:
-        _judge_spurious(world, final, held)
+        _judge_spurious(world, final, _without(world.ledger.sequential(), held, left))
 
 
 def _judge_store(world: World, machine: Machine) -> None:
@@ -130,9 +137,8 @@ def _judge_store(world: World, machine: Machine) -> None:
         world.blame("lost", f"{machine.name}: {data!r}")
 
 
-def _judge_spurious(world: World, final: Tree, held: set[bytes]) -> None:
+def _judge_spurious(world: World, final: Tree, expected: dict[bytes, Any]) -> None:
     """Where people never met at a path, it is as the last of them left it, and nobody is told of a conflict."""
-    expected = _without(world.ledger.sequential(), held)
     for path, entry in sorted(expected.items()):
         if final.get(path) != entry:
             world.blame("spurious", f"{path!r} is {final.get(path)!r}, and was left as {entry!r}")

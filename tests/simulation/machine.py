@@ -158,6 +158,8 @@ class Machine:
         self.approvals = 0
         self.taken: dict[str, Tree] = {}
         """What was in the folder when a snapshot was taken that a person asked for."""
+        self.acted: Tree = {}
+        """What restores and the like left where they changed something; a path that is not there any more is an empty entry."""
         self.git = SimulatedGit()
         self.disk = Disk(NAMES.index(name), world.rng, self.wall_ns)
         self.remote = Remote(self)

@@ -5,8 +5,10 @@ The first were made, and found by it: see found.py.
 
 from __future__ import annotations
 
-ADOPT, ENGINE, RUN, SITE = "sync/adopt.py", "sync/engine.py", "sync/apply/run.py", "sync/apply/site.py"
+ADOPT, RECOVER, ENGINE = "sync/adopt/__init__.py", "sync/adopt/recover.py", "sync/engine.py"
+RUN, SITE = "sync/apply/run.py", "sync/apply/site.py"
 TAKE, UNANSWERED = "sync/scan/take.py", "sync/outgoing/unanswered.py"
+CARRIED_OUT = "    applied = _carry_out(replica, steps, lambda done: _note_placed(replica, done, received), kept_back)\n"
 
 MISTAKES: tuple[tuple[str, str, str, str, str], ...] = (
     (
@@ -40,9 +42,9 @@ MISTAKES: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "S6",
         "what a killed process did is taken for done unsynced",
-        ENGINE,
-        "                sync_file_system(root.fd)  #",
-        "                pass  #",
+        RECOVER,
+        "            sync_file_system(root.fd)  #",
+        "            pass  #",
     ),
     (
         "S7",
@@ -82,8 +84,8 @@ MISTAKES: tuple[tuple[str, str, str, str, str], ...] = (
         "S14",
         "a conflict is recorded once all is applied",
         ADOPT,
-        "received.draft, made, records)\n    applied = _carry_out(replica, steps, lambda step: _note_placed(replica, step, received))\n",
-        "received.draft, made, [])\n    applied = _carry_out(replica, steps, lambda step: _note_placed(replica, step, received))\n"
+        f"received.draft, made, records)\n{CARRIED_OUT}",
+        f"received.draft, made, [])\n{CARRIED_OUT}"
         "    replica.db.write_now(lambda tx: [conflicts.put_conflict(tx, one, sent=False) for one in records])\n",
     ),
     (
@@ -96,9 +98,9 @@ MISTAKES: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "S16",
         "a crash's temporaries are left",
-        ENGINE,
-        "            kept, _ = self._scanner.sweep_temps(root, lambda data: adopt.keep_bytes(replica, data), below=below)\n",
-        "            kept: list[Digest] = []\n",
+        RECOVER,
+        "        kept, _ = scanner.sweep_temps(root, lambda data: adopt.keep_bytes(replica, data), below=below)\n",
+        "        kept: list[Digest] = []\n",
     ),
     (
         "S17",

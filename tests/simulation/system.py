@@ -252,7 +252,19 @@ class System:
         self.open_files[src_dir_fd].disk.change()
         folder, raw, node = self._at(src_dir_fd, source)
         there = folder.disk.spelt(folder.node, target)
+        other = folder.node.names.get(there)
+        if other is not None and other is not node:
+            self._check_renamed_over(node, other)
         folder.disk.put(folder.node, folder.path, {target if there == raw else there: node, raw: None})
+
+    def _check_renamed_over(self, node: Node, other: Node) -> None:
+        """A folder takes the place of an empty one alone, and anything else of no folder."""
+        if node.is_folder and not other.is_folder:
+            raise self._refuse(errno.ENOTDIR)
+        if other.is_folder and not node.is_folder:
+            raise self._refuse(errno.EISDIR)
+        if other.names:
+            raise self._refuse(errno.ENOTEMPTY)
 
     def rename_flagged(self, source_fd: int, source: bytes, target_fd: int, target: bytes, flag: int) -> int:
         """renameat2, within one folder."""

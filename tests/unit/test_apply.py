@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,6 +47,25 @@ def apply(replica: Replica, *steps: Action, root: Folder | None = None, ignoring
 
 def kept(replica: Replica, data: bytes) -> bool:
     return digest_of(data) in replica.blobs.kept
+
+
+def test_what_was_left_alone_in_a_folder_goes_with_it(replica: Replica) -> None:
+    """S44: the folder's removal was kept without that of what was in it, which was then in no folder."""
+    write_tree(replica.path, {b"d/e/x": NEW, b"f": OLD})
+    replica.look()
+    steps = [step(b"d/e/x", file(OLD), None), step(b"f", file(OLD), None), step(b"d/e", DIR, None)]
+    applied = apply_plan(
+        steps, replica.root, replica.blobs, replica.index, keep=replica.blobs.put, 
+        placed=lambda done: shutil.rmtree(replica.path / "d", ignore_errors=True),
+    )  # fmt: skip
+    assert applied.stale == [] and {each.path for each in applied.done} == {b"d/e/x", b"f", b"d/e"}
+    assert applied.seen[RelPath(b"d/e/x")] is None
+
+
+def test_what_was_held_back_in_a_folder_that_is_gone_is_gone(replica: Replica) -> None:
+    steps = [step(b"d", DIR, None)]
+    applied = apply_plan(steps, replica.root, replica.blobs, replica.index, keep=replica.blobs.put, kept_back=[RelPath(b"d/x")])
+    assert {each.path for each in applied.done} == {b"d", b"d/x"} and applied.problems == {}
 
 
 EVERY_STEP: list[tuple[dict[bytes, bytes | Entry], Action]] = [

@@ -9,7 +9,7 @@ every later plan has them in it again, from what the folder had before (`share.g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TypedDict
 
 import msgspec
@@ -34,7 +34,7 @@ from sync.core.wire import Head, WireConflict, WireSnapshot
 from sync.incoming import Received
 from sync.progress import Phase
 from sync.replica import LocalReplica
-from sync.share import OWED, Ground, ground, list_untaken
+from sync.share import OWED, Ground, ground, is_new_kind, list_untaken
 from sync.snapshot import merge_lines
 
 SYNC_ACTOR: Final = "sync"
@@ -58,7 +58,7 @@ class Adopted(msgspec.Struct, frozen=True):
     stale: tuple[RelPath, ...]
     problems: dict[RelPath, str]
     made: tuple[Action, ...] = ()
-    """The steps that gave a name which was free."""
+    """The steps that gave a name which was free, or was a folder's alone, or no folder's."""
 
 
 def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apart], limits: Limits | None, boot_id: str) -> Adopted:
@@ -89,7 +89,7 @@ def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apa
     records = new_records(replica, decided.clashes)
     _agree_placed(replica, start.local, received)
     _begin(replica, Pending(before_it, received.root, boot_id, replica.clock.now_ms()), received.draft, made, records)
-    applied = _carry_out(replica, steps, lambda done: _note_placed(replica, done, received))
+    applied = _carry_out(replica, steps, lambda done: _note_placed(replica, done, received), kept_back)
     return _finish(replica, received, Decided(decided, start, records, untaken), applied)
 
 
@@ -103,11 +103,11 @@ def _names_of(replica: LocalReplica) -> _Names:
     return _Names(fold=disk.fold if disk.folds else None, refuse=disk.refusal if disk.refuses else None)
 
 
-def plan_again(replica: LocalReplica, apart: Mapping[RelPath, Apart], boot_id: str) -> Adopted:
-    """What the folder could not take, once more: the way to what is agreed already. After a pull that did not end the next one does it."""
+def plan_again(replica: LocalReplica, apart: Mapping[RelPath, Apart], boot_id: str) -> Adopted | None:
+    """What the folder could not take, once more: the way to what is agreed already. None: the pull that did not end does it."""
     row, left = replica.row, journal.pending(replica.db.read(), replica.id)
     if left is not None and left.to_root != row.agreed_root:
-        return Adopted(0, 0, (), {})
+        return None
     head = Head(row.workspace_id, row.epoch, row.agreed_version, row.agreed_root.hex(), row.agreed_snapshot or None)
     return adopt(replica, Received(head, row.agreed_root, replica.draft(), {}, (), ()), apart, None, boot_id)
 
@@ -202,7 +202,10 @@ def forget_placed(replica: LocalReplica) -> None:
     replica.trail.end()
 
 
-def _carry_out(replica: LocalReplica, steps: Sequence[Action], placed: Callable[[Sequence[Action]], None] | None = None) -> Applied:
+def _carry_out(
+    replica: LocalReplica, steps: Sequence[Action], placed: Callable[[Sequence[Action]], None] | None = None,
+    kept_back: Collection[RelPath] = (),
+) -> Applied:  # fmt: skip
     if not steps:
         return Applied.nothing()
     replica.progress.begin(Phase.APPLYING, len(steps))
@@ -210,7 +213,7 @@ def _carry_out(replica: LocalReplica, steps: Sequence[Action], placed: Callable[
     with replica.open_root() as root:
         applied = apply_plan(
             steps, root, replica.blobs, replica.index, keep=lambda data: keep_bytes(replica, data), ignore=replica.ignore,
-            progress=replica.progress, bits=disk.bits, placed=placed,
+            progress=replica.progress, bits=disk.bits, placed=placed, kept_back=kept_back,
         )  # fmt: skip
     pin_rescued(replica, applied.rescued)
     return applied
@@ -275,7 +278,7 @@ def _finish(replica: LocalReplica, received: Received, decided: Decided, applied
     if not stale:
         forget_placed(replica)
     problems = {path: one.reason for path, one in refused.items()}
-    made = tuple(step for step in applied.done if step.expect is None and step.become is not None)
+    made = tuple(step for step in applied.done if is_new_kind(step.expect, step.become))
     return Adopted(len(done), len(records) - len(undecided), tuple(sorted(stale)), problems, made)
 
 
@@ -327,10 +330,10 @@ def restore(replica: LocalReplica, target: Digest, base: Digest, verb: str, acto
     return Adopted(len(done), len(records), tuple(applied.stale), problems), act
 
 
-def pinned_sizes(conflict: Conflict) -> dict[Digest, int]:
-    """The contents that a record keeps alive, and how large each is."""
-    sides = (conflict.base, conflict.ours, conflict.theirs)
-    entries = [entry_of(record)[1] for record in sides if record is not None]
+def pinned_sizes(records: Iterable[Conflict]) -> dict[Digest, int]:
+    """The contents that records keep alive, and how large each is."""
+    sides = (side for record in records for side in (record.base, record.ours, record.theirs) if side is not None)
+    entries = (entry_of(side)[1] for side in sides)
     return {entry.digest: entry.size for entry in entries if isinstance(entry, File)}
 
 
@@ -339,13 +342,13 @@ def _joiner(replica: LocalReplica, made: dict[Digest, bytes]) -> Callable[[File 
     is_marked = find_marked(replica, read)
 
     def join(base: File | None, local: File, remote: File) -> File | None:
-        """Lines joined, or None: no base, too large, not text, or an overlap."""
+        """Lines joined, or None: no base, too large (also both together), not text, or an overlap."""
         if is_marked(local, remote):
             return local
         if base is None or max(base.size, local.size, remote.size) > MAX_TEXT_BYTES:
             return None
         merged = merge_text(read(base.digest), read(local.digest), read(remote.digest)).data
-        if merged is None:
+        if merged is None or len(merged) > MAX_TEXT_BYTES:
             return None
         digest = digest_of(merged)
         made[digest] = merged
