@@ -121,9 +121,10 @@ class Trail:
             return
         self._write([b"", b"-"])
         self._has_ended = True
-        with contextlib.suppress(OSError):
-            if self._opened().tell() > KEPT_BYTES:
-                self._opened().truncate(0)
+        with contextlib.suppress(OSError), self._opened() as file:
+            self._file = None
+            if file.tell() > KEPT_BYTES:
+                file.truncate(0)
 
     def _write(self, lines: list[bytes]) -> None:
         self._has_ended = False
