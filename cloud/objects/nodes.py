@@ -25,8 +25,12 @@ WALKING: Final = 4
 """Questions after which a work is taken to be walking."""
 
 
+class NotInMemory(Exception):
+    """A node would have to be waited for."""
+
+
 class RemoteNodes:
-    """All nodes of a database, those last used in memory."""
+    """All nodes of a database, those last used in memory; as a NodeSource of the latter alone."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -39,6 +43,17 @@ class RemoteNodes:
     def kept(self, digest: Digest) -> bytes | None:
         """What is in memory."""
         return EMPTY_NODE if digest == EMPTY_ROOT else self._kept.get(digest)
+
+    def get_node(self, digest: Digest) -> bytes:
+        """The node's bytes. Raises NotInMemory."""
+        data = self.kept(digest)
+        if data is None:
+            raise NotInMemory
+        return data
+
+    def read_node(self, digest: Digest) -> Node:
+        """The node, decoded. Raises NotInMemory."""
+        return parse_node(self.get_node(digest))
 
     def keep(self, nodes: Mapping[Digest, bytes]) -> None:
         """These will be asked for soon."""

@@ -13,13 +13,14 @@ import io
 import os
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
 from cloud.database import KEYS_AT_ONCE, Database, Tx
 from cloud.objects import sweep
 from cloud.objects.bucket import Bucket
-from cloud.objects.nodes import NODE_BYTES, RemoteNodes
+from cloud.objects.nodes import NODE_BYTES, NotInMemory, RemoteNodes
 from cloud.objects.sweep import RemoteSweep, path_of
 from store.blobs import CHUNKED_MIN, INLINE_MAX, Recipe
 from store.blobs.chunks import cut_file
@@ -174,7 +175,10 @@ class RemoteObjects:
         return await self._nodes.load(digests)
 
     async def over_nodes(self, work: Callable[[NodeSource], T], *, brief: bool = False) -> T:
-        """Brief or not, the thread asks the loop for what is not in memory."""
+        """A brief work at once, if all it reads is in memory; else the thread asks the loop for what is not."""
+        if brief:
+            with suppress(NotInMemory):
+                return work(self._nodes)
         source = self._nodes.source(asyncio.get_running_loop())
         return await self._compute(lambda: work(source))
 

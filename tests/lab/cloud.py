@@ -75,6 +75,8 @@ class Cloud:
 
     def token(self, email: str = "ann@example.org") -> str:
         """A session token for this user, made if need be: as `fst cloud token` does, but for its start, which costs more than all else."""
+        if "FASTEST_CLOUD_DATABASE" in self.env:
+            return self.fst("token", "--email", email, "--data", str(self.data)).text.strip()
         with opened(self.data) as db:
             return db.write_now(lambda tx: sign_in(tx, email, wall_ms()))
 
