@@ -70,7 +70,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 async def check_header(reader: Reader, account: Account, workspace_id: str, header: PushHeader) -> Place:
-    """Raises NotFound, EpochChanged, VersionMoved."""
+    """Where this push goes on from, or that it was made already. Raises NotFound, EpochChanged, VersionMoved."""
     head, project_id, is_replica = await workspaces.get_place(reader, account.user_id, workspace_id, header.replica_id)
     if not is_replica:
         raise NotFound("no such replica of this workspace", "Register it under /v1/workspaces/{id}/replicas.")

@@ -29,9 +29,9 @@ def edit_manifest(root: Digest, changes: Sequence[tuple[RelPath, Entry | None]],
     The same root as a build of the result; nothing is added to the draft that this root does not need. Raises InvalidValue when the
     changes are not strictly ascending. Whether the result is a tree (P6) is for `check_tree_after`.
     """
-    asked = root, tuple(changes)
     if not changes:
         return root
+    asked = root, tuple(changes)
     if asked == draft.last_edit[0]:
         return draft.last_edit[1]
     keys = [path for path, _ in changes]
