@@ -63,6 +63,13 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
+@pytest.fixture
+def mortal_postgres() -> Iterator[Postgres]:
+    """One of this test's own, to be killed: the work of a shared one's whole life would be booked to whoever kills it."""
+    with postgres_server() as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def databases(postgres: Postgres) -> Iterator[Databases]:
     """Migrated databases, to be lent."""
@@ -87,6 +94,13 @@ def lend_database(databases: Databases) -> Iterator[Callable[[], str]]:
 @pytest.fixture(scope="session")
 def redis() -> Iterator[RedisServer]:
     """A Redis of this test process's own."""
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def mortal_redis() -> Iterator[RedisServer]:
+    """One of this test's own, to be killed."""
     with redis_server() as server:
         yield server
 

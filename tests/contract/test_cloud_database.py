@@ -231,21 +231,21 @@ def test_an_address_that_leads_nowhere_is_told_without_its_password(url: str) ->
     assert "hush" not in str(refused.value) + refused.value.hint
 
 
-def test_a_database_that_dies_is_waited_for(postgres: Postgres) -> None:
+def test_a_database_that_dies_is_waited_for(mortal_postgres: Postgres) -> None:
     """What was answered is there; what was not may be asked again."""
 
     async def run() -> None:
         db = await PostgresDatabase.open(url)
         await db.write(begin)
-        postgres.kill()
+        mortal_postgres.kill()
         for ask in (lambda: db.read().rows("SELECT 1"), lambda: db.write(move(1))):
             with pytest.raises(Busy):
                 await ask()
-        postgres.start()
+        mortal_postgres.start()
         assert await db.write(move(1)) == 2
         await db.close()
 
-    url = postgres.new_database()
+    url = mortal_postgres.new_database()
     asyncio.run(run())
 
 

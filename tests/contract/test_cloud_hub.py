@@ -118,13 +118,13 @@ async def test_a_revoked_session_is_cut_off_everywhere(pair: Pair) -> None:
 # --- Redis alone ----------------------------------------------------------------------------------------------------------------------
 
 
-def test_when_redis_dies_all_who_listen_ask_again(redis: RedisServer) -> None:
+def test_when_redis_dies_all_who_listen_ask_again(mortal_redis: RedisServer) -> None:
     async def run() -> None:
-        one, two = await RedisHub.open(redis.url), await RedisHub.open(redis.url)
+        one, two = await RedisHub.open(mortal_redis.url), await RedisHub.open(mortal_redis.url)
         near, far = listener(machine="m1"), listener(machine="m2")
         await one.join(near)
         await two.join(far)
-        redis.kill()
+        mortal_redis.kill()
         try:
             assert await hears(near) is None and await hears(far) is None, "something may have been missed"
             while_away = listener()
@@ -134,7 +134,7 @@ def test_when_redis_dies_all_who_listen_ask_again(redis: RedisServer) -> None:
             with pytest.raises(Busy):
                 await one.ping()
         finally:
-            redis.start()
+            mortal_redis.start()
         for who in (near, far, while_away):
             await one.leave(who)
             await two.leave(who)

@@ -90,17 +90,17 @@ async def test_memory_is_bounded_and_who_still_waits_is_forgotten_last() -> None
 
 
 @in_loop
-async def test_without_redis_each_process_goes_on_counting_alone(redis: RedisServer) -> None:
-    one, two, tried = RedisLimits.open(redis.url), RedisLimits.open(redis.url), limit(burst=3)
+async def test_without_redis_each_process_goes_on_counting_alone(mortal_redis: RedisServer) -> None:
+    one, two, tried = RedisLimits.open(mortal_redis.url), RedisLimits.open(mortal_redis.url), limit(burst=3)
     assert [await one.take(tried, "ada", NOW) for _ in range(2)] == [0, 0]
-    redis.kill()
+    mortal_redis.kill()
     try:
         async with asyncio.timeout(5):
             assert await one.take(tried, "ada", NOW) == 0
             assert await one.take(tried, "ada", NOW) == pytest.approx(2), "what Redis counted here is not forgotten"
             assert [await two.take(tried, "ada", NOW) > 0 for _ in range(4)] == [False, False, False, True], "nor is anybody shut out"
     finally:
-        redis.start()
+        mortal_redis.start()
     one._again_at = two._again_at = 0
     assert [await each.take(tried, "eve", NOW) for each in (one, two, one)] == [0, 0, 0]
     assert await two.take(tried, "eve", NOW) > 0, "shared again"

@@ -125,17 +125,17 @@ def pushed(answered: dict[str, int]) -> int:
 
 
 @in_loop
-async def test_a_database_that_is_killed_in_mid_request(postgres: Postgres, tmp_path: Path) -> None:
-    place = Place(tmp_path / "data", postgres.new_database())
+async def test_a_database_that_is_killed_in_mid_request(mortal_postgres: Postgres, tmp_path: Path) -> None:
+    place = Place(tmp_path / "data", mortal_postgres.new_database())
     token = place.must("token", "--email", "ada@example.org").strip()
 
     async def trouble(answered: dict[str, int]) -> None:
         for _ in range(int(os.environ.get("OUTAGES", "2"))):
             before, refused = pushed(answered), answered["refused"]
             await until(lambda before=before: pushed(answered) > before + 20, 60)  # type: ignore[misc]
-            await asyncio.to_thread(postgres.kill)
+            await asyncio.to_thread(mortal_postgres.kill)
             await until(lambda refused=refused: answered["refused"] > refused + PUSHERS, 60)  # type: ignore[misc]
-            await asyncio.to_thread(postgres.start)
+            await asyncio.to_thread(mortal_postgres.start)
         before = pushed(answered)
         await until(lambda: pushed(answered) > before + 20, 60)
 
@@ -143,13 +143,13 @@ async def test_a_database_that_is_killed_in_mid_request(postgres: Postgres, tmp_
 
 
 @in_loop
-async def test_redis_that_is_killed_in_mid_request(postgres: Postgres, redis: RedisServer, tmp_path: Path) -> None:
+async def test_redis_that_is_killed_in_mid_request(postgres: Postgres, mortal_redis: RedisServer, tmp_path: Path) -> None:
     """It carries messages and nothing that lasts: pushes are taken all the same."""
-    place = Place(tmp_path / "data", postgres.new_database(), {"FASTEST_CLOUD_REDIS": redis.url})
+    place = Place(tmp_path / "data", postgres.new_database(), {"FASTEST_CLOUD_REDIS": mortal_redis.url})
     token = place.must("token", "--email", "ada@example.org").strip()
 
     async def trouble(answered: dict[str, int]) -> None:
-        for act in (redis.kill, redis.start):
+        for act in (mortal_redis.kill, mortal_redis.start):
             before = pushed(answered)
             await until(lambda before=before: pushed(answered) > before + 20, 60)  # type: ignore[misc]
             await asyncio.to_thread(act)
