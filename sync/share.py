@@ -173,8 +173,11 @@ def find_barred(replica: LocalReplica, head: Digest, made: Iterable[Action], wan
     added += [(path, entry) for path, entry in found if entry is not None]
     if not added:
         return set()
+    asked = {path: isinstance(entry, Dir) for path, entry in added}
+    # What a plan made in two goes is told only of the second: a folder of the first may be what must leave.
+    asked = {above: True for path in asked for above in folders_above(path)[1:]} | asked
     with replica.open_root() as root:
-        spots = ((*spot_of(path), isinstance(entry, Dir)) for path, entry in added)
+        spots = ((*spot_of(path), is_dir) for path, is_dir in asked.items())
         return {folder for folder, name, is_dir in spots if replica.ignore.rules_in(root, folder).expel(name, is_dir)}
 
 

@@ -376,6 +376,19 @@ FOUND: dict[str, History] = {
         Sizes(),
         Features(secrets=True),
     ),
+    "S46 what a plan made in two goes stayed in the head though a rule ignores the folder that the first of them made": History(
+        201000000000003535,
+        3,
+        (
+            (0.6851646138014824, "a", "write", b"d/e", 452),
+            (3.661268140687239, "cloud", "back_up"),
+            (4.044412333810178, "b", "write", b"d/e", 1748),
+            (6.666370953212827, "b", "rule", b".fstignore", b"d/\n"),
+            (7.055473470489695, "cloud", "restore"),
+        ),
+        Sizes(bulk_files=200, few_steps=0, few_blobs=1, inline_blobs=1),
+        Features(rules=True),
+    ),
     "S17 in a large plan names were given to bytes that were not synced: a power cut left empty files, and clashes": History(
         41,
         2,
