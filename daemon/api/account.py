@@ -38,7 +38,7 @@ async def sign_in(daemon: Daemon, request: web.Request) -> Any:
 
 async def sign_out(daemon: Daemon, request: web.Request) -> Any:
     """Revoke the session on the server when it answers, and forget it here."""
-    remote = daemon.link.remote
+    remote = await daemon.link.reach()
     revoked = False
     if remote is not None:
         try:
@@ -52,18 +52,14 @@ async def sign_out(daemon: Daemon, request: web.Request) -> Any:
 
 
 async def who_am_i(daemon: Daemon, request: web.Request) -> Any:
-    """The signed-in user. Raises NotSignedIn."""
-    remote = daemon.link.remote
-    if remote is None:
-        if daemon.link.url is None:
-            raise NotSignedIn("not signed in", "`fst login --cloud URL`")
-        raise Offline(f"the cloud at {daemon.link.url} does not answer", "Work goes on here.")
+    """The signed-in user. Raises NotSignedIn, Offline."""
+    remote = await daemon.link.need()
     return {"schema": 1, "user": await remote.whoami(), "cloud": daemon.link.url, "machine": daemon.machine_name}
 
 
 async def list_machines(daemon: Daemon, request: web.Request) -> Any:
     """The account's machines, or this one alone."""
-    remote = daemon.link.remote
+    remote = await daemon.link.reach()
     machines = [] if remote is None else [msgspec.to_builtins(machine) for machine in await remote.machines()]
     if not machines:
         machines = [{"id": daemon.machine_id, "name": daemon.machine_name, "online": True}]

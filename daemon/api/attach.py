@@ -14,7 +14,7 @@ from daemon.remote import CloudRemote
 from store import workspaces
 from store.atomic import Folder
 from store.database import Database, Tx
-from store.errors import Conflicting, InvalidValue, NotFound, NotSignedIn, RootRefused
+from store.errors import Conflicting, InvalidValue, NotFound, RootRefused
 from store.manifest import EMPTY_ROOT
 from store.types import new_ulid, show_path
 from store.workspaces import Replica, Workspace
@@ -96,10 +96,8 @@ async def find_project(remote: CloudRemote | None, db: Database, name: str) -> W
     return found[0] if found else None
 
 
-async def find_source(remote: CloudRemote | None, wanted: str) -> tuple[WireProject, WireWorkspace]:
-    """`PROJECT[/WORKSPACE]` -> the cloud's project and workspace. Raises NotSignedIn, NotFound, InvalidValue."""
-    if remote is None:
-        raise NotSignedIn("a clone needs the cloud, and it is not connected", "Sign in with `fst login --cloud URL`.")
+async def find_source(remote: CloudRemote, wanted: str) -> tuple[WireProject, WireWorkspace]:
+    """`PROJECT[/WORKSPACE]` -> the cloud's project and workspace. Raises NotFound, InvalidValue."""
     project_name, _, workspace_name = wanted.partition("/")
     found = [project for project in await remote.projects() if project_name in (project.id, project.name)]
     project = _only(found, f"project called {project_name!r}", "`fst workspaces` lists what there is.")

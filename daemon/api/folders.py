@@ -70,7 +70,7 @@ async def bring_up(daemon: Daemon, request: web.Request) -> AsyncIterator[dict[s
     if attached is None:
         check_root(root, daemon.roots(), daemon.own_folders())
         project_name = check_title(body.project or show_path(root.rpartition(b"/")[2]), "project")
-        project = await find_project(daemon.link.remote, daemon.db, project_name) if body.project else None
+        project = await find_project(await daemon.link.reach(), daemon.db, project_name) if body.project else None
         name = body.name or ("main" if project is None else daemon.machine_name)
         workspace = make_workspace(daemon.clock, project, project_name, name)
         if not body.dry_run:
@@ -158,7 +158,7 @@ async def clone(daemon: Daemon, request: web.Request) -> AsyncIterator[dict[str,
     body = await read_body(request, CloneBody)
     root = real_root(path_bytes(body.path, body.path_b64))
     wanted = f"{body.project}/{body.workspace}" if body.workspace else body.project
-    project, source = await find_source(daemon.link.remote, wanted)
+    project, source = await find_source(await daemon.link.need(), wanted)
     check_root(root, daemon.roots(), daemon.own_folders())
     make_empty_root(root, dry_run=body.dry_run)
     now_ms = daemon.clock.now_ms()

@@ -201,10 +201,11 @@ async def stream_content(daemon: Daemon, request: web.Request) -> web.StreamResp
     what = request.query.get("what", "")
     digest = parse_digest(what) if len(what) == 64 and ":" not in what else await _named_content(daemon, request, what)
     if not await asyncio.to_thread(daemon.blobs.has, digest):
-        if daemon.link.remote is None:
+        remote = await daemon.link.reach()
+        if remote is None:
             raise NotFound(f"no kept content {digest.hex()}", "It may be in the cloud, which is not connected.")
         try:
-            await fetch_blobs(daemon.link.remote, daemon.blobs, {digest: None}, Progress())
+            await fetch_blobs(remote, daemon.blobs, {digest: None}, Progress())
         except (InvalidReply, NotFound):
             raise NotFound(f"no kept content {digest.hex()}", "Neither this machine nor its cloud account keeps it.") from None
     response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})

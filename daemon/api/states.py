@@ -176,7 +176,7 @@ async def list_workspaces(daemon: Daemon, request: web.Request) -> Any:
         row.id: {"id": row.id, "name": row.name, "project": row.project_name, "project_id": row.project_id, "path": roots.get(row.id)}
         for row in workspaces.list_workspaces(reader) if row.id in roots
     }  # fmt: skip
-    remote = daemon.link.remote
+    remote = await daemon.link.reach()
     if remote is not None:
         for project in await remote.projects():
             for one in await remote.workspaces(project.id):

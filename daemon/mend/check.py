@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from daemon.app import Daemon
 
 SHOWN_PROBLEMS: Final = 1000
-CLOUD_SECONDS: Final = 10.0
 QUARANTINE: Final = "quarantine"
 """The folder of contents that are not what they were kept as: nobody is given them, a person may look."""
 
@@ -65,8 +64,7 @@ async def check(daemon: Daemon, body: FsckBody, progress: Progress) -> dict[str,
 
 async def _make_ready(daemon: Daemon) -> None:
     """Right after a start: folders are looked at, for they are sources, and whether the cloud answers is known."""
-    with suppress(TimeoutError):
-        await asyncio.wait_for(daemon.link.tried.wait(), CLOUD_SECONDS)
+    await daemon.link.reach()
     for supervisor in list(daemon.supervisors.values()):
         if not supervisor.has_looked and supervisor.halt is None:
             with suppress(FastestError):  # the supervisor tells it

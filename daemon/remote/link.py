@@ -6,11 +6,12 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final, Protocol
 
 from daemon.remote import CloudRemote
 from daemon.remote.messages import Incoming
-from store.errors import Corrupt, FastestError, NotSignedIn
+from store.errors import Corrupt, FastestError, NotSignedIn, Offline
 from sync.core.wire import Beat, BeatReplica
 
 log = logging.getLogger(f"fastest.{__name__}")
@@ -19,6 +20,7 @@ FIRST_RETRY_SECONDS: Final = 0.2
 MAX_RETRY_SECONDS: Final = 5.0
 LONG_OFFLINE_TRIES: Final = 60
 LONG_RETRY_SECONDS: Final = 30.0
+REACH_SECONDS: Final = 5.0
 
 
 class Listener(Protocol):
@@ -54,6 +56,7 @@ class CloudLink:
         self._machine = machine
         self._listeners = listeners
         self._changed = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._session: tuple[str, str] | None = None
         self.state = "signed-out"
         self.message = ""
@@ -69,23 +72,44 @@ class CloudLink:
         self.state = "offline"
         self.tried.clear()
         self._changed.set()
+        self._hurried.set()
 
     def sign_out(self) -> None:
         """No cloud any more."""
         self._session = None
         self.state = "signed-out"
         self._changed.set()
+        self._hurried.set()
 
     @property
     def url(self) -> str | None:
         """The cloud's address, when signed in."""
         return None if self._session is None else self._session[0]
 
+    async def reach(self) -> CloudRemote | None:
+        """The cloud, for somebody who asks for it now: one that was lost is tried at once, and waited for. None: it is not there."""
+        if self.remote is None and self._session is not None:
+            self.tried.clear()
+            self._hurried.set()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.tried.wait(), REACH_SECONDS)
+        return self.remote
+
+    async def need(self) -> CloudRemote:
+        """The same. Raises NotSignedIn, Offline."""
+        remote = await self.reach()
+        if remote is not None:
+            return remote
+        if self.url is None:
+            raise NotSignedIn(self.message or "not signed in", "`fst login --cloud URL`")
+        raise Offline(f"the cloud at {self.url} does not answer", "Work goes on here.")
+
     async def run(self) -> None:
         """Connect, listen, connect again, until cancelled."""
         tries = 0
         while True:
             self._changed.clear()
+            self._hurried.clear()
             session = self._session
             if session is None:
                 self.tried.set()
@@ -115,7 +139,7 @@ class CloudLink:
         delay_seconds = min(longest, FIRST_RETRY_SECONDS * 2 ** min(tries, 10)) * random.uniform(0.7, 1.3)
         try:
             async with asyncio.timeout(delay_seconds):
-                await self._changed.wait()
+                await self._hurried.wait()
         except TimeoutError:
             return
 
