@@ -69,6 +69,7 @@ class Scanner:
             look.enter_later()
             if dirty is not None:
                 look.defer_other_names()
+            look.settle_expelled()
         return look.result(everything=dirty is None)
 
     def sweep_temps(self, root: Folder, keep: Keep, *, below: bool = True) -> tuple[list[Digest], list[Problem]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Set
 from contextlib import ExitStack
 from typing import Final, NamedTuple
 
-from store.atomic import Folder, translate_os_error
+from store.atomic import Folder, sync_file_system, translate_os_error
 from store.errors import FastestError, FileMoved
 from store.index import is_folder, is_only_doubted, is_same_folder, make_record, pack_signature
 from store.types import DIR, RelPath, Spot, folders_above, show_path, spot_of
@@ -56,6 +56,11 @@ class Look:
         self._taker = Taker(sources, root, self._notes, stack, bits)
         self._later: list[tuple[bytes, bool, bool]] = []
         self._glanced: set[bytes] = set()
+
+    def settle_expelled(self) -> None:
+        """No sweep looks where nothing is carried: a temporary that we removed there must not be back after a power cut."""
+        if self._notes.has_expelled:
+            sync_file_system(self._root.fd)
 
     def result(self, *, everything: bool) -> ScanResult:
         """All that was found."""
@@ -264,7 +269,7 @@ class Look:
         elif status is not None and _is_of_another_kind(odd):
             is_dir = stat.S_ISDIR(status.st_mode)
             if self._rules.rules_in(self._root, here.path, here.folder).expel(odd.name, is_dir):
-                self._notes.drop(here.join(odd.name), odd.record)
+                self._notes.expel(here.join(odd.name), odd.record)
                 self._taker.bar(here, odd.name, is_dir)
                 return False
         is_folder_now = status is not None and self._taker.take(here, odd.name, odd.record, status)
@@ -309,6 +314,6 @@ class Look:
         expelled = {name for name, record in known.items() if rules.expel(os.fsencode(name), is_folder(record))} - set(absent)
         for name in expelled:
             raw, record = os.fsencode(name), known[name]
-            self._notes.drop(here.join(raw), record)
+            self._notes.expel(here.join(raw), record)
             self._taker.bar(here, raw, is_folder(record))
         return expelled

@@ -48,6 +48,7 @@ class Notes:
         self.looked: set[Spot] = set()
         self.ignored = 0
         self.rules_changed = False
+        self.has_expelled = False
         self._index = index
         self._removed = 0
 
@@ -55,6 +56,11 @@ class Notes:
         """Nothing is carried at this path any more, nor below it."""
         self.drop_below(path)
         self._drop_one(path, record)
+
+    def expel(self, path: RelPath, record: bytes) -> None:
+        """It is there, and carried no more."""
+        self.has_expelled = True
+        self.drop(path, record)
 
     def drop_below(self, folder: RelPath) -> None:
         """Nothing is carried below it any more."""

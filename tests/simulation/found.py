@@ -389,6 +389,23 @@ FOUND: dict[str, History] = {
         Sizes(bulk_files=200, few_steps=0, few_blobs=1, inline_blobs=1),
         Features(rules=True),
     ),
+    "S47 a power cut brought a temporary back into a folder that a rule had made ours no more, where no sweep looks": History(
+        202000000000002824,
+        3,
+        (
+            (1.0482225492988109, "b", "write", b"f/x", 270128),
+            (1.0717403746733025, "a", "write", b"f/x", 968842),
+            (1.948262932273355, "c", "write", b"d/e/x", 675),
+            (2.3042323769650452, "b", "write", b"d/y", 276090),
+            (2.324278031899377, "a", "write", b"d/y", 648633),
+            (2.678503653437716, "a", "rule", b".fstignore", b"f\n"),
+            (3.2535173920777, "b", "folder", b"y"),
+            (3.4803262184063803, "a", "cut", 11, 0.05),
+            (3.4803262184063803, "c", "write", b"d/y", 1517),
+        ),
+        Sizes(),
+        Features(styles=("markers", "record", "copy"), rules=True),
+    ),
     "S17 in a large plan names were given to bytes that were not synced: a power cut left empty files, and clashes": History(
         41,
         2,
