@@ -117,9 +117,10 @@ class CloudLink:
                 continue
             task = asyncio.ensure_future(self._stay_connected(*session))
             change = asyncio.ensure_future(self._changed.wait())
-            await asyncio.wait({task, change}, return_when=asyncio.FIRST_COMPLETED)
-            change.cancel()
-            if not task.done():
+            try:
+                await asyncio.wait({task, change}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                change.cancel()
                 task.cancel()
             try:
                 was_connected = await task
