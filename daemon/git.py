@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -40,7 +41,7 @@ class GitFolder:
 
     def _folder(self) -> Path | None:
         try:
-            if self._dot.is_dir():
+            if stat.S_ISDIR(self._dot.stat().st_mode):
                 return self._dot
             text = _read(self._dot).decode("utf-8", "surrogateescape")
         except OSError:

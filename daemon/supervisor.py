@@ -277,8 +277,8 @@ class Supervisor:
 
     async def _look(self) -> None:
         taken = self._agenda.take_dirty(self._clock.steady(), self._pace())
-        self._agenda.rushed = False
-        if taken is None:
+        rushed, self._agenda.rushed = self._agenda.rushed, False
+        if taken is None or (not (rushed or taken.everything or self.problems) and self.engine.replica.is_as_recorded(taken.spots)):
             return
         try:
             result = await self.engine.look(None if taken.everything else taken.spots)

@@ -88,6 +88,8 @@ def is_ours(name: bytes) -> bool:
 def show_path(raw: bytes) -> str:
     """A path for people: control characters and bytes that are not UTF-8 come out escaped."""
     text = raw.decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain, islice
 from typing import Final
@@ -16,19 +16,21 @@ from store.blobs import BlobStore
 from store.database import Database, Tx
 from store.errors import Busy, NoSpace, RootLost
 from store.history import LogEntry
-from store.index import StatIndex
+from store.index import StatIndex, is_folder, pack_signature
 from store.journal import Trail
 from store.manifest import EMPTY_ROOT, Draft, diff_manifests, edit_manifest
-from store.types import Change, Digest, Entry, RelPath, show_path
+from store.types import Change, Digest, Entry, RelPath, Spot, show_path
 from store.workspaces import Replica
 from sync.apply.probe import probe_disk
 from sync.core.disk import PLAIN, Disk
+from sync.core.ignore import RULE_FILES
 from sync.core.merge.style import Style
 from sync.ports import Clock
 from sync.progress import Phase, Progress
 from sync.rules import IgnoreSource
 
 Also = Callable[[Tx, Digest], None]
+FEW_SPOTS: Final = 8
 KNOWN_CHANGES: Final = 4_096
 """Changes between two roots that are remembered, at most."""
 
@@ -85,6 +87,24 @@ class LocalReplica:
         except OSError:
             return False
         return (status.st_dev, status.st_ino) == self.row.identity
+
+    def is_as_recorded(self, spots: Collection[Spot]) -> bool:
+        """True where a look at these few names would find files and links as they are recorded: one system call for each.
+
+        So it is where we wrote them ourselves, and the watcher tells of it. A rule file is looked at all the same.
+        """
+        return len(spots) <= FEW_SPOTS and all(map(self._is_as_recorded, spots))
+
+    def _is_as_recorded(self, spot: Spot) -> bool:
+        path = spot.folder + b"/" + spot.name if spot.folder else spot.name
+        record = self.index.get(path)
+        if record is None or is_folder(record) or spot.name in RULE_FILES:
+            return False
+        try:
+            its = os.stat(self.row.root + b"/" + path, follow_symlinks=False)  # noqa: PTH116 - roots are bytes
+        except OSError:
+            return False
+        return record.startswith(pack_signature(its.st_ino, its.st_size, its.st_mtime_ns, its.st_ctime_ns, its.st_mode))
 
     def open_root(self) -> Folder:
         """The root folder, when it is still the one that was attached. Raises RootLost (R8: no deletion on doubt)."""

@@ -148,8 +148,12 @@ class System:
 
     def stat(self, path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> Status:
         if dir_fd is None:
-            disk = self.disks[os.fsencode(path)]
-            return disk.status(disk.root)
+            machine, _, below = os.fsencode(path)[1:].partition(b"/")
+            disk = self.disks[b"/" + machine]
+            found = disk.find(below) if below else disk.root
+            if found is None:
+                raise self._refuse(errno.ENOENT)
+            return disk.status(found)
         folder, _, node = self._at(dir_fd, path)
         return folder.disk.status(node)
 

@@ -16,7 +16,7 @@ from store.errors import BrakeHeld, RootLost, VersionMoved
 from store.journal import Pending
 from store.manifest import diff_manifests, find_entry
 from store.snapshots import get_snapshot
-from store.types import File, RelPath
+from store.types import File, RelPath, Spot
 from sync import adopt, replica
 from sync.core.brake import Limits
 from sync.share import SECRET
@@ -60,6 +60,25 @@ def test_what_differs_is_the_same_whether_it_is_remembered_or_read(make: Make, m
     draft = a.replica.draft()
     for old, new in [*product(roots, roots)] * 2:
         assert list(a.replica.changes_between(old, new, draft)) == list(diff_manifests(old, new, draft))
+
+
+def test_what_a_pull_wrote_needs_no_look_and_what_a_person_did_there_does(make: Make) -> None:
+    a, b = pair(make)
+    a.write("d/x", "from a")
+    a.write("d/.gitignore", "nothing")
+    a.sync()
+    b.sync()
+    x, new, folder, rules = (Spot(b"d", b"x"), Spot(b"d", b"new"), Spot(b"", b"d"), Spot(b"d", b".gitignore"))
+    assert b.replica.is_as_recorded([x])
+    assert not any(b.replica.is_as_recorded([x, other]) for other in (new, folder, rules)), "these are looked at whatever they are"
+    assert not b.replica.is_as_recorded([x] * (replica.FEW_SPOTS + 1)), "a folder's listing is the cheaper one"
+    b.write("d/x", "from b")
+    assert not b.replica.is_as_recorded([x])
+    b.look()
+    b.replica.index.doubt([b"d/x"])
+    assert not b.replica.is_as_recorded([x]), "read once more"
+    (b.root / "d/x").unlink()
+    assert not b.replica.is_as_recorded([x])
 
 
 def test_a_save_crosses_and_comes_back(make: Make) -> None:
