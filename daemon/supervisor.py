@@ -104,9 +104,12 @@ class Supervisor:
     @property
     def is_uploaded(self) -> bool:
         """The cloud's head is this state, as far as is known."""
+        return self._is_agreed and self._registered and not (self._agenda.unpushed or self._agenda.behind or self._agenda.incoming)
+
+    @property
+    def _is_agreed(self) -> bool:
         row = self.engine.replica.row
-        shared = row.shared_full == row.full_root and row.shared_root == row.agreed_root
-        return shared and self._registered and not (self._agenda.unpushed or self._agenda.behind or self._agenda.incoming)
+        return row.shared_full == row.full_root and row.shared_root == row.agreed_root
 
     @property
     def pending(self) -> int:
@@ -342,8 +345,8 @@ class Supervisor:
             self._signal(Signal.DONE)
 
     def _after_pull(self, adopted: Adopted) -> None:
-        row, now, stale = self.engine.replica.row, self._clock.steady(), adopted.stale
-        self._agenda.unpushed |= adopted.clashes > 0 or row.shared_root != row.agreed_root or row.shared_full != row.full_root
+        now, stale = self._clock.steady(), adopted.stale
+        self._agenda.unpushed |= adopted.clashes > 0
         if adopted.problems:
             self._agenda.owed_at = now + OWED_SECONDS
         if stale:
@@ -358,7 +361,8 @@ class Supervisor:
 
     async def _push(self) -> None:
         remote = self._reachable
-        if remote is None or not self._agenda.unpushed:
+        # Agreed may have moved by itself: to a push whose answer was lost, from which the folder has gone on, or back.
+        if remote is None or (self._is_agreed and not self._agenda.unpushed):
             return
         self._agenda.unpushed = False
         try:

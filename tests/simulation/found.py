@@ -406,6 +406,29 @@ FOUND: dict[str, History] = {
         Sizes(),
         Features(styles=("markers", "record", "copy"), rules=True),
     ),
+    "S54 a secret that a power cut left in mid pull was held back as this one's own: the next push removed it everywhere": History(
+        203000000000002459,
+        3,
+        (
+            (0.0009154761534188938, "b", "cut", 48, 0.5),
+            (0.9402355517036804, "a", "hide", b"x", 654756),
+            (1.3270048490319233, "a", "hold", False),
+            (2.585188974990926, "a", "change", b"x", 1910),
+        ),
+        Sizes(0, 1, 0, 0, 2),
+        Features(secrets=True),
+    ),
+    "S55 a push that arrived late, after what it sent was taken back here, became agreed, and the way back was sent no more": History(
+        203000000000027536,
+        2,
+        (
+            (0.8962770262521328, "b", "drop"),
+            (0.9473760474824107, "a", "fault", "late"),
+            (1.4002973108250696, "a", "rule", b".fstignore", b"a/\n"),
+            (1.6493238005883946, "a", "remove", b".fstignore"),
+        ),
+        features=Features(rules=True, chunks=True),
+    ),
     "S17 in a large plan names were given to bytes that were not synced: a power cut left empty files, and clashes": History(
         41,
         2,
