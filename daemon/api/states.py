@@ -181,5 +181,6 @@ async def list_workspaces(daemon: Daemon, request: web.Request) -> Any:
         for project in await remote.projects():
             for one in await remote.workspaces(project.id):
                 found = rows.setdefault(one.id, {"id": one.id, "name": one.name, "path": None})
-                found.update({"project": project.name, "project_id": project.id, "version": one.version})
+                is_main = project.main_workspace_id == one.id
+                found.update({"project": project.name, "project_id": project.id, "version": one.version, "main": is_main})
     return {"schema": 1, "workspaces": list(rows.values())}
