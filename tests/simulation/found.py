@@ -429,6 +429,22 @@ FOUND: dict[str, History] = {
         ),
         features=Features(rules=True, chunks=True),
     ),
+    "S56 what one machine had marked was put beside a folder by another's style: the judge asked for a person who wrote it": History(
+        206000000001104,
+        3,
+        (
+            (0.7841878022630191, "a", "cut", 8, 0.5),
+            (0.7841878022630191, "a", "ask", "snapshot"),
+            (0.8020044268112628, "a", "ask", "pause", 1000000.0),
+            (1.1528314040605845, "a", "ask", "resume"),
+            (1.3557877190774046, "c", "write", b"y", 920768),
+            (1.3673997219054594, "a", "write", b"y", 750771),
+            (1.3683816066027525, "b", "ask", "snapshot"),
+            (1.8073959283450303, "b", "swap", b"y", 576),
+        ),
+        Sizes(0, 1, 0, 0, has_exchange=False),
+        Features(styles=("markers", "copy", "copy")),
+    ),
     "S17 in a large plan names were given to bytes that were not synced: a power cut left empty files, and clashes": History(
         41,
         2,
