@@ -445,6 +445,17 @@ FOUND: dict[str, History] = {
         Sizes(0, 1, 0, 0, has_exchange=False),
         Features(styles=("markers", "copy", "copy")),
     ),
+    "S56b folders beside a secret, below a name that a folding disk spells another way: the judge had set that name aside": History(
+        206600000000408,
+        2,
+        (
+            (0.030109179614723012, "b", "write", b"D", 191977),
+            (0.5798677611581086, "a", "folder", b"d/e/x"),
+            (0.9334768833673397, "a", "hide", b"d/.env", 768703),
+        ),
+        Sizes(1, 0, 0, 0, has_exchange=False),
+        Features(folds="case", secrets=True, lets_go=False),
+    ),
     "S17 in a large plan names were given to bytes that were not synced: a power cut left empty files, and clashes": History(
         41,
         2,

@@ -69,9 +69,8 @@ def _is_alike_folded(folds: str, plain: Tree, folded: Tree, whole: Tree) -> bool
     key = KEYS[folds]
     if any(plain.get(path) != entry for path, entry in folded.items()):
         return False
-    keys = {key(path) for path in whole}
-    lacking = plain.keys() - folded.keys()
-    return all(key(path) in keys or path.rpartition(b"/")[0] in lacking for path in lacking)
+    others = {key(path) for path in whole}
+    return all(any(at not in whole and key(at) in others for at in folders_above(path)) for path in plain.keys() - folded.keys())
 
 
 def _is_settled(world: World, machine: Machine) -> bool:
