@@ -109,12 +109,8 @@ class Supervisor:
     @property
     def is_uploaded(self) -> bool:
         """The cloud's head is this state, as far as is known."""
-        return self._is_agreed and self._registered and not (self._agenda.unpushed or self._agenda.behind or self._agenda.incoming)
-
-    @property
-    def _is_agreed(self) -> bool:
-        row = self.engine.replica.row
-        return row.shared_full == row.full_root and row.shared_root == row.agreed_root
+        told = self.engine.replica.row.is_agreed and self._registered
+        return told and not (self._agenda.unpushed or self._agenda.behind or self._agenda.incoming)
 
     @property
     def pending(self) -> int:
@@ -367,7 +363,7 @@ class Supervisor:
     async def _push(self) -> None:
         remote = self._reachable
         # Agreed may have moved by itself: to a push whose answer was lost, from which the folder has gone on, or back.
-        if remote is None or (self._is_agreed and not self._agenda.unpushed):
+        if remote is None or (self.engine.replica.row.is_agreed and not self._agenda.unpushed):
             return
         self._agenda.unpushed = False
         try:
