@@ -165,7 +165,6 @@ class Engine:
             replica.blobs.put_nodes(tx, draft.new)
             workspaces.set_apart(tx, replica.id, shared.put, shared.drop)
             workspaces.set_shared(tx, replica.id, shared.root, full_root)
-            note_attempt(tx, replica, shared.root)
 
         if draft.new or shared.put or shared.drop:
             replica.db.write_now(work)
@@ -211,12 +210,12 @@ class Engine:
     def _load(self) -> Ready:
         self.progress.begin(Phase.PREPARING)
         outgoing = prepare(self.replica, self._bounds)
-        if outgoing is not None and not outgoing.is_whole:
-            self.replica.db.write_now(partial(self._note_part, outgoing=outgoing))
+        if outgoing is not None and outgoing.root != self.replica.row.full_root:
+            self.replica.db.write_now(partial(self._note_attempt, outgoing=outgoing))
         frames = list(self.replica.blobs.frames_for(list(outgoing.sizes))) if outgoing is not None and outgoing.inline else []
         return Ready(outgoing, frames, list_tellable(self.replica, self._policy().suspect))
 
-    def _note_part(self, tx: Tx, outgoing: Outgoing) -> None:
+    def _note_attempt(self, tx: Tx, outgoing: Outgoing) -> None:
         self.replica.blobs.put_nodes(tx, outgoing.nodes)
         note_attempt(tx, self.replica, outgoing.root)
 
