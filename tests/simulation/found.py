@@ -406,6 +406,42 @@ FOUND: dict[str, History] = {
         Sizes(),
         Features(styles=("markers", "record", "copy"), rules=True),
     ),
+    "S48 a killed pull left a temporary in a folder that it had made and a rule ignored by the next start: no sweep looked there": History(
+        203000000000011067,
+        2,
+        (
+            (1.231315524878922, "b", "kill", 8, 3.0),
+            (1.23905328746045, "a", "write", b"a/d", 560),
+            (2.0501790065115526, "b", "rule", b".gitignore", b"a/\n"),
+        ),
+        Sizes(bulk_files=1, inline_blobs=0, push_changes=2),
+        Features(rules=True, secrets=True, lets_go=False),
+    ),
+    "S48b as did a power cut in a restore of one file, into a folder that a rule has ignored for long": History(
+        1,
+        2,
+        (
+            (0.0, "a", "write", b"d/x", 1),
+            (1.0, "a", "ask", "snapshot"),
+            (1.5, "a", "rule", b".fstignore", b"d/\n"),
+            (2.5, "a", "change", b"d/x", 2),
+            (4.0, "a", "cut", 12, 0.1),
+            (4.0, "a", "ask", "restore one", 0, b"d/x"),
+        ),
+        Sizes(),
+        Features(rules=True),
+    ),
+    "S49 a rule file that was read and went before a look recorded it ruled on until the next start": History(
+        203000000000005009,
+        2,
+        (
+            (0.6063808393131123, "b", "write", b"d/e/x", 193),
+            (0.7465238109514274, "a", "rule", b"d/.fstignore", b"x\n!/x\n"),
+            (5.5724469687798495, "a", "remove", b"d/.fstignore"),
+        ),
+        Sizes(few_steps=0, bulk_files=0, few_blobs=1, inline_blobs=0, push_changes=2),
+        Features(rules=True),
+    ),
     "S17 in a large plan names were given to bytes that were not synced: a power cut left empty files, and clashes": History(
         41,
         2,

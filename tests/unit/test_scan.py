@@ -664,6 +664,18 @@ def test_a_rule_is_obeyed_until_its_look_was_kept(replica: Replica) -> None:
     assert b"a.log" in changes_of(replica.settle())
 
 
+@pytest.mark.parametrize("folder", [b"", b"d"])
+def test_a_rule_file_that_was_read_and_went_before_any_look_at_it_rules_no_more(replica: Replica, folder: bytes) -> None:
+    write_tree(replica.path, {b"d/e/x": b"1"})
+    rules = at(replica.path, folder) / ".fstignore"
+    rules.write_bytes(b"x\n")
+    # As a plan asks, or a sweep.
+    assert replica.ignore.rules_in(replica.root, b"d/e").admit(b"x", is_dir=False) is False
+    rules.unlink()
+    replica.settle()
+    assert replica.tree() == read_tree(replica.path)
+
+
 def test_a_rule_file_that_ignores_itself_is_obeyed_and_watched(replica: Replica) -> None:
     write_tree(replica.path, {b".gitignore": b".gitignore\n*.log\n", b"a.log": b"1"})
     replica.settle()
