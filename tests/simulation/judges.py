@@ -153,9 +153,9 @@ def _judge_spurious(world: World, final: Tree, expected: dict[bytes, Any]) -> No
 
 
 def _is_copy(world: World, path: bytes, final: Tree) -> bool:
-    """The style `copy` puts what lost its place beside it."""
+    """The style `copy` puts what lost its place beside it: that may be a text that another's style, or a join, made of two."""
     entry = final[path]
-    is_somebodys = entry[0] == "link" or entry[1] in world.ledger.known if entry[0] != "folder" else False
+    is_somebodys = entry[0] == "link" or world.ledger.is_whole(entry[1]) if entry[0] != "folder" else False
     return "copy" in world.history.features.styles and COPY.search(path) is not None and is_somebodys
 
 
