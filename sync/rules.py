@@ -47,8 +47,9 @@ class IgnoreSource:
         """Folder -> names in it that were asked about and do not belong to the workspace; True: a folder."""
 
     def note_written(self, path: RelPath, *, is_gone: bool) -> None:
-        """We made, changed or removed this rule file: the next look at it decides anew."""
+        """We made, changed or removed this rule file: what it says is read anew, and the next look at it decides anew."""
         folder, name = spot_of(path)
+        self.forget(folder)
         self._written.add(Spot(folder, name))
         if is_gone:  # nothing else remembers that there was one
             self._notes.setdefault(folder, {})[name] = UNSEEN

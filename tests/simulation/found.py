@@ -442,6 +442,19 @@ FOUND: dict[str, History] = {
         Sizes(few_steps=0, bulk_files=0, few_blobs=1, inline_blobs=0, push_changes=2),
         Features(rules=True),
     ),
+    "S50 a pull took a rule file away, what it said was obeyed once more, and what came back then outlived its folder in one look": History(
+        473,
+        2,
+        (
+            (2.95, "a", "write", b"n/e/x", 7),
+            (2.96, "a", "write", b"d/e/w", 9),
+            (3.06, "b", "rule", b".gitignore", b"x\n"),
+            (3.8489825397003017, "b", "remove", b".gitignore"),
+            (3.949656399417102, "a", "rule", b".fstignore", b"n/\n"),
+        ),
+        Sizes(few_steps=0, bulk_files=0, few_blobs=0, inline_blobs=0, push_changes=2, has_exchange=False),
+        Features(styles=("copy", "markers"), rules=True),
+    ),
     "S17 in a large plan names were given to bytes that were not synced: a power cut left empty files, and clashes": History(
         41,
         2,

@@ -78,3 +78,13 @@ def test_a_folder_far_down_knows_all_rules_above(tmp_path: Path) -> None:
         write_tree(tmp_path, {b"one/.gitignore": b"*.c\n"})
         source.forget(b"one")
         assert source.rules_in(root, b"one/two/three").admit(b"y.c", False) is False
+
+
+def test_rules_that_we_wrote_ourselves_are_read_anew_before_any_look(tmp_path: Path) -> None:
+    write_tree(tmp_path, {b"d/.fstignore": b"x\n", b"d/e": DIR})
+    source = IgnoreSource()
+    with Folder.open_root(tmp_path) as root:
+        assert not source.rules_in(root, b"d/e").admit(b"x", is_dir=False)
+        (tmp_path / "d" / ".fstignore").unlink()
+        source.note_written(RelPath(b"d/.fstignore"), is_gone=True)
+        assert source.rules_in(root, b"d/e").admit(b"x", is_dir=False)

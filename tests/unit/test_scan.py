@@ -723,6 +723,17 @@ def test_rules_from_outside_keep_out_only_what_is_new(replica: Replica) -> None:
     assert sorted(changes_of(replica.settle())) == [b"d/new", b"d/newer", b"new.log"]
 
 
+def test_what_was_taken_in_a_folder_leaves_with_it_in_the_same_look(replica: Replica) -> None:
+    write_tree(replica.path, {b"a/x": b"1", b"b/c/y": b"1"})
+    replica.settle()
+    write_tree(replica.path, {b".gitignore": b"a/\n", b"a/new/er": b"1", b"a/x": b"22", b"ab": b"1"})
+    (replica.path / "b").rename(replica.path.parent / "b")
+    result = replica.settle(b"a", b"b/c")  # `a` is listed, then `b/c` leads up to the root and its rule
+    assert replica.tree() == {b".gitignore": file(b"a/\n"), b"ab": file(b"1")}
+    assert [change.path for change in result.changes] == [b".gitignore", b"a", b"a/x", b"ab", b"b", b"b/c", b"b/c/y"]
+    assert result.removed == 5
+
+
 def test_a_rule_seen_too_late_for_a_folder_is_obeyed_at_the_next_look(replica: Replica) -> None:
     write_tree(replica.path, {b"a/x.log": b"1", b"b/c/y": b"1"})
     replica.settle()
