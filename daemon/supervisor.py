@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from typing import Final
 
-from daemon.agenda import OWED_SECONDS, RETRY_MAX_SECONDS, Agenda
+from daemon.agenda import OWED_SECONDS, PASSING_TRIES, RETRY_MAX_SECONDS, Agenda
 from daemon.lookout import Lookout
 from daemon.remote import CloudRemote
 from daemon.remote.messages import Incoming
@@ -88,6 +88,11 @@ class Supervisor:
         """Why it stands still, if it does; while it tries again, why it did."""
         error = self.last_error
         return self._standing.halt if error is None or signal_of(error) not in HALTING else halt_of(error)
+
+    @property
+    def keeps_failing(self) -> bool:
+        """What goes wrong is no passing thing."""
+        return self._failures > (STALE_TRIES if isinstance(self.last_error, Stale) else PASSING_TRIES)
 
     @property
     def is_paused(self) -> bool:
