@@ -47,16 +47,17 @@ class IgnoreSource:
         """Folder -> names in it that were asked about and do not belong to the workspace; True: a folder."""
 
     def note_written(self, path: RelPath, *, is_gone: bool) -> None:
-        """We made, changed or removed this rule file: what it says is read anew, and the next look at it decides anew."""
+        """We made, changed or removed this rule file: the next look at it decides anew. For the plan that does it, it is as it was."""
         folder, name = spot_of(path)
-        self.forget(folder)
         self._written.add(Spot(folder, name))
         if is_gone:  # nothing else remembers that there was one
             self._notes.setdefault(folder, {})[name] = UNSEEN
 
     def take_written(self) -> set[Spot]:
-        """Rule files that we wrote since this was last asked."""
+        """Rule files that we wrote since this was last asked; what they say is read anew from here on."""
         written, self._written = self._written, set()
+        for folder in {spot.folder for spot in written}:
+            self.forget(folder)
         return written
 
     def set_outside(self, global_excludes: bytes, info_exclude: bytes) -> bool:
