@@ -5,13 +5,16 @@ paths that may be torn after a power cut are the difference between `from_root` 
 
 Which of its files are in the folder already is in its trail. Without that, a path that is absent after a kill may not have come yet,
 or may have come and been removed by a person: the first has to come, the second must not come back.
+
+Beside it stand the folders in which a plan, of a pull or of a verb, works though they are not carried yet: after a crash its
+temporaries are looked for there, whatever the rules say by then.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +38,14 @@ JOURNAL: Final = Component(
             CREATE TABLE journal (
                 replica_id TEXT PRIMARY KEY REFERENCES replicas (id) ON DELETE CASCADE, from_root BLOB NOT NULL, to_root BLOB NOT NULL,
                 boot_id TEXT NOT NULL, started_ms INTEGER NOT NULL
+            ) WITHOUT ROWID;
+            """,
+        ),
+        Migration(
+            2,
+            """
+            CREATE TABLE sites (
+                replica_id TEXT NOT NULL REFERENCES replicas (id) ON DELETE CASCADE, folder BLOB NOT NULL, PRIMARY KEY (replica_id, folder)
             ) WITHOUT ROWID;
             """,
         ),
@@ -70,6 +81,24 @@ def pending(reader: Reader, replica_id: str) -> Pending | None:
 def finish(tx: Tx, replica_id: str) -> None:
     """Everything is on disk, or nothing is left to do."""
     tx.execute("DELETE FROM journal WHERE replica_id = $1", (replica_id,))
+
+
+def note_sites(tx: Tx, replica_id: str, folders: Iterable[RelPath]) -> None:
+    """Write down where a plan is to work and nothing is carried yet, before anything is touched."""
+    tx.execute_many(
+        "INSERT INTO sites (replica_id, folder) VALUES ($1, $2) ON CONFLICT DO NOTHING", [(replica_id, folder) for folder in folders]
+    )
+
+
+def list_sites(reader: Reader, replica_id: str) -> list[RelPath]:
+    """Folders in which a plan that did not end may have left temporaries."""
+    rows = reader.execute("SELECT folder FROM sites WHERE replica_id = $1 ORDER BY folder", (replica_id,))
+    return [RelPath(folder) for (folder,) in rows]
+
+
+def forget_sites(tx: Tx, replica_id: str) -> None:
+    """The plan has ended, or what it left is removed."""
+    tx.execute("DELETE FROM sites WHERE replica_id = $1", (replica_id,))
 
 
 class Trail:

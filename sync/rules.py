@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from store.atomic import Folder
 from store.errors import FastestError
 from store.types import RelPath, Spot, spot_of
 from sync.core.ignore import MAX_RULE_BYTES, RULE_FILES, Rules
+
+UNSEEN: Final = (0, 0, 0, 0)
+"""The signature of a rule file that no look has seen as it is."""
 
 
 class FolderRules(NamedTuple):
@@ -44,15 +47,17 @@ class IgnoreSource:
         """Folder -> names in it that were asked about and do not belong to the workspace; True: a folder."""
 
     def note_written(self, path: RelPath, *, is_gone: bool) -> None:
-        """We made, changed or removed this rule file: the next look at it decides anew."""
+        """We made, changed or removed this rule file: the next look at it decides anew. For the plan that does it, it is as it was."""
         folder, name = spot_of(path)
         self._written.add(Spot(folder, name))
         if is_gone:  # nothing else remembers that there was one
-            self._notes.setdefault(folder, {})[name] = (0, 0, 0, 0)
+            self._notes.setdefault(folder, {})[name] = UNSEEN
 
     def take_written(self) -> set[Spot]:
-        """Rule files that we wrote since this was last asked."""
+        """Rule files that we wrote since this was last asked; what they say is read anew from here on."""
         written, self._written = self._written, set()
+        for folder in {spot.folder for spot in written}:
+            self.forget(folder)
         return written
 
     def set_outside(self, global_excludes: bytes, info_exclude: bytes) -> bool:
@@ -78,12 +83,27 @@ class IgnoreSource:
             path = path.rpartition(b"/")[0]
         found = self._folders.get(path)
         if found is None:
-            found = self._folders[b""] = FolderRules(self._start.enter(b"", *_read_rule_files(root)), False)
+            found = self._folders[b""] = FolderRules(self._start.enter(b"", *self._read(b"", root)), False)
         for path in reversed(unread):
             barred = not found.admit(path.rpartition(b"/")[2], is_dir=True)
-            texts = _read_rule_files(here) if here and path == unread[0] else _read_below(root, path)
+            texts = self._read(path, here) if here and path == unread[0] else self._read_below(root, path)
             found = self._folders[path] = FolderRules(found.rules.enter(path, *texts), barred)
         return found
+
+    def _read_below(self, root: Folder, path: bytes) -> tuple[bytes | None, bytes | None]:
+        try:
+            with root.open(path) as folder:
+                return self._read(path, folder)
+        except FastestError:
+            return None, None
+
+    def _read(self, path: bytes, folder: Folder) -> tuple[bytes | None, bytes | None]:
+        """The texts of its rule files. One may be gone before any look records it, and what it said must go with it."""
+        git, own = (_read_rule_file(folder, name) for name in RULE_FILES)
+        for name, text in zip(RULE_FILES, (git, own), strict=True):
+            if text is not None:
+                self._notes.setdefault(path, {}).setdefault(name, UNSEEN)
+        return git, own
 
     def forget(self, path: bytes) -> None:
         """A rule file of this folder changed: read the rules again, here and below, when they are next asked for."""
@@ -112,18 +132,6 @@ class IgnoreSource:
     def noted(self, path: bytes) -> tuple[bytes, ...]:
         """The rule files of a folder that were noted."""
         return tuple(self._notes[path]) if path in self._notes else ()
-
-
-def _read_rule_files(folder: Folder) -> tuple[bytes | None, bytes | None]:
-    return _read_rule_file(folder, RULE_FILES[0]), _read_rule_file(folder, RULE_FILES[1])
-
-
-def _read_below(root: Folder, path: bytes) -> tuple[bytes | None, bytes | None]:
-    try:
-        with root.open(path) as folder:
-            return _read_rule_files(folder)
-    except FastestError:
-        return None, None
 
 
 def _read_rule_file(folder: Folder, name: bytes) -> bytes | None:

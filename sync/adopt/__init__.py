@@ -35,6 +35,7 @@ from sync.core.wire import Head, WireConflict, WireSnapshot
 from sync.incoming import Received
 from sync.progress import Phase
 from sync.replica import LocalReplica
+from sync.scan.sweep import find_sites
 from sync.share import OWED, Ground, ground, is_new_kind, list_untaken
 from sync.snapshot import merge_lines
 
@@ -190,7 +191,9 @@ def _carry_out(
     if not steps:
         return Applied.nothing()
     replica.progress.begin(Phase.APPLYING, len(steps))
-    disk = replica.disk()
+    disk, sites = replica.disk(), find_sites(replica.index, (step.path for step in steps))
+    if sites:
+        replica.db.write_now(lambda tx: journal.note_sites(tx, replica.id, sites))
     with replica.open_root() as root:
         applied = apply_plan(
             steps, root, replica.blobs, replica.index, keep=lambda data: keep_bytes(replica, data), ignore=replica.ignore,
@@ -247,6 +250,7 @@ def _finish(replica: LocalReplica, received: Received, decided: Decided, applied
             workspaces.set_agreed(tx, replica.id, received.head.version, received.root, received.head.epoch)
             workspaces.set_agreed_snapshot(tx, replica.id, received.head.snapshot_id)
             journal.finish(tx, replica.id)
+        journal.forget_sites(tx, replica.id)
         conflicts.drop_conflicts(tx, undecided)
         keep_learned(tx, received.snapshots, received.conflicts)
         if stale:
@@ -303,6 +307,7 @@ def restore(replica: LocalReplica, target: Digest, base: Digest, verb: str, acto
 
     def also(tx: Tx, full_root: Digest) -> None:
         history.add_act(tx, replica.id, act)
+        journal.forget_sites(tx, replica.id)
         for record in records:
             conflicts.put_conflict(tx, record, sent=False)
 

@@ -72,9 +72,11 @@ class Scanner:
             look.settle_expelled()
         return look.result(everything=dirty is None)
 
-    def sweep_temps(self, root: Folder, keep: Keep, *, below: bool = True) -> tuple[list[Digest], list[Problem]]:
+    def sweep_temps(
+        self, root: Folder, keep: Keep, *, below: bool = True, sites: Collection[RelPath] = ()
+    ) -> tuple[list[Digest], list[Problem]]:  # fmt: skip
         """Remove what a crash left, keeping unknown bytes first; before the first look. Returns what was kept, and what resists."""
-        return sweep_temps(root, self._sources.index, self._sources.ignore, self._sources.keeper, keep, below=below)
+        return sweep_temps(root, self._sources.index, self._sources.ignore, self._sources.keeper, keep, below=below, sites=sites)
 
     def want(self, paths: Collection[RelPath]) -> set[RelPath]:
         """The cloud has something at these paths where something else stands: take it at the next look, also if a rule ignores it.

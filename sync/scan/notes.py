@@ -6,7 +6,7 @@ import msgspec
 
 from store.errors import FastestError
 from store.index import StatIndex, entry_of
-from store.types import Change, Digest, RelPath, Spot, parent_of, spot_of
+from store.types import Change, Digest, Entry, RelPath, Spot, parent_of, spot_of
 from sync.core.plan import Problem
 
 
@@ -41,7 +41,7 @@ class Notes:
     """What one look found so far."""
 
     def __init__(self, index: StatIndex) -> None:
-        self.changes: list[Change] = []
+        self.changes: dict[RelPath, Change] = {}
         self.seen: dict[RelPath, bytes | None] = {}
         self.problems: list[Problem] = []
         self.deferred: set[Spot] = set()
@@ -50,7 +50,20 @@ class Notes:
         self.rules_changed = False
         self.has_expelled = False
         self._index = index
+        self._grown: set[RelPath] = set()
+        """Folders below which this look took something that was not known."""
         self._removed = 0
+
+    def take(self, path: RelPath, old: Entry | None, entry: Entry, seen_as: bytes) -> None:
+        """This is at the path now; what is known of it is `old`."""
+        self.seen[path] = seen_as
+        if entry != old:
+            self.changes[path] = Change(path, old, entry)
+        if old is None:
+            folder = parent_of(path)
+            while folder not in self._grown:
+                self._grown.add(folder)
+                folder = parent_of(folder)
 
     def drop(self, path: RelPath, record: bytes) -> None:
         """Nothing is carried at this path any more, nor below it."""
@@ -66,6 +79,9 @@ class Notes:
         """Nothing is carried below it any more."""
         for path, record in self._index.below(folder):
             self._drop_one(path, record)
+        if folder in self._grown:
+            for path in [path for path, seen_as in self.seen.items() if seen_as is not None and path.startswith(folder + b"/")]:
+                del self.seen[path], self.changes[path]
 
     def report(self, path: bytes, error: FastestError) -> None:
         """The world refused this path."""
@@ -73,13 +89,13 @@ class Notes:
 
     def result(self, contents: list[tuple[Digest, bytes]], *, everything: bool) -> ScanResult:
         """All of it."""
-        self.changes.sort(key=lambda change: change.path)
+        changes = [self.changes[path] for path in sorted(self.changes)]
         return ScanResult(
-            self.changes, self.seen, contents, self.problems, frozenset(self.deferred), None if everything else frozenset(self.looked),
+            changes, self.seen, contents, self.problems, frozenset(self.deferred), None if everything else frozenset(self.looked),
             self.ignored, self.rules_changed, len(self._index), self._removed,
         )  # fmt: skip
 
     def _drop_one(self, path: RelPath, record: bytes) -> None:
         self.seen[path] = None
         self._removed += 1
-        self.changes.append(Change(path, entry_of(record), None))
+        self.changes[path] = Change(path, entry_of(record), None)

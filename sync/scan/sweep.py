@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 
 from store.atomic import TEMP_PREFIX, Folder, TempName, translate_os_error
-from store.errors import FastestError, Unwritable
+from store.errors import FastestError, FileMoved, Unwritable
 from store.index import StatIndex, is_folder
-from store.types import Digest, RelPath, is_ours, show_path
+from store.types import Digest, RelPath, is_ours, parent_of, show_path
 from sync.core.plan import Problem
 from sync.rules import IgnoreSource
 from sync.scan.contents import Keeper, read_still
@@ -23,16 +23,22 @@ Keep = Callable[[bytes], Digest]
 
 
 def sweep_temps(
-    root: Folder, index: StatIndex, ignore: IgnoreSource, keeper: Keeper, keep: Keep, *, below: bool = True
+    root: Folder, index: StatIndex, ignore: IgnoreSource, keeper: Keeper, keep: Keep, *, below: bool = True,
+    sites: Collection[RelPath] = (),
 ) -> tuple[list[Digest], list[Problem]]:  # fmt: skip
-    """Sweep all folders that are carried, or would be; without `below` the root alone. Returns what was kept, and what could not be
-    removed.
+    """Sweep all folders that are carried, or would be; without `below` the root alone. In `sites` a plan was at work: these are swept
+    whatever the rules say. Returns what was kept, and what could not be removed.
     """
     kept: list[Digest] = []
     problems: list[Problem] = []
-    waiting, mount = [b""], mount_of(root.fd)
+    waiting: list[bytes] = [*sites, b""]
+    swept: set[bytes] = set()
+    mount = mount_of(root.fd)
     while waiting:
         path = waiting.pop()
+        if path in swept:
+            continue
+        swept.add(path)
         try:
             with root.open(path) as folder:
                 # What is mounted there from elsewhere may have temporaries of somebody else.
@@ -42,9 +48,16 @@ def sweep_temps(
                         _sweep(folder, path, TempName(name), keeper, keep, kept, problems)
                     elif below and entry.is_dir(follow_symlinks=False) and _is_carried(root, folder, path, name, index, ignore):
                         waiting.append(path + b"/" + name if path else name)
+        except FileMoved:
+            continue  # it is gone
         except FastestError as error:
             problems.append(Problem(RelPath(path), error.code, error.message))
     return kept, problems
+
+
+def find_sites(index: StatIndex, paths: Iterable[RelPath]) -> list[RelPath]:
+    """The folders of these paths that are not carried yet: by the next start a rule may ignore them."""
+    return [folder for folder in sorted(set(map(parent_of, paths))) if folder and not _is_known(index, folder)]
 
 
 def _sweep(folder: Folder, path: bytes, temp: TempName, keeper: Keeper, keep: Keep, kept: list[Digest], problems: list[Problem]) -> None:
@@ -55,10 +68,14 @@ def _sweep(folder: Folder, path: bytes, temp: TempName, keeper: Keeper, keep: Ke
 
 
 def _is_carried(root: Folder, folder: Folder, path: bytes, name: bytes, index: StatIndex, ignore: IgnoreSource) -> bool:
-    record = index.get(path + b"/" + name if path else name)
-    if record is not None and is_folder(record):
+    if _is_known(index, path + b"/" + name if path else name):
         return True
     return not is_ours(name) and ignore.rules_in(root, path, folder).admit(name, is_dir=True)
+
+
+def _is_known(index: StatIndex, path: bytes) -> bool:
+    record = index.get(path)
+    return record is not None and is_folder(record)
 
 
 def _remove(folder: Folder, temp: TempName, keeper: Keeper, keep: Keep) -> list[Digest]:

@@ -12,7 +12,7 @@ from typing import Final
 from store.atomic import TEMP_PREFIX, Folder, has_writer, translate_os_error
 from store.errors import FastestError, FileMoved
 from store.index import StatIndex, entry_of, make_record, pack_signature
-from store.types import DIR, MAX_PATH_BYTES, Change, Dir, Entry, File, Link, RelPath, Spot, is_ours, show_path
+from store.types import DIR, MAX_PATH_BYTES, Dir, Entry, File, Link, RelPath, Spot, is_ours, show_path
 from sync.core.ignore import RULE_FILES
 from sync.core.plan import Problem
 from sync.progress import Progress
@@ -127,9 +127,7 @@ class Taker:
         old = None if record is None else entry_of(record)
         if isinstance(old, Dir) and not isinstance(entry, Dir):
             self._notes.drop_below(full)
-        self._notes.seen[full] = seen_as
-        if entry != old:
-            self._notes.changes.append(Change(full, old, entry))
+        self._notes.take(full, old, entry, seen_as)
         if isinstance(entry, Dir):
             return True
         self._sources.progress.add()

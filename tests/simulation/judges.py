@@ -111,7 +111,7 @@ def judge(world: World) -> None:
     for machine in machines:
         world.ledger.owe(machine)
         world.ledger.look_for_torn(machine)
-        if found := machine.temporaries():
+        if found := _litter(world, machine):
             world.blame("temporary", f"{machine.name}: {found}")
         _judge_store(world, machine)
     final, held, left = shown_trees(world)[0], held_paths(world), leftovers(world)
@@ -124,6 +124,12 @@ def judge(world: World) -> None:
         world.blame("fsck", f"cloud: {problem}")
     if not world.cloud.restores:
         _judge_spurious(world, final, _without(world.ledger.sequential(), held, left))
+
+
+def _litter(world: World, machine: Machine) -> list[bytes]:
+    """Temporaries, but for what a person carried off into a folder that is ignored: nobody looks there (docs/decisions/0002)."""
+    shown, off = visible_tree(machine), world.ledger.carried_off
+    return [path for path in machine.temporaries() if path.rpartition(b"/")[0] in {*shown, b""} or off.isdisjoint(folders_above(path))]
 
 
 def _judge_store(world: World, machine: Machine) -> None:

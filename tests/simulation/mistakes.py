@@ -99,8 +99,8 @@ MISTAKES: tuple[tuple[str, str, str, str, str], ...] = (
         "S16",
         "a crash's temporaries are left",
         RECOVER,
-        "        kept, _ = scanner.sweep_temps(root, lambda data: adopt.keep_bytes(replica, data), below=below)\n",
-        "        kept: list[Digest] = []\n",
+        "        kept, resisting = scanner.sweep_temps(root, lambda data: adopt.keep_bytes(replica, data), below=below, sites=sites)\n",
+        "        kept: list[Digest] = []\n        resisting = False\n",
     ),
     (
         "S17",

@@ -86,6 +86,8 @@ class Ledger:
         """What a person changed between a death in the middle of a pull and the next start: see docs/PROMISES.md."""
         self.blurred: set[bytes] = set()
         """Folders that were moved while the engine was at work in them: what it does there then is done elsewhere."""
+        self.carried_off: set[bytes] = set()
+        """Where folders were moved to that had something of the engine's in them, or may have after a power cut."""
         self.contested: set[bytes] = set()
         """Folders that one took away, or put something else in place of, while another had something in them: they outlive it, also when
         that goes later."""
@@ -313,6 +315,12 @@ class Person:
             self._give(target, node)
             if node.is_folder and self._machine.world.system.is_open(node):
                 self._ledger.blurred |= {path, target}
+            if node.is_folder and (self._machine.disk.is_dead or not self._is_settled(node)):
+                self._ledger.carried_off.add(target)
+
+    def _is_settled(self, node: Node) -> bool:
+        below = {node, *(one for _, one in self._machine.disk.walk(node))}
+        return self._machine.disk.unsynced.isdisjoint(below) and not self._machine.world.system.is_open(node)
 
     def _respell(self, path: bytes, target: bytes, node: Node) -> None:
         """On a disk that folds: the same name in another case, or form."""

@@ -16,6 +16,7 @@ from store.errors import FileMoved, NoSpace, Unwritable
 from store.types import DIR, Digest, Entry, File, Link, RelPath, digest_of
 from sync.apply import FEW_STEPS, Applied, apply_plan
 from sync.core.plan import Action
+from sync.scan.sweep import find_sites
 from tests.lab.disks import small_disk
 from tests.trees import Replica, at, file, read_tree, write_tree
 
@@ -639,6 +640,26 @@ def test_a_sweep_keeps_what_is_unknown_and_removes_all(replica: Replica) -> None
     assert (sorted(kept_now), problems) == (sorted(map(digest_of, (MINE, b"torn", b"to"))), [])
     assert {path for path in read_tree(replica.path) if TEMP_PREFIX in path} == {b"ignored/" + temp}
     at(replica.path, b"ignored/" + temp).unlink()
+
+
+def test_a_sweep_looks_where_a_plan_was_at_work_whatever_the_rules_say(replica: Replica) -> None:
+    temp = b".fst-tmp-00000000-0123456789ab"
+    write_tree(replica.path, {b".gitignore": b"site/\nignored/\n", b"site/" + temp: NEW, b"site/e/" + temp: MINE, b"site/x": OLD})
+    write_tree(replica.path, {b"ignored/" + temp: NEW, b"site/not/" + temp: NEW})
+    sites = [RelPath(path) for path in (b"site", b"site/e", b"gone/since", b"site/x")]
+    kept_now, problems = replica.scanner.sweep_temps(replica.root, replica.blobs.put, sites=sites)
+    assert (kept_now, problems) == ([digest_of(MINE)], [])
+    left = {path for path in read_tree(replica.path) if TEMP_PREFIX in path}
+    assert left == {b"ignored/" + temp, b"site/not/" + temp}
+    for path in left:
+        at(replica.path, path).unlink()
+
+
+def test_a_plans_sites_are_the_folders_that_are_not_carried(replica: Replica) -> None:
+    write_tree(replica.path, {b"d/e/x": OLD, b"f": OLD, b".gitignore": b"ignored/\n", b"ignored/x": OLD})
+    replica.settle()
+    paths = [b"x", b"d/x", b"d/e", b"d/e/y", b"d/new/deep/x", b"d/new/y", b"f/x", b"ignored/x", b"new"]
+    assert find_sites(replica.index, map(RelPath, paths)) == [b"d/new", b"d/new/deep", b"f", b"ignored"]
 
 
 def test_a_sweep_takes_down_a_folder_that_was_being_built(replica: Replica) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from store.atomic import Folder
 from store.manifest import Draft, MemoryNodes, build_manifest
-from store.types import DIR, Digest, Entry, Link, RelPath
+from store.types import DIR, Digest, Entry, Link, RelPath, Spot
 from sync.core.ignore import MAX_RULE_BYTES, carried_rules
 from sync.rules import IgnoreSource
 from tests.trees import MemoryBlobs, file, write_tree
@@ -78,3 +78,15 @@ def test_a_folder_far_down_knows_all_rules_above(tmp_path: Path) -> None:
         write_tree(tmp_path, {b"one/.gitignore": b"*.c\n"})
         source.forget(b"one")
         assert source.rules_in(root, b"one/two/three").admit(b"y.c", False) is False
+
+
+def test_rules_that_we_wrote_ourselves_are_read_anew_after_the_plan(tmp_path: Path) -> None:
+    write_tree(tmp_path, {b"d/.fstignore": b"x\n", b"d/e": DIR})
+    source = IgnoreSource()
+    with Folder.open_root(tmp_path) as root:
+        assert not source.rules_in(root, b"d/e").admit(b"x", is_dir=False)
+        (tmp_path / "d" / ".fstignore").unlink()
+        source.note_written(RelPath(b"d/.fstignore"), is_gone=True)
+        assert not source.rules_in(root, b"d/e").admit(b"x", is_dir=False), "the plan goes by what was there"
+        assert source.take_written() == {Spot(b"d", b".fstignore")}
+        assert source.rules_in(root, b"d/e").admit(b"x", is_dir=False)

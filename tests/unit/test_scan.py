@@ -664,6 +664,18 @@ def test_a_rule_is_obeyed_until_its_look_was_kept(replica: Replica) -> None:
     assert b"a.log" in changes_of(replica.settle())
 
 
+@pytest.mark.parametrize("folder", [b"", b"d"])
+def test_a_rule_file_that_was_read_and_went_before_any_look_at_it_rules_no_more(replica: Replica, folder: bytes) -> None:
+    write_tree(replica.path, {b"d/e/x": b"1"})
+    rules = at(replica.path, folder) / ".fstignore"
+    rules.write_bytes(b"x\n")
+    # As a plan asks, or a sweep.
+    assert replica.ignore.rules_in(replica.root, b"d/e").admit(b"x", is_dir=False) is False
+    rules.unlink()
+    replica.settle()
+    assert replica.tree() == read_tree(replica.path)
+
+
 def test_a_rule_file_that_ignores_itself_is_obeyed_and_watched(replica: Replica) -> None:
     write_tree(replica.path, {b".gitignore": b".gitignore\n*.log\n", b"a.log": b"1"})
     replica.settle()
@@ -709,6 +721,17 @@ def test_rules_from_outside_keep_out_only_what_is_new(replica: Replica) -> None:
     assert replica.look(b"d").changes == []
     assert replica.ignore.set_outside(b"", b"") is True
     assert sorted(changes_of(replica.settle())) == [b"d/new", b"d/newer", b"new.log"]
+
+
+def test_what_was_taken_in_a_folder_leaves_with_it_in_the_same_look(replica: Replica) -> None:
+    write_tree(replica.path, {b"a/x": b"1", b"b/c/y": b"1"})
+    replica.settle()
+    write_tree(replica.path, {b".gitignore": b"a/\n", b"a/new/er": b"1", b"a/x": b"22", b"ab": b"1"})
+    (replica.path / "b").rename(replica.path.parent / "b")
+    result = replica.settle(b"a", b"b/c")  # `a` is listed, then `b/c` leads up to the root and its rule
+    assert replica.tree() == {b".gitignore": file(b"a/\n"), b"ab": file(b"1")}
+    assert [change.path for change in result.changes] == [b".gitignore", b"a", b"a/x", b"ab", b"b", b"b/c", b"b/c/y"]
+    assert result.removed == 5
 
 
 def test_a_rule_seen_too_late_for_a_folder_is_obeyed_at_the_next_look(replica: Replica) -> None:
