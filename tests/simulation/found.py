@@ -406,6 +406,24 @@ FOUND: dict[str, History] = {
         Sizes(),
         Features(styles=("markers", "record", "copy"), rules=True),
     ),
+    "S51 what a folder could not take was to come for ever once a rule had let go of that folder, and the rule was never sent": History(
+        203000000000006347,
+        2,
+        (
+            (2.8837250369904255, "b", "write", b"d/e/x", 614),
+            (5.334766533444298, "a", "swap", b"d/e", 1516),
+            (5.357808332577646, "b", "rule", b".fstignore", b"d/\n"),
+        ),
+        Sizes(),
+        Features(rules=True),
+    ),
+    "S51 a file that others put in a folder's place was stale for ever where a rule ignores the folder that is there still": History(
+        52,
+        2,
+        ((1.0, "a", "write", b"d/x", 614), (2.5, "b", "swap", b"d", 1516), (2.51, "a", "rule", b".fstignore", b"d/\n")),
+        Sizes(),
+        Features(rules=True),
+    ),
     "S17 in a large plan names were given to bytes that were not synced: a power cut left empty files, and clashes": History(
         41,
         2,
