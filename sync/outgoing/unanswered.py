@@ -24,6 +24,11 @@ def note_attempt(tx: Tx, replica: LocalReplica, root: Digest) -> None:
     history.note_shared(tx, replica.id, replica.row.sequence, root)
 
 
+def would_recall(replica: LocalReplica, root: Digest) -> bool:
+    """A push of this root would be found again."""
+    return history.find_unshared(replica.db.read(), replica.id, root) is not None
+
+
 def recall_push(replica: LocalReplica, made: WireVersion | None) -> bool:
     """Let agreed move to the version behind it, if this replica's own push made that. Raises InvalidValue."""
     row = replica.row
