@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from store import conflicts
+from store import conflicts, journal
 from store.conflicts import Conflict
 from store.manifest import Draft, check_tree_after, edit_manifest, entry_of, find_entry, record_of, walk_manifest
 from store.types import DIR, Change, Digest, Dir, Entry, File, RelPath, folders_above, parent_of, spot_of
@@ -61,7 +61,7 @@ def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: 
         if suspect is not None and isinstance(change.new, File):
             reason = suspect(named_after(change.path), change.new)
             replica.progress.add()
-        if reason is not None and find_entry(row.agreed_root, change.path, draft) != change.new:  # what the cloud has there it may see
+        if reason is not None and not _is_in_the_cloud(replica, change, draft):  # what the cloud has there it may see
             sharing.hold(change.path, reason)
         elif change.path in sharing.released:
             continue
@@ -70,6 +70,13 @@ def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: 
         else:
             sharing.take(change)
     return sharing.end(row.full_root if are_equal else None)
+
+
+def _is_in_the_cloud(replica: LocalReplica, change: Change, draft: Draft) -> bool:
+    """By what is agreed, or by a pull that did not end, which may have brought it."""
+    left = journal.pending(replica.db.read(), replica.id)
+    heads = [replica.row.agreed_root] + ([] if left is None else [left.to_root])
+    return any(find_entry(head, change.path, draft) == change.new for head in heads)
 
 
 class _Sharing:

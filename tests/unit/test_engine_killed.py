@@ -132,6 +132,26 @@ def test_killed_twice_in_two_pulls_both_are_remembered(pair: tuple[Side, Side], 
     assert sorted(agree(a, b)) == ["folder/2", "folder/3", "joined", "kept"]
 
 
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_what_it_had_brought_is_no_secret_of_this_machine(
+    pair: tuple[Side, Side], monkeypatch: pytest.MonkeyPatch, is_removed: bool
+) -> None:
+    """S53: held back, it would leave the cloud with the next push, and stay here whatever becomes of it there."""
+    a, b = pair
+    b.policy = msgspec.structs.replace(b.policy, suspect=lambda path, entry: "by its name" if path == b"token" else None)
+    a.write("token", "let go by a\n")
+    a.sync()
+    b.look()
+    pull_killed(b, monkeypatch)
+    if is_removed:
+        (a.root / "token").unlink()
+        a.sync()
+    restart(b)
+    b.write("later", "by b\n")
+    assert sorted(agree(a, b)) == ["joined", "kept", "later"] + ([] if is_removed else ["token"])
+    assert not b.engine.apart
+
+
 def test_a_join_is_made_again_and_never_taken_for_the_clouds(pair: tuple[Side, Side], monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = pair
     a.write("joined", "one of a\ntwo\nthree\n")
