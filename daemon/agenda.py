@@ -23,6 +23,8 @@ OWED_SECONDS: Final = 15.0
 TROUBLED_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 0.5
 RETRY_MAX_SECONDS: Final = 30.0
+PASSING_TRIES: Final = 4
+"""Of what may pass by itself; what goes on is told."""
 SLEPT_SECONDS: Final = 30.0
 WARM_SPOTS: Final = 1_000
 """From so many on, those that came to rest are forgotten."""

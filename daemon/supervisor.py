@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from typing import Final
 
-from daemon.agenda import OWED_SECONDS, RETRY_MAX_SECONDS, Agenda
+from daemon.agenda import OWED_SECONDS, PASSING_TRIES, RETRY_MAX_SECONDS, Agenda
 from daemon.lookout import Lookout
 from daemon.remote import CloudRemote
 from daemon.remote.messages import Incoming
@@ -90,6 +90,11 @@ class Supervisor:
         return self._standing.halt if error is None or signal_of(error) not in HALTING else halt_of(error)
 
     @property
+    def keeps_failing(self) -> bool:
+        """What goes wrong is no passing thing."""
+        return self._failures > (STALE_TRIES if isinstance(self.last_error, Stale) else PASSING_TRIES)
+
+    @property
     def is_paused(self) -> bool:
         """Transfer rests; states are kept here all the same."""
         return self._clock.now_ms() < self.engine.replica.row.paused_until_ms
@@ -104,9 +109,8 @@ class Supervisor:
     @property
     def is_uploaded(self) -> bool:
         """The cloud's head is this state, as far as is known."""
-        row = self.engine.replica.row
-        shared = row.shared_full == row.full_root and row.shared_root == row.agreed_root
-        return shared and self._registered and not (self._agenda.unpushed or self._agenda.behind or self._agenda.incoming)
+        told = self.engine.replica.row.is_agreed and self._registered
+        return told and not (self._agenda.unpushed or self._agenda.behind or self._agenda.incoming)
 
     @property
     def pending(self) -> int:
@@ -342,8 +346,8 @@ class Supervisor:
             self._signal(Signal.DONE)
 
     def _after_pull(self, adopted: Adopted) -> None:
-        row, now, stale = self.engine.replica.row, self._clock.steady(), adopted.stale
-        self._agenda.unpushed |= adopted.clashes > 0 or row.shared_root != row.agreed_root or row.shared_full != row.full_root
+        now, stale = self._clock.steady(), adopted.stale
+        self._agenda.unpushed |= adopted.clashes > 0
         if adopted.problems:
             self._agenda.owed_at = now + OWED_SECONDS
         if stale:
@@ -358,7 +362,8 @@ class Supervisor:
 
     async def _push(self) -> None:
         remote = self._reachable
-        if remote is None or not self._agenda.unpushed:
+        # Agreed may have moved by itself: to a push whose answer was lost, from which the folder has gone on, or back.
+        if remote is None or (self.engine.replica.row.is_agreed and not self._agenda.unpushed):
             return
         self._agenda.unpushed = False
         try:

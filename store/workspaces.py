@@ -81,6 +81,11 @@ class Replica(msgspec.Struct, frozen=True):
     """The snapshot that the head had then; empty when it had none, or was never seen."""
 
     @property
+    def is_agreed(self) -> bool:
+        """Of this state nothing is left to be shared, or sent."""
+        return self.shared_full == self.full_root and self.shared_root == self.agreed_root
+
+    @property
     def identity(self) -> tuple[int, int]:
         """Device and inode of the root when it was last known to be ours."""
         return self.root_dev, self.root_ino

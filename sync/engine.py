@@ -20,6 +20,7 @@ from store.types import Digest, RelPath, Spot, show_path
 from store.workspaces import Apart
 from sync import adopt, incoming, transfer
 from sync.adopt import Adopted, pinned_sizes
+from sync.adopt.begun import begun_at
 from sync.adopt.recover import recover
 from sync.core.brake import Limits
 from sync.core.plan import Action
@@ -156,7 +157,7 @@ class Engine:
         draft = replica.draft()
         is_first = replica.row.shared_full == EMPTY_ROOT
         self.progress.begin(Phase.CHECKING, manifest_totals(replica.row.full_root, draft).files if is_first else None)
-        shared = derive_shared(replica, self.apart, draft, suspect)
+        shared = derive_shared(replica, self.apart, draft, suspect, begun_at(replica))
         self._changed_since_plan = True
         full_root = replica.row.full_root
 
@@ -164,7 +165,6 @@ class Engine:
             replica.blobs.put_nodes(tx, draft.new)
             workspaces.set_apart(tx, replica.id, shared.put, shared.drop)
             workspaces.set_shared(tx, replica.id, shared.root, full_root)
-            note_attempt(tx, replica, shared.root)
 
         if draft.new or shared.put or shared.drop:
             replica.db.write_now(work)

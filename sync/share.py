@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from store import conflicts, journal
+from store import conflicts
 from store.conflicts import Conflict
 from store.manifest import Draft, check_tree_after, edit_manifest, entry_of, find_entry, record_of, walk_manifest
 from store.types import DIR, Change, Digest, Dir, Entry, File, RelPath, folders_above, parent_of, spot_of
@@ -26,6 +26,8 @@ CONTENT_BYTES: Final = 1024 * 1024
 
 Suspect = Callable[[RelPath, File], str | None]
 """Why a file looks like a secret, or None."""
+Came = Callable[[RelPath], Entry | None]
+"""What is agreed at a path, or was brought there by a pull that did not end: the cloud has it."""
 
 
 class Shared(msgspec.Struct, frozen=True):
@@ -43,7 +45,9 @@ class Ground(NamedTuple):
     local: Digest
 
 
-def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: Draft, suspect: Suspect | None) -> Shared:
+def derive_shared(
+    replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: Draft, suspect: Suspect | None, came: Came
+) -> Shared:  # fmt: skip
     """From what changed since `shared_full`. `suspect` is None when nothing is held back: then earlier held files go along.
 
     Raises InvalidManifest rather than name a root that is no tree: whatever led to it, nothing of it is kept, or sent.
@@ -61,7 +65,9 @@ def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: 
         if suspect is not None and isinstance(change.new, File):
             reason = suspect(named_after(change.path), change.new)
             replica.progress.add()
-        if reason is not None and not _is_in_the_cloud(replica, change, draft):  # what the cloud has there it may see
+        if reason is not None and (theirs := came(change.path)) != change.new:  # what the cloud has there it may see
+            if change.path not in apart and theirs != find_entry(row.agreed_root, change.path, draft):
+                sharing.take(msgspec.structs.replace(change, new=theirs))  # a pull that did not end brought what it was made of
             sharing.hold(change.path, reason)
         elif change.path in sharing.released:
             continue
@@ -70,13 +76,6 @@ def derive_shared(replica: LocalReplica, apart: Mapping[RelPath, Apart], draft: 
         else:
             sharing.take(change)
     return sharing.end(row.full_root if are_equal else None)
-
-
-def _is_in_the_cloud(replica: LocalReplica, change: Change, draft: Draft) -> bool:
-    """By what is agreed, or by a pull that did not end, which may have brought it."""
-    left = journal.pending(replica.db.read(), replica.id)
-    heads = [replica.row.agreed_root] + ([] if left is None else [left.to_root])
-    return any(find_entry(head, change.path, draft) == change.new for head in heads)
 
 
 class _Sharing:
@@ -99,7 +98,8 @@ class _Sharing:
     def hold(self, path: RelPath, reason: str) -> None:
         """It stays here, and what is shared at its path is what was."""
         was = self._apart.get(path)
-        had = record_of(path, find_entry(self._shared_root, path, self._draft)) if was is None else was.had
+        shared = self._edits[path] if path in self._edits else find_entry(self._shared_root, path, self._draft)
+        had = record_of(path, shared) if was is None else was.had
         self._put[path] = Apart(path, SECRET, reason, had)
 
     def release(self, path: RelPath, entry: Entry | None) -> None:

@@ -537,6 +537,20 @@ DOUBT = Suite(
             "return is_before and not (event.snapshots or event.conflicts)",
             "return is_before",
         ),
+        Mutant(
+            "K5",
+            "a secret that a killed pull brought is held back",
+            SHARE,
+            "(theirs := came(change.path)) != change.new:",
+            "(theirs := find_entry(row.agreed_root, change.path, draft)) != change.new:",
+        ),
+        Mutant(
+            "K6",
+            "a secret made of what a killed pull brought is held back from what was before",
+            SHARE,
+            "                sharing.take(msgspec.structs.replace(change, new=theirs))",
+            "                pass",
+        ),
     ),
 )
 

@@ -30,6 +30,7 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/v1/wait", states.wait_for_state),
     ("GET", "/v1/events", states.stream_events),
     ("GET", "/v1/workspaces", states.list_workspaces),
+    ("POST", "/v1/main", account.set_main),
     ("GET", "/v1/machines", account.list_machines),
     ("POST", "/v1/up", folders.bring_up),
     ("POST", "/v1/clone", folders.clone),

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import web
 
+from daemon.api.attach import find_source
 from daemon.api.shapes import read_body
 from daemon.login import check_cloud_url, parse_token
 from daemon.remote import CloudRemote
-from store.errors import NotSignedIn, Offline
+from store.errors import InvalidValue, NotSignedIn, Offline
 
 if TYPE_CHECKING:
     from daemon.app import Daemon
@@ -22,6 +23,12 @@ class LoginBody(msgspec.Struct):
 
     url: str
     token: str
+
+
+class MainBody(msgspec.Struct):
+    """The body of `POST /v1/main`: PROJECT/WORKSPACE, each by name or id."""
+
+    workspace: str
 
 
 async def sign_in(daemon: Daemon, request: web.Request) -> Any:
@@ -55,6 +62,17 @@ async def who_am_i(daemon: Daemon, request: web.Request) -> Any:
     """The signed-in user. Raises NotSignedIn, Offline."""
     remote = await daemon.link.need()
     return {"schema": 1, "user": await remote.whoami(), "cloud": daemon.link.url, "machine": daemon.machine_name}
+
+
+async def set_main(daemon: Daemon, request: web.Request) -> Any:
+    """Make a workspace its project's main one, in the cloud. Raises NotSignedIn, Offline, NotFound."""
+    body = await read_body(request, MainBody)
+    if not body.workspace.partition("/")[2]:
+        raise InvalidValue(f"not a workspace of a project: {body.workspace!r}", "Give PROJECT/WORKSPACE; `fst workspaces` lists them.")
+    remote = await daemon.link.need()
+    project, workspace = await find_source(remote, body.workspace)
+    await remote.set_main(workspace.id)
+    return {"schema": 1, "project": project.name, "workspace": workspace.name, "workspace_id": workspace.id}
 
 
 async def list_machines(daemon: Daemon, request: web.Request) -> Any:

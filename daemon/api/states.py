@@ -70,7 +70,8 @@ def _workspace_document(daemon: Daemon, supervisor: Supervisor) -> dict[str, Any
     if why := supervisor.lookout.why_polling:
         problems.append({"path": ".", "code": POLLED, "message": why})
     error = supervisor.last_error
-    if error is not None and supervisor.halt is None and not isinstance(error, Offline | Stale | Busy):
+    is_news = not isinstance(error, Offline | Stale | Busy) or (supervisor.keeps_failing and not isinstance(error, Busy))
+    if error is not None and supervisor.halt is None and is_news:
         problems.append({"path": ".", "code": error.code, "message": error.message, "hint": error.hint})
     document = {
         "id": workspace.id, "name": workspace.name, "project": workspace.project_name, "path": show_path(row.root),
@@ -181,5 +182,6 @@ async def list_workspaces(daemon: Daemon, request: web.Request) -> Any:
         for project in await remote.projects():
             for one in await remote.workspaces(project.id):
                 found = rows.setdefault(one.id, {"id": one.id, "name": one.name, "path": None})
-                found.update({"project": project.name, "project_id": project.id, "version": one.version})
+                is_main = project.main_workspace_id == one.id
+                found.update({"project": project.name, "project_id": project.id, "version": one.version, "main": is_main})
     return {"schema": 1, "workspaces": list(rows.values())}

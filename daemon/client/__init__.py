@@ -103,8 +103,12 @@ class Client:
         return self.stream("wait", {**path_field(path), "for": until, "machine": machine, "timeout_s": timeout_s})
 
     def workspaces(self) -> Document:
-        """Local ones and the cloud's: {workspaces: [{id, name, project, project_id, path, version}]}; `path` is null when not here."""
+        """{workspaces: [{id, name, project, project_id, path, version, main}]}; `path` is null when not here."""
         return self.get("workspaces")
+
+    def set_main(self, workspace: str) -> Document:
+        """{project, workspace, workspace_id}: the project's main one from now on. `workspace` is PROJECT/WORKSPACE."""
+        return self.post("main", {"workspace": workspace})
 
     def machines(self) -> Document:
         """{machines: [{id, name, platform, last_seen_at, online, this}]}."""

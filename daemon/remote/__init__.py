@@ -160,6 +160,10 @@ class CloudRemote:
         """Create, idempotent by id; `base_workspace_id` forks that one's head."""
         await self._post(f"/v1/projects/{project_id}/workspaces", body)
 
+    async def set_main(self, workspace_id: str) -> None:
+        """Make it its project's main workspace, idempotent. Raises NotFound."""
+        await self._post(f"/v1/workspaces/{workspace_id}/set-as-main", {"actor": "cli"})
+
     async def add_machine(self, machine_id: str, name: str, platform: str, version: str) -> None:
         """Say who this machine is, idempotent by id."""
         await self._post("/v1/machines", {"id": machine_id, "name": name, "platform": platform, "version": version})

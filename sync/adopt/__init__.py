@@ -22,8 +22,9 @@ from store.history import Act
 from store.journal import Pending
 from store.manifest import Draft, diff_manifests, edit_manifest, entry_of, find_entries, find_entry, manifest_totals, record_of
 from store.snapshots import Snapshot
-from store.types import DIR, Digest, Dir, Entry, File, Link, RelPath, digest_of, new_ulid, parent_of
+from store.types import Digest, Entry, File, Link, RelPath, digest_of, new_ulid
 from store.workspaces import Apart
+from sync.adopt.begun import base_of, begun_from
 from sync.apply import Applied, apply_plan
 from sync.apply.styled import find_marked, in_style
 from sync.core.brake import Direction, Limits, count_losses, weigh
@@ -68,8 +69,7 @@ def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apa
     """
     made: dict[Digest, bytes] = dict(received.contents)
     replica.progress.begin(Phase.PLANNING)
-    left = journal.pending(replica.db.read(), replica.id)
-    before_it = replica.row.agreed_root if left is None else left.from_root
+    before_it = begun_from(replica)
     row, start = replica.row, ground(replica, base_of(replica, before_it, received.draft), apart, received.draft)
     decided = plan(
         *start, received.root, received.draft,
@@ -129,25 +129,6 @@ def note_done(tx: Tx, replica: LocalReplica, root: Digest, draft: Draft) -> None
         journal.begin(tx, replica.id, msgspec.structs.replace(left, from_root=from_root))
         for path, entry in done:
             _place_again(replica, path, entry)
-
-
-def base_of(replica: LocalReplica, root: Digest, draft: Draft) -> Digest:
-    """`root`, and beyond it what a plan that did not end placed: what differs from that is the person's doing."""
-    edits: dict[RelPath, Entry | None] = {}
-    for path, entry in replica.placed.items():
-        above: list[RelPath] = []
-        while (folder := parent_of(above[-1] if above else path)) and folder not in edits:
-            above.append(folder)
-        found = [find_entry(root, folder, draft) for folder in above]
-        was = find_entry(root, path, draft)
-        if isinstance(was, Dir) or any(isinstance(one, File | Link) for one in found):
-            continue  # a folder came or went here, too: the root alone says what was there
-        if entry is None:
-            edits |= {} if was is None else {path: None}
-            continue
-        edits |= {folder: DIR for folder, one in zip(above, found, strict=True) if one is None}
-        edits[path] = entry
-    return edit_manifest(root, sorted(edits.items()), draft) if edits else root
 
 
 def _note_placed(replica: LocalReplica, done: Sequence[Action], received: Received) -> None:

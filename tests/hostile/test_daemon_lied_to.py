@@ -67,7 +67,9 @@ class Scene:
         return name
 
     def halt(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.victim.status().get("halt") or {}
+        """Why it stands still; or, while it goes on trying, what keeps going wrong."""
+        status = self.victim.status()
+        found: dict[str, Any] = status.get("halt") or next((one for one in status["problems"] if one["path"] == "."), {})
         return found
 
     def goes_on_beside(self) -> None:
@@ -203,7 +205,7 @@ MORE_LIES: dict[str, tuple[Lie, str]] = {
     "zeros": (Lie(FETCH, endless(bytes(1 << 20))), INVALID),
     "frames of nothing": (Lie(FETCH, endless(pack_section(Section.FRAME, encode_frame([])))), INVALID),
     "no contents": (Lie(FETCH, lambda _: b""), INVALID),
-    "elsewhere": (Lie(CATCH_UP, lambda _: b"", 302), INVALID),
+    "elsewhere": (Lie(CATCH_UP, lambda _: b"", 302), "offline"),
     "a refusal of another's": (Lie(CATCH_UP, lambda _: b'{"error":{"code":"ROOT_LOST","message":"gone"}}', 409), "refused"),
 }
 TOLD = LIES | (MORE_LIES if ALL else {})

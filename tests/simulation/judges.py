@@ -69,9 +69,8 @@ def _is_alike_folded(folds: str, plain: Tree, folded: Tree, whole: Tree) -> bool
     key = KEYS[folds]
     if any(plain.get(path) != entry for path, entry in folded.items()):
         return False
-    keys = {key(path) for path in whole}
-    lacking = plain.keys() - folded.keys()
-    return all(key(path) in keys or path.rpartition(b"/")[0] in lacking for path in lacking)
+    others = {key(path) for path in whole}
+    return all(any(at not in whole and key(at) in others for at in folders_above(path)) for path in plain.keys() - folded.keys())
 
 
 def _is_settled(world: World, machine: Machine) -> bool:
@@ -153,9 +152,9 @@ def _judge_spurious(world: World, final: Tree, expected: dict[bytes, Any]) -> No
 
 
 def _is_copy(world: World, path: bytes, final: Tree) -> bool:
-    """The style `copy` puts what lost its place beside it."""
+    """The style `copy` puts what lost its place beside it: also what was joined, or marked by another machine's style."""
     entry = final[path]
-    is_somebodys = entry[0] == "link" or entry[1] in world.ledger.known if entry[0] != "folder" else False
+    is_somebodys = entry[0] == "link" or world.ledger.is_whole(entry[1]) if entry[0] != "folder" else False
     return "copy" in world.history.features.styles and COPY.search(path) is not None and is_somebodys
 
 

@@ -28,7 +28,7 @@ MISTAKES: tuple[tuple[str, str, str, str, str], ...] = (
     (
         "S4",
         "what an interrupted pull did is planned as somebody's work here",
-        ADOPT,
+        "sync/adopt/begun.py",
         "replica.row.agreed_root if left is None else left.from_root\n",
         "replica.row.agreed_root\n",
     ),

@@ -13,7 +13,7 @@ BOTH = {
     *["test_cloud_vault", "test_cloud_device", "test_cloud_signed_in", "test_cloud_pages", "test_cloud_mailed", "test_cloud_keys"],
     *["test_cloud_issuers", "test_cloud_collect", "test_cloud_projects", "test_cloud_variables", "test_cloud_registering"],
     *["test_cloud_merges", "test_cloud_drift", "test_cloud_envelope", "test_cloud_openapi", "test_cloud_cut"],
-    *["test_cloud_watching", "test_cloud_manifests"],
+    *["test_cloud_watching", "test_cloud_manifests", "test_cloud_foreign"],
 }
 
 

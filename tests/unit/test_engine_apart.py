@@ -178,7 +178,7 @@ def test_a_root_that_is_no_tree_is_not_shared(pair: tuple[Side, Side]) -> None:
     a.replica.row = msgspec.structs.replace(a.replica.row, shared_root=shared, shared_full=a.replica.row.full_root)
     kept = Apart(rel("d/x"), SECRET, "a secret", record_of(rel("d/x"), None))
     with pytest.raises(InvalidManifest, match="d/x is in no folder"):
-        derive_shared(a.replica, {rel("d/x"): kept}, draft, None)
+        derive_shared(a.replica, {rel("d/x"): kept}, draft, None, lambda path: None)
 
 
 @pytest.mark.parametrize("theirs", ["removed", "a file"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from store.types import RelPath
+from store.types import File, RelPath
 from sync import adopt
 from sync.apply.run import Run
 from sync.core.merge.style import Style
@@ -115,6 +115,69 @@ def test_what_a_person_edited_after_a_kill_is_no_clash(pair: tuple[Side, Side], 
     assert not b.cloud.records
 
 
+def hold(side: Side, *held: str) -> None:
+    """Texts with this in them are secrets from now on; with nothing, nothing is."""
+
+    def suspect(path: RelPath, entry: File) -> str | None:
+        return "a secret" if any(word.encode() in side.blobs.get(entry.digest) for word in held) else None
+
+    side.policy = msgspec.structs.replace(side.policy, suspect=suspect if held else None)
+
+
+@pytest.mark.parametrize("boot_id", ["boot", "the next"])
+def test_a_secret_that_a_killed_pull_brought_is_the_clouds(pair: tuple[Side, Side], monkeypatch: pytest.MonkeyPatch, boot_id: str) -> None:
+    """Held back as this one's own, with a base that has it, it was taken for removed here: the next push removed it everywhere."""
+    a, b = pair
+    hold(b, "token")
+    a.write("notes", "token of a\n")
+    a.sync()
+    b.look()
+    pull_killed(b, monkeypatch)
+    restart(b, boot_id)
+    b.look()
+    run(b.engine.share())
+    assert not b.engine.apart
+    assert agree(a, b)["notes"] == "token of a\n"
+    a.write("notes", "token of a, again\n")
+    assert agree(a, b)["notes"] == "token of a, again\n"
+    assert not b.cloud.records
+
+
+@pytest.mark.parametrize("then", ["let go", "edited", "removed"])
+@pytest.mark.parametrize("theirs", ["token of a\n", "by a\n"])
+@pytest.mark.parametrize("before", ["", "at first\n"])
+@pytest.mark.parametrize("moves", [False, True])
+def test_a_secret_made_of_what_a_killed_pull_brought_is_held_back_from_there(
+    pair: tuple[Side, Side], monkeypatch: pytest.MonkeyPatch, before: str, theirs: str, then: str, moves: bool
+) -> None:
+    a, b = pair
+    hold(b, "token")
+    if before:
+        a.write("d/notes", before)
+        agree(a, b)
+    a.write("d/notes", theirs)
+    a.sync()
+    b.look()
+    pull_killed(b, monkeypatch)
+    b.write("d/notes", "token of b\n")
+    restart(b)
+    if moves:
+        a.write("other", "by a\n")
+        a.sync()
+    for side in (b, a, b, a):
+        side.sync()
+    assert (a.tree()["d/notes"], b.tree()["d/notes"]) == (theirs, "token of b\n")
+    if then == "let go":
+        hold(b)
+    elif then == "edited":
+        b.write("d/notes", "by b\n")
+    else:
+        (b.root / "d/notes").unlink()
+    b.sync()
+    assert agree(a, b).get("d/notes") == {"let go": "token of b\n", "edited": "by b\n", "removed": None}[then]
+    assert not b.cloud.records
+
+
 def test_killed_twice_in_two_pulls_both_are_remembered(pair: tuple[Side, Side], monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = pair
     many(a)
@@ -130,26 +193,6 @@ def test_killed_twice_in_two_pulls_both_are_remembered(pair: tuple[Side, Side], 
     (b.root / "later").unlink()
     restart(b)
     assert sorted(agree(a, b)) == ["folder/2", "folder/3", "joined", "kept"]
-
-
-@pytest.mark.parametrize("is_removed", [False, True])
-def test_what_it_had_brought_is_no_secret_of_this_machine(
-    pair: tuple[Side, Side], monkeypatch: pytest.MonkeyPatch, is_removed: bool
-) -> None:
-    """S53: held back, it would leave the cloud with the next push, and stay here whatever becomes of it there."""
-    a, b = pair
-    b.policy = msgspec.structs.replace(b.policy, suspect=lambda path, entry: "by its name" if path == b"token" else None)
-    a.write("token", "let go by a\n")
-    a.sync()
-    b.look()
-    pull_killed(b, monkeypatch)
-    if is_removed:
-        (a.root / "token").unlink()
-        a.sync()
-    restart(b)
-    b.write("later", "by b\n")
-    assert sorted(agree(a, b)) == ["joined", "kept", "later"] + ([] if is_removed else ["token"])
-    assert not b.engine.apart
 
 
 def test_a_join_is_made_again_and_never_taken_for_the_clouds(pair: tuple[Side, Side], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import click
 
 from daemon.cli.progress import follow, reporter_for
 from daemon.cli.quick import ask_status
-from daemon.cli.render.places import machine_lines, workspace_lines
+from daemon.cli.render.places import machine_lines, main_lines, workspace_lines
 from daemon.cli.render.standing import approve_lines, pause_lines, resume_lines, sync_lines, wait_lines
 from daemon.cli.render.status import status_code, status_lines
 from daemon.cli.render.text import json_text
@@ -91,9 +91,14 @@ def wait(session: Session, path: str | None, until: str, machine: str | None, ti
     return 0
 
 
-@verb(fst, "workspaces", "fst workspaces")
-def workspaces(session: Session) -> int:
+@verb(fst, "workspaces", "fst workspaces --main thing/try-out")
+@click.option("--main", "main", metavar="PROJECT/WORKSPACE", help="Make it the project's main one: what a clone without a name takes.")
+def workspaces(session: Session, main: str | None) -> int:
     """All workspaces: here, and in your cloud."""
+    if main is not None:
+        made = session.client.set_main(main)
+        session.show(made, main_lines(made))
+        return 0
     answer = session.client.workspaces()
     session.show(answer, workspace_lines(answer))
     return 0
