@@ -71,10 +71,14 @@ def note_shared(tx: Tx, replica_id: str, sequence: int, root: Digest) -> None:
 
 
 def find_unshared(reader: Reader, replica_id: str, root: Digest) -> int | None:
-    """The newest state that was, or was shared as, this root, after the newest one that is known to be a version."""
+    """The newest state that was, or was shared as, this root, after the newest one that is known to be a version.
+
+    That one, too, may have been shared once more, as this root: what was held back of it was let go.
+    """
     row = reader.one(
-        "SELECT max(sequence) FROM log WHERE replica_id = $1 AND (full_root = $2 OR shared_root = $2)"
-        " AND sequence > (SELECT coalesce(max(sequence), -1) FROM log WHERE replica_id = $1 AND version IS NOT NULL)",
+        "WITH last (sequence) AS (SELECT coalesce(max(sequence), -1) FROM log WHERE replica_id = $1 AND version IS NOT NULL)"
+        " SELECT max(log.sequence) FROM log, last WHERE replica_id = $1"
+        " AND (full_root = $2 AND log.sequence > last.sequence OR shared_root = $2 AND log.sequence >= last.sequence)",
         (replica_id, root),
     )
     return None if row is None or row[0] is None else int(row[0])

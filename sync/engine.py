@@ -28,7 +28,7 @@ from sync.core.wire import Head
 from sync.incoming import Received, check_head, is_late, parse_root
 from sync.outgoing import Outgoing, check_brake, prepare
 from sync.outgoing.steps import BOUNDS, Bounds
-from sync.outgoing.unanswered import note_attempt, recall_push
+from sync.outgoing.unanswered import note_attempt, recall_push, would_recall
 from sync.ports import CatchUp, Git, Remote
 from sync.progress import Phase, Progress
 from sync.replica import LocalReplica
@@ -210,7 +210,7 @@ class Engine:
     def _load(self) -> Ready:
         self.progress.begin(Phase.PREPARING)
         outgoing = prepare(self.replica, self._bounds)
-        if outgoing is not None and outgoing.root != self.replica.row.full_root:
+        if outgoing is not None and not would_recall(self.replica, outgoing.root):
             self.replica.db.write_now(partial(self._note_attempt, outgoing=outgoing))
         frames = list(self.replica.blobs.frames_for(list(outgoing.sizes))) if outgoing is not None and outgoing.inline else []
         return Ready(outgoing, frames, list_tellable(self.replica, self._policy().suspect))

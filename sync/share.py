@@ -112,9 +112,7 @@ class _Sharing:
         had = None if kept.had is None else entry_of(kept.had)[1]
         below = self._find_untaken_below(path)
         if (below or shared not in (had, entry)) and entry is None and self._is_ignored(path, isinstance(shared, Dir)):
-            self._drop += below
-            self._untaken = {other: row for other, row in self._untaken.items() if other not in below}
-            self._edits.update((other, None) for other, _ in walk_manifest(self._shared_root, self._draft, path))
+            self._drop_at(path)
         elif shared not in (had, entry):
             self._owe(path, had)
             return
@@ -140,6 +138,9 @@ class _Sharing:
     def take(self, change: Change) -> None:
         """An ordinary change goes along, but for what only a plan can tell of: what a person made of what could not be taken."""
         path = change.path
+        is_theirs = path in self._untaken or self._find_untaken_below(path)
+        if change.new is None and is_theirs and self._is_ignored(path, isinstance(change.old, Dir)):
+            self._let_leave(path)
         if self._untaken and isinstance(change.old, Dir) and not isinstance(change.new, Dir):
             # What was to come into a folder goes with it; the plan, which comes before any push, brings both back.
             self._edits.update((below, None) for below in self._find_untaken_below(path))
@@ -147,6 +148,25 @@ class _Sharing:
             self._waits = True
         else:
             self._edits[path] = change.new
+
+    def _let_leave(self, path: RelPath) -> None:
+        """A rule ignores it now: nobody removed it, and to a plan that finds it removed here, theirs would be to come for ever.
+
+        What was to come there leaves with it, if the rule is about that, too. Else there is nothing any more that both sides had, and a
+        plan decides between what stands there and theirs.
+        """
+        theirs = find_entry(self._shared_root, path, self._draft)
+        if path not in self._untaken or theirs is None or self._is_ignored(path, isinstance(theirs, Dir)):
+            self._drop_at(path)
+        else:
+            self._put[path] = self._untaken[path] = msgspec.structs.replace(self._untaken[path], had=record_of(path, None))
+
+    def _drop_at(self, path: RelPath) -> None:
+        """Nothing is shared at this path or below it any more, nor to come there."""
+        gone = {other for other in self._untaken if other == path or other.startswith(path + b"/")}
+        self._drop += gone
+        self._untaken = {other: row for other, row in self._untaken.items() if other not in gone}
+        self._edits.update((other, None) for other, _ in walk_manifest(self._shared_root, self._draft, path))
 
     def end(self, full_root: Digest | None) -> Shared:
         """`full_root`: the answer where nothing turned out to be kept apart. Raises InvalidManifest."""
@@ -159,11 +179,11 @@ class _Sharing:
 
 
 def _is_ignored(replica: LocalReplica, path: RelPath, is_dir: bool) -> bool:
-    """By a rule that travels, or with its folder. Raises RootLost."""
-    folder, name = spot_of(path)
+    """By a rule that travels, or with a folder above it. Raises RootLost."""
+    asked = {above: True for above in folders_above(path)[1:]} | {path: is_dir}
     with replica.open_root() as root:
-        rules = replica.ignore.rules_in(root, folder)
-        return rules.barred or rules.expel(name, is_dir)
+        spots = ((*spot_of(one), its_dir) for one, its_dir in asked.items())
+        return any(replica.ignore.rules_in(root, folder).expel(name, its_dir) for folder, name, its_dir in spots)
 
 
 def is_new_kind(old: Entry | None, new: Entry | None) -> bool:

@@ -20,8 +20,13 @@ from sync.replica import LocalReplica
 
 
 def note_attempt(tx: Tx, replica: LocalReplica, root: Digest) -> None:
-    """Before a push of a root that the log does not have as a full root: what is held back is in no push, nor is half of a large one."""
+    """Before a push that would not be known again: a state with something held back, half of a large one, a version with what was."""
     history.note_shared(tx, replica.id, replica.row.sequence, root)
+
+
+def would_recall(replica: LocalReplica, root: Digest) -> bool:
+    """A push of this root would be found again."""
+    return history.find_unshared(replica.db.read(), replica.id, root) is not None
 
 
 def recall_push(replica: LocalReplica, made: WireVersion | None) -> bool:

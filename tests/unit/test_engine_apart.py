@@ -19,7 +19,7 @@ from store.workspaces import Apart
 from sync.core.merge import MAX_TEXT_BYTES
 from sync.core.merge.style import Style
 from sync.share import OWED, SECRET, derive_shared
-from tests.two_replicas import WORKSPACE, MemoryCloud, Side, rel, run
+from tests.two_replicas import WORKSPACE, MemoryCloud, NoGit, Side, rel, run
 
 
 @pytest.fixture
@@ -277,6 +277,47 @@ def test_a_secret_that_a_rule_ignores_and_others_have_something_at_leaves_alone(
     assert not is_carried(a, "d/e/key") and not is_carried(b, "d/e/key")
     assert (a.tree()["d/e/key"], b.tree()["d/e/key"]) == ("token\n", "by b\n")
     assert is_tree(a) and digest_of(b"token\n") not in a.cloud.blobs
+
+
+@pytest.mark.parametrize("place", ["d/e", "d"])
+def test_a_file_in_the_place_of_a_folder_that_a_rule_ignores_stops_nobody(pair: tuple[Side, Side], place: str) -> None:
+    """S51: the folder stands there still, so theirs was to come for ever, as if somebody here had removed it."""
+    a, b = pair
+    a.write("d/e/x", "by a\n")
+    a.write("keep", "by a\n")
+    settle(a, b)
+    become_file(b, place, "by b\n")
+    b.sync()
+    a.write(".fstignore", "d/\n")
+    for _ in range(3):  # what is stale is looked at again
+        a.look()
+        a.pull()
+        run(a.engine.plan_again())
+    settle(a, b)
+    assert is_carried(a, ".fstignore") and is_carried(b, ".fstignore") and held_in(a) == {} and is_tree(a)
+    assert not is_carried(a, "d") and not is_carried(b, "d") and a.tree()["d/e/x"] == "by a\n"
+    told = [record.path for record in conflicts.list_conflicts(b.db.read(), WORKSPACE.id)]
+    if place == "d/e":  # the rule is about theirs, too
+        assert b.tree()["d/e"] == "by b\n" and told == []
+    else:
+        assert told == [b"d"] and a.kept("by b\n")
+
+
+def test_a_removal_below_a_rule_that_does_not_travel_is_one(pair: tuple[Side, Side], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else reads such a rule, so nothing leaves because of it, and theirs outlives the removal."""
+    a, b = pair
+    a.write(".gitignore", "junk\n")
+    a.write("d/e/x", "by a\n")
+    settle(a, b)
+    a.write("d/e/junk", "by a\n")
+    become_file(b, "d/e", "by b\n")
+    settle(b, a)
+    assert held_in(a) == {"d/e": OWED}
+    monkeypatch.setattr(NoGit, "excludes", lambda self: (b"", b"d/\n"))
+    a.look()
+    shutil.rmtree(a.root / "d/e")
+    settle(a, b)
+    assert a.tree() == b.tree() == {".gitignore": "junk\n", "d/e": "by b\n"} and held_in(a) == {}
 
 
 @pytest.mark.parametrize("then", ["removed", "edited", "ignored"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from store import workspaces
@@ -154,5 +155,38 @@ def test_a_part_of_a_large_push_is_known_again(tmp_path: Path, cloud: MemoryClou
     for number in range(3):
         (a.root / f"f{number}").unlink()
     assert agree(a, b) == {f"f{number}": f"{number}\n" for number in range(3, 7)}
+    a.close()
+    b.close()
+
+
+def test_a_secret_that_is_let_go_and_removed_meanwhile_does_not_come_back(pair: tuple[Side, Side], cloud: MemoryCloud) -> None:
+    """S52: the state that it is in was a version before, without it."""
+    a, b = pair
+    a.write("secret", "of a\n")
+    a.write("note", "of a\n")
+    agree_but_for_secrets = {"kept": "by both\n", "note": "of a\n"}
+    a.sync()
+    b.sync()
+    assert b.tree() == agree_but_for_secrets
+    for side in pair:
+        side.policy = msgspec.structs.replace(side.policy, suspect=None)
+    push_unanswered(a, cloud)
+    (a.root / "secret").unlink()
+    assert agree(a, b) == agree_but_for_secrets
+
+
+def test_the_last_part_of_a_large_push_is_known_again_beside_a_secret(tmp_path: Path, cloud: MemoryCloud) -> None:
+    """It leads to no state's whole root, and the parts before it were noted in its place."""
+    a, b = (Side(tmp_path / name, cloud, looks_secret, bounds=Bounds(changes=2, steps=1)) for name in "ab")
+    a.write("secret", "of a\n")
+    for number in range(4):
+        a.write(f"f{number}", f"{number}\n")
+    cloud.answers = 1
+    push_unanswered(a, cloud)
+    assert cloud.version == 3
+    (a.root / "f3").unlink()
+    a.sync()
+    b.sync()
+    assert b.tree() == {f"f{number}": f"{number}\n" for number in range(3)}
     a.close()
     b.close()
