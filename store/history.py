@@ -70,6 +70,12 @@ def note_shared(tx: Tx, replica_id: str, sequence: int, root: Digest) -> None:
     tx.execute("UPDATE log SET shared_root = $1 WHERE replica_id = $2 AND sequence = $3", (root, replica_id, sequence))
 
 
+def is_version(reader: Reader, replica_id: str, sequence: int) -> bool:
+    """This state is known to be a version of the cloud's."""
+    sql = "SELECT 1 FROM log WHERE replica_id = $1 AND sequence = $2 AND version IS NOT NULL"
+    return reader.one(sql, (replica_id, sequence)) is not None
+
+
 def find_unshared(reader: Reader, replica_id: str, root: Digest) -> int | None:
     """The newest state that was, or was shared as, this root, after the newest one that is known to be a version.
 

@@ -25,8 +25,9 @@ def note_attempt(tx: Tx, replica: LocalReplica, root: Digest) -> None:
 
 
 def would_recall(replica: LocalReplica, root: Digest) -> bool:
-    """A push of this root would be found again."""
-    return history.find_unshared(replica.db.read(), replica.id, root) is not None
+    """A push of this root would be found again: it is the state that the log ends with, and that is no version yet."""
+    row = replica.row
+    return root == row.full_root and not history.is_version(replica.db.read(), replica.id, row.sequence)
 
 
 def recall_push(replica: LocalReplica, made: WireVersion | None) -> bool:
