@@ -243,13 +243,13 @@ class Supervisor:
             self._fail(error)
             return error
         finally:
+            self._agenda.add_dirty(self.engine.replica.take_again(), self._clock.steady())
             self._tell_others(self)
         self._failures, self.last_error = 0, None
         return None
 
     def _fail(self, error: FastestError) -> None:
-        before, self.last_error = self.last_error, error
-        now = self._clock.steady()
+        before, self.last_error, now = self.last_error, error, self._clock.steady()
         self._failures += 1
         if isinstance(error, VersionMoved):
             self._agenda.ask_anew()

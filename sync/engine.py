@@ -16,7 +16,7 @@ from store.conflicts import Conflict
 from store.database import Tx
 from store.errors import BlobsMissing, Busy, InvalidReply, Stale
 from store.manifest import EMPTY_ROOT, manifest_totals
-from store.types import Digest, RelPath, Spot, show_path
+from store.types import Digest, RelPath, Spot, show_path, spot_of
 from store.workspaces import Apart
 from sync import adopt, incoming, transfer
 from sync.adopt import Adopted, pinned_sizes
@@ -342,7 +342,8 @@ class Engine:
         rule_files, barred = self.replica.ignore.take_written(), find_barred(self.replica, root, made, wanted)
         if rule_files or barred:
             self._scanner.decide_anew(barred)
-            self._look(rule_files)
+            looked = self._look(rule_files)
+            self.replica.again |= looked.deferred | {spot_of(problem.path) for problem in looked.problems}
 
     async def _learn(self, remote: Remote, told: CatchUp) -> None:
         """Snapshots and conflict records without a move of the head; the texts of open records come along."""

@@ -50,11 +50,17 @@ class LocalReplica:
         self._folder = folder
         self._disk: tuple[tuple[int, int], Disk] | None = None
         self._known: tuple[tuple[Digest, Digest], list[Change]] = (EMPTY_ROOT, EMPTY_ROOT), []
+        self.again: set[Spot] = set()
         self.row: Replica = workspaces.get_replica(db.read(), replica_id)
         self.index = StatIndex.load(db.read(), replica_id)
         self.trail = Trail(db.path.with_name(f"applying-{replica_id}"))
         self.placed: dict[RelPath, Entry | None] = {}
         """What an apply that did not end put into the folder, and `agreed` does not know of; None: it took it out again."""
+
+    def take_again(self) -> set[Spot]:
+        """What a look beside a plan could not settle: somebody has to look again."""
+        taken, self.again = self.again, set()
+        return taken
 
     @property
     def id(self) -> str:

@@ -559,6 +559,18 @@ FOUND: dict[str, History] = {
         Sizes(few_steps=0, bulk_files=0, few_blobs=0, inline_blobs=0, push_changes=2, has_exchange=False),
         Features(styles=("copy", "markers"), rules=True),
     ),
+    "S57 a file that was being written when a pull let it in was not looked at again, and the machine said that it was settled": History(
+        302000000000001859,
+        2,
+        (
+            (2.4923655350581333, "a", "rule", b".fstignore", b"x\n"),
+            (5.146947944904852, "a", "write", b"d/x", 1253),
+            (6.179966239940663, "a", "slow", b"d/x", 1461),
+            (6.188824658461516, "b", "rule", b".fstignore", b"f\n"),
+        ),
+        Sizes(inline_blobs=1),
+        Features(rules=True, chunks=True),
+    ),
     "S17 in a large plan names were given to bytes that were not synced: a power cut left empty files, and clashes": History(
         41,
         2,
