@@ -417,7 +417,7 @@ FOUND: dict[str, History] = {
         Sizes(),
         Features(rules=True),
     ),
-    "S51 a file that others put in a folder's place was stale for ever where a rule ignores the folder that is there still": History(
+    "S51b a file that others put in a folder's place was stale for ever where a rule ignores the folder that is there still": History(
         52,
         2,
         ((1.0, "a", "write", b"d/x", 614), (2.5, "b", "swap", b"d", 1516), (2.51, "a", "rule", b".fstignore", b"d/\n")),

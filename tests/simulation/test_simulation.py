@@ -97,7 +97,7 @@ def test_asked_histories_lose_nothing_and_come_together(seed: int) -> None:
     assert not failed, "\n\n".join(explain(history) for history in failed[:MOST_EXPLAINED])
 
 
-@pytest.mark.parametrize("what", FOUND)
+@pytest.mark.parametrize("what", FOUND, ids=[what.partition(" ")[0] for what in FOUND])
 def test_what_was_found_stays_mended(what: str) -> None:
     assert blamed_in(FOUND[what]) == []
 
