@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,9 +104,9 @@ CASES = [
         "workspaces",
         "GET",
         "workspaces",
-        {"workspaces": [workspace(path="/w"), {"name": "far", "project": "thing", "path": None}]},
+        {"workspaces": [workspace(path="/w"), {"name": "far", "project": "thing", "path": None, "main": True}]},
         {},
-        ("PROJECT  WORKSPACE  VERSION  HERE", "thing    main       12       /w", "thing    far        -        -"),
+        ("PROJECT  WORKSPACE  VERSION  HERE", "thing    main       12       /w", "thing    far        -        -     main workspace"),
     ),
     Case("workspaces", "GET", "workspaces", {"workspaces": []}, {}, ("no workspaces yet",)),
     Case(
@@ -619,6 +620,7 @@ def test_resolve_by_editing(fst: Fst, daemon: FakeDaemon, here: Path, monkeypatc
     editor.write_text('#!/bin/sh\ncp "$1" seen; grep -v "^[<=>]" "$1" > tmp; mv tmp "$1"\n')
     editor.chmod(0o755)
     monkeypatch.setenv("EDITOR", str(editor))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     said = fst("resolve", "notes.txt", "--edit")
     assert said.code == 0 and "kept your edit" in said.out
     assert (here / "seen").read_bytes() == b"<<<<<<< ours\nby a\n=======\nby b\n>>>>>>> theirs\n"
@@ -630,7 +632,30 @@ def test_resolve_by_editing(fst: Fst, daemon: FakeDaemon, here: Path, monkeypatc
     assert "ended with 1" in fst("resolve", "notes.txt", "--edit").err
     monkeypatch.delenv("EDITOR")
     assert fst("resolve", "notes.txt", "--edit").code == 2
+    assert not list(tmp_path.glob("fst-edit-*")), "nobody's work was in any of these"
     assert [asked.route for asked in daemon.asked].count("resolve") == 1
+
+
+@pytest.mark.parametrize("fails", ["the daemon", "the editor", "markers"])
+def test_what_was_edited_is_kept_when_it_could_not_be_settled(
+    fst: Fst, daemon: FakeDaemon, here: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails: str
+) -> None:
+    text = b"theirs and ours\n"
+    side = {"type": "file", "hash": hashlib.sha256(text).hexdigest(), "size": len(text)}
+    daemon.on("GET", "conflicts", {"conflicts": [{**CONFLICT, "ours": side, "theirs": side}]})
+    daemon.ask_me("GET", "cat", lambda asked: Answer(raw=text))
+    moved = {"error": {"code": "CONFLICT", "message": "it moved", "hint": "Look again."}}
+    daemon.ask_me("POST", "resolve", lambda asked: Answer(moved, 409))
+    editor = tmp_path / "editor"
+    edits = {"the daemon": 'echo "an hour of work" > "$1"', "the editor": 'echo "an hour of work" > "$1"; exit 3'}
+    editor.write_text("#!/bin/sh\n" + edits.get(fails, 'echo "an hour of work" >> "$1"') + "\n")
+    editor.chmod(0o755)
+    monkeypatch.setenv("EDITOR", str(editor))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    said = fst("resolve", "notes.txt", "--edit")
+    (kept,) = tmp_path.glob("fst-edit-*/notes.txt")
+    assert said.code != 0 and f"Your text is kept in {kept}." in " ".join(said.err.split())
+    assert kept.read_text().endswith("an hour of work\n")
 
 
 def test_a_path_below_a_link_is_named_where_it_really_is(fst: Fst, daemon: FakeDaemon, here: Path) -> None:

@@ -46,19 +46,14 @@ def workspace_lines(answer: dict[str, Any]) -> Iterator[str]:
     if not found:
         yield "no workspaces yet: `fst up` in a folder makes it one"
         return
-    yield from table((_workspace_row(item) for item in found), ("PROJECT", "WORKSPACE", "", "VERSION", "HERE"))
+    yield from table((_workspace_row(item) for item in found), ("PROJECT", "WORKSPACE", "VERSION", "HERE", ""))
 
 
 def _workspace_row(item: dict[str, Any]) -> list[str]:
     here = path_text(item) if item.get("path") or item.get("path_b64") else "-"
     version = item.get("version")
-    return [
-        plain(item.get("project", "-")),
-        plain(item.get("name", "-")),
-        "main" if item.get("main") else "",
-        "-" if version is None else plain(version),
-        here,
-    ]
+    told = ["-" if version is None else plain(version), here, "main workspace" if item.get("main") else ""]
+    return [plain(item.get("project", "-")), plain(item.get("name", "-")), *told]
 
 
 def main_lines(answer: dict[str, Any]) -> Iterator[str]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +20,7 @@ from daemon.cli.session import Session
 from daemon.cli.tree import fst, verb
 from daemon.client import Client
 from daemon.client.exchange import TYPE_CHECKING
-from store.errors import InvalidValue, NotFound, Refused
+from store.errors import FastestError, InvalidValue, NotFound, Refused
 
 if TYPE_CHECKING:
     from daemon.client.exchange import Document
@@ -46,13 +49,8 @@ def resolve(session: Session, paths: tuple[str, ...], how: str | None, dry_run: 
     if how is None:
         raise InvalidValue("say how to resolve", "One of --ours, --theirs, --both, --edit.")
     here = session.place()
-    text = None
-    if how == "edit" and not dry_run:
-        if len(paths) != 1:
-            raise InvalidValue("--edit takes one path", "Settle them one by one.")
-        conflict = _find(session.client.conflicts(here).get("conflicts", []), session.file(paths[0]))
-        text = edit_both(session.client, here, conflict, session.env.get("VISUAL") or session.env.get("EDITOR"))
-    answer = session.client.resolve(here, [session.file(path) for path in paths], how, text=text, dry_run=dry_run)
+    with _edited(session, here, paths) if how == "edit" and not dry_run else nullcontext() as text:
+        answer = session.client.resolve(here, [session.file(path) for path in paths], how, text=text, dry_run=dry_run)
     session.show(answer, resolve_lines(answer, how, dry_run=dry_run))
     return 0
 
@@ -65,20 +63,41 @@ def _find(conflicts: list[Document], file: str) -> Document:
     raise NotFound(f"no conflict at {file}", "`fst conflicts` lists them.")
 
 
-def edit_both(client: Client, place: str, conflict: Document, editor: str | None) -> bytes:
-    """Both texts in one file with markers, opened in the editor; what was saved. Raises Refused when it was not settled."""
+@contextmanager
+def _edited(session: Session, place: str, paths: Sequence[str]) -> Iterator[bytes]:
+    """Both texts in one file with markers, opened in the editor; what was saved.
+
+    Until the block has ended well the file stays: somebody's work is in it, and whatever fails says where. Raises Refused when it was
+    not settled.
+    """
+    editor = session.env.get("VISUAL") or session.env.get("EDITOR")
+    if len(paths) != 1:
+        raise InvalidValue("--edit takes one path", "Settle them one by one.")
+    conflict = _find(session.client.conflicts(place).get("conflicts", []), session.file(paths[0]))
     if not editor:
         raise InvalidValue("no editor is set", "Set EDITOR, or use --ours, --theirs or --both.")
-    ours, theirs = (_text(client, place, conflict.get(side)) for side in ("ours", "theirs"))
+    ours, theirs = (_text(session.client, place, conflict.get(side)) for side in ("ours", "theirs"))
     if b"\0" in ours + theirs:
         raise InvalidValue("these are not texts", "Use --ours, --theirs or --both.")
-    with tempfile.TemporaryDirectory(prefix="fst-edit-") as folder:
-        file = Path(folder) / Path(str(conflict.get("path", "conflict"))).name
-        file.write_bytes(_marked(ours, theirs))
-        done = subprocess.run([*shlex.split(editor), os.fspath(file)], check=False)
-        saved = file.read_bytes()
+    begun, folder = _marked(ours, theirs), tempfile.mkdtemp(prefix="fst-edit-")
+    file = Path(folder) / Path(str(conflict.get("path", "conflict"))).name
+    file.write_bytes(begun)
+    try:
+        yield _edit(editor, file)
+    except FastestError as error:
+        if not file.exists() or file.read_bytes() == begun:
+            shutil.rmtree(folder)
+        else:
+            error.hint = f"{error.hint} Your text is kept in {file}.".strip()
+        raise
+    shutil.rmtree(folder)
+
+
+def _edit(editor: str, file: Path) -> bytes:
+    done = subprocess.run([*shlex.split(editor), os.fspath(file)], check=False)
     if done.returncode:
         raise Refused(f"the editor ended with {done.returncode}", "Nothing was changed.")
+    saved = file.read_bytes()
     if any(mark in saved for mark in (_OURS_MARK, _THEIRS_MARK)):
         raise Refused("the markers are still in the text", "Nothing was changed. Remove them to say that it is settled.")
     return saved
