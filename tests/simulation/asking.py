@@ -150,7 +150,11 @@ class Asker:
             text = text_of(number)
             self._ledger.learn(text)
             self._ledger.dismiss(self._machine, chosen)
-            await self._act(engine, verbs.resolve, chosen, how, text)
+            try:
+                await self._act(engine, verbs.resolve, chosen, how, text)
+            except BaseException:
+                self._ledger.dismissed.add(text)  # nobody was told that it is kept: it may go with the power, and its person has it still
+                raise
 
     # --- how it goes on ---------------------------------------------------------------------------------------------------------------
 

@@ -571,6 +571,18 @@ FOUND: dict[str, History] = {
         Sizes(inline_blobs=1),
         Features(rules=True, chunks=True),
     ),
+    "S58 a text that a person chose went with the power before anybody told them that it is kept: the judge took it for a loss": History(
+        303000000000002308,
+        2,
+        (
+            (0.6208852876405843, "a", "write", b"y", 455531),
+            (0.6234465353295988, "b", "write", b"y", 300655),
+            (1.331684373606183, "b", "fill", b"f", 329689),
+            (1.3825163663910405, "b", "cut", 12, 0.5),
+            (2.3871011629015846, "b", "ask", "resolve", "edit", 502821),
+        ),
+        features=Features(chunks=True),
+    ),
     "S17 in a large plan names were given to bytes that were not synced: a power cut left empty files, and clashes": History(
         41,
         2,
