@@ -32,7 +32,7 @@ from cloud.parts import Parts, lock_data, opened
 from cloud.routes import blobs, events, pace, raw, surface, watching
 from cloud.routes.envelope import CLOUD, MAX_BODY_BYTES, sign_answer, who_asks, wrap
 from cloud.routes.origins import answer_preflights, let_read
-from cloud.routes.pages import account, device, federated, signing
+from cloud.routes.pages import account, device, federated, signing, work
 from cloud.routes.people import accounts, keys, oauth
 from cloud.routes.surface import ALL_ROUTES, AllRoutes
 from cloud.routes.work import conflicts, drift, merges, projects, replicas, retiring, snapshots, variables, versions, workspaces
@@ -52,7 +52,7 @@ SWITCH_SECONDS: Final = 0.0005
 ROOMS: Final = (
     versions,  # first: aiohttp tries the routes below /v1/workspaces one by one, and pushes are most of them
     *(accounts, keys, oauth),
-    *(device, signing, federated, account),
+    *(device, signing, federated, account, work),
     *(projects, variables, workspaces, retiring, replicas, snapshots, merges, drift, blobs, raw, conflicts, events, surface),
     watching,
 )

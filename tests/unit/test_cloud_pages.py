@@ -15,10 +15,12 @@ import pytest
 
 from cloud.accounts.gate import GateSettings
 from cloud.accounts.session import sign_in
+from store.types import new_ulid
 from tests.browsing import Browser, Page
 from tests.clouds import Caller, Served, in_loop, serving
 
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+NASTY = "<script>alert(1)</script>\"'&"
 CODE = re.compile(r"sign-in code for (\S+) is (\d{4} \d{4})")
 
 
@@ -250,6 +252,31 @@ async def test_a_form_from_elsewhere_is_refused(tmp_path: Path, caplog: pytest.L
         assert (await browser.ask("POST", url, good)).status == 200
 
 
+@in_loop
+async def test_another_workspace_becomes_main_on_a_page(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with site(tmp_path, caplog) as at:
+        browser, ada, eve = at.browser(), at.caller(), at.caller("eve@example.org")
+        await at.sign_in(browser)
+        assert "Nothing yet" in (await browser.open("/work")).text
+        project = await ada.project()
+        main, side = [
+            (await ada.post(f"/v1/projects/{project}/workspaces", {"name": name}))["workspace"]["id"] for name in ("main", "side " + NASTY)
+        ]
+        page = await browser.open("/work")
+        assert "main: what a clone" in page.text and NASTY in page.text and "<script" not in page.html
+        assert [form.fields["workspace"] for form in page.forms] == [side]
+        page = await browser.send(page, f"Make side {NASTY} main")
+        assert page.url.endswith("/work") and [form.fields["workspace"] for form in page.forms] == [main]
+        assert (await ada.get(f"/v1/projects/{project}"))["project"]["main_workspace_id"] == side
+        event, _ = [one for one in (await ada.get(f"/v1/projects/{project}/events"))["events"] if one["type"] == "project.main_changed"]
+        assert event["actor"] == "web"
+        await eve.post(f"/v1/projects/{(other := await eve.project())}/workspaces", {"name": "hers"})
+        await eve.post(f"/v1/projects/{other}/workspaces", made := {"id": new_ulid(at.clock()), "name": "foreign"})
+        form = page.form("Make main main")
+        fields = {**form.fields, "workspace": made["id"]}
+        assert (await browser.ask("POST", f"{at.served.url}/work", fields)).status == 404
+
+
 @pytest.mark.embedded
 @in_loop
 async def test_cookies_and_tokens_are_each_good_for_their_own_side(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -279,9 +306,6 @@ async def test_over_https_cookies_are_secure_and_bound_to_the_very_name(tmp_path
         assert kept.keys() == {"__Host-fst_visit", "__Host-fst_session"} and all("Secure" in text for text in kept.values())
         browser.cookies = {name.removeprefix("__Host-"): value for name, value in browser.cookies.items()}
         assert (await browser.open("/account")).title.startswith("Sign in")
-
-
-NASTY = "<script>alert(1)</script>\"'&"
 
 
 @pytest.mark.embedded

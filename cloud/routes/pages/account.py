@@ -14,7 +14,7 @@ from cloud.records.people.accounts import Account, AccountEvent, list_events
 from cloud.records.people.sessions import Session, list_sessions
 from cloud.routes.declare import FORM, PAGE, get, post
 from cloud.routes.envelope import address_of, cloud_of, for_everybody, plain_id
-from cloud.routes.pages.markup import Markup, button, element, field, hidden, page, together
+from cloud.routes.pages.markup import Markup, button, element, field, hidden, page, table
 from cloud.routes.pages.moments import told_time
 from cloud.routes.pages.visit import Visit, end_web_session, lead_to, shown
 
@@ -39,7 +39,7 @@ async def show_account(request: web.Request, visit: Visit) -> web.Response:
     happened = await list_events(cloud.read(), person.user_id, EVENTS_SHOWN)
     return page(
         "Your account",
-        element("p", element("a", "Let a machine in", href="device")),
+        element("p", element("a", "Your projects", href="work"), " or ", element("a", "let a machine in", href="device")),
         element("h2", "Where you are signed in"),
         _sessions(visit, person, found),
         visit.form(
@@ -84,8 +84,9 @@ async def show_start(request: web.Request) -> web.StreamResponse:
 
 
 def _sessions(visit: Visit, person: Account, found: list[Session]) -> Markup:
-    head = element("tr", *(element("th", name, scope="col") for name in ("Machine", "Address", "Since", "Last seen", "")))
-    return _table(head, [_session_row(visit, each, each.id == person.session_id) for each in found])
+    return table(
+        ("Machine", "Address", "Since", "Last seen", ""), [_session_row(visit, each, each.id == person.session_id) for each in found]
+    )
 
 
 def _session_row(visit: Visit, session: Session, is_current: bool) -> Markup:
@@ -101,8 +102,7 @@ def _session_row(visit: Visit, session: Session, is_current: bool) -> Markup:
 
 
 def _keys(visit: Visit, kept: list[Masked]) -> Markup:
-    head = element("tr", *(element("th", name, scope="col") for name in ("Provider", "Key", "Since", "")))
-    return _table(head, [_key_row(visit, each) for each in kept])
+    return table(("Provider", "Key", "Since", ""), [_key_row(visit, each) for each in kept])
 
 
 def _key_row(visit: Visit, key: Masked) -> Markup:
@@ -127,19 +127,13 @@ def _new_key(visit: Visit) -> Markup:
 
 
 def _events(happened: list[AccountEvent]) -> Markup:
-    head = element("tr", *(element("th", name, scope="col") for name in ("When", "What", "Address")))
     rows = [
         element("tr", element("td", told_time(each.created_at)),
                 element("td", HAPPENED.get(each.type, each.type), element("small", each.detail) if each.detail else None),
                 element("td", each.address or "the server"))
         for each in happened
     ]  # fmt: skip
-    return _table(head, rows)
-
-
-def _table(head: Markup, rows: list[Markup]) -> Markup:
-    # Whoever comes by keyboard can scroll it too.
-    return element("div", element("table", element("thead", head), element("tbody", together(*rows))), class_="wide", tabindex="0")
+    return table(("When", "What", "Address"), rows)
 
 
 ROUTES = [get("/", show_start, **PAGE), get("/account", show_account, **PAGE), post("/account", change_account, **FORM, **PAGE)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import Final
@@ -98,6 +99,12 @@ def note(text: str, *more: Child) -> Markup:
 def facts(*rows: tuple[str, Child]) -> Markup:
     """What is known of a thing, name by name."""
     return element("dl", *(together(element("dt", name), element("dd", value)) for name, value in rows))
+
+
+def table(names: Iterable[str], rows: Iterable[Markup]) -> Markup:
+    """Columns by name, then rows. Whoever comes by keyboard can scroll it, too."""
+    head = element("tr", *(element("th", name, scope="col") for name in names))
+    return element("div", element("table", element("thead", head), element("tbody", together(*rows))), class_="wide", tabindex="0")
 
 
 def _attribute(name: str, value: str | bool) -> str:

@@ -7,11 +7,13 @@ from typing import Final, TypedDict
 import msgspec
 from aiohttp import web
 
+from cloud.context import Cloud
 from cloud.database import Tx
 from cloud.merges.answers import Executed, Preview, Undone
 from cloud.merges.execute import Execute, execute
 from cloud.merges.prepare import prepare
 from cloud.merges.undo import Undo, undo
+from cloud.records.people.accounts import Account
 from cloud.records.work import activity, projects, workspaces
 from cloud.routes.declare import post
 from cloud.routes.envelope import account_of, cloud_of, named_id
@@ -64,10 +66,8 @@ async def undo_merge(request: web.Request, asked: Undo = THE_LAST) -> Undone:
     return await undo(cloud_of(request), account_of(request), named_id(request, "workspace"), asked)
 
 
-async def set_as_main(request: web.Request, asked: SetMain = BY_WEB) -> NewMain:
-    """The project's main workspace is this one from now on; saying it again changes nothing."""
-    cloud, account, workspace_id = cloud_of(request), account_of(request), named_id(request, "workspace")
-    actor = asked.actor
+async def make_main(cloud: Cloud, account: Account, workspace_id: str, actor: Actor) -> None:
+    """The project's main workspace is this one from now on; saying it again changes nothing. Raises NotFound."""
 
     async def work(tx: Tx) -> None:
         workspace = await workspaces.get_workspace(tx, account.user_id, workspace_id)
@@ -77,6 +77,12 @@ async def set_as_main(request: web.Request, asked: SetMain = BY_WEB) -> NewMain:
             )
 
     await cloud.write(work)
+
+
+async def set_as_main(request: web.Request, asked: SetMain = BY_WEB) -> NewMain:
+    """The project's main workspace is this one from now on."""
+    workspace_id = named_id(request, "workspace")
+    await make_main(cloud_of(request), account_of(request), workspace_id, asked.actor)
     return {"success": True, "main_workspace_id": workspace_id}
 
 
