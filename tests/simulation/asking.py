@@ -135,9 +135,7 @@ class Asker:
         async with supervisor.turn() as engine:
             await engine.share()
             await engine.verb(verbs.take_snapshot, "Before undo", Author(), source="system")
-            # What was edited since meets what comes back, and may clash with it.
-            now = tree_of(self._machine)
-            self._ledger.met |= {path for path, left in self._machine.acted.items() if now.get(path, ()) != left}
+            self._ledger.note_undo(self._machine.acted, tree_of(self._machine))
             await self._act(engine, verbs.undo, dry_run=False)
 
     async def _resolve(self, how: str, number: int) -> None:

@@ -583,6 +583,30 @@ FOUND: dict[str, History] = {
         ),
         features=Features(chunks=True),
     ),
+    "S61 an undo that would bring a file back where a folder was filled since told of it: the judge saw nothing there to tell of": History(
+        303000000000005083,
+        2,
+        (
+            (1.4691069236813465, "a", "link", b"d/y", 332),
+            (1.475496377695171, "a", "ask", "snapshot"),
+            (4.106677195384174, "b", "swap", b"d", 817),
+            (4.566184912690415, "b", "ask", "restore", 28),
+            (5.680631811088641, "b", "link", b"d/e/x", 1562),
+            (6.787471265783511, "b", "ask", "undo"),
+        ),
+    ),
+    "S61b as did one that needs the folder where a file was put since": History(
+        1,
+        2,
+        (
+            (0.0, "b", "write", b"d/y", 1),
+            (1.0, "b", "ask", "snapshot"),
+            (1.5, "b", "write", b"d/x", 2),
+            (2.5, "b", "ask", "restore", 0),
+            (4.0, "b", "swap", b"d", 3),
+            (5.0, "b", "ask", "undo"),
+        ),
+    ),
     "S17 in a large plan names were given to bytes that were not synced: a power cut left empty files, and clashes": History(
         41,
         2,

@@ -127,6 +127,15 @@ class Ledger:
             if there.get(path) != ("folder",) and any(other.startswith(path + b"/") for other in there):
                 self.contested.add(path)
 
+    def note_undo(self, left: Tree, now: Tree) -> None:
+        """What was edited since the acts that left this meets what comes back, and may clash with it."""
+        self.met |= {path for path, entry in left.items() if now.get(path, ()) != entry}
+        since = {path for path, entry in now.items() if left.get(path) != entry}
+        # A folder keeps its name: one that was filled since, where a file or a link stood before; and one that what comes back needs.
+        others = {path for path, chain in self.chains.items() if any(old is not None and old[0] != "folder" for old, _ in chain)}
+        self.contested |= {above for path in since for above in _above(path) if left.get(above) == ("folder",) and above in others}
+        self.contested |= {above for path in left for above in _above(path) if above in since and now[above] != ("folder",)}
+
     def learn(self, data: bytes) -> None:
         self.known.add(data)
         self.lines.update(data.split(b"\n"))

@@ -288,6 +288,43 @@ def test_a_folder_keeps_its_name_when_resolved(make: Make, how: str, folder_firs
     assert not list(a.root.glob("thing.ours/")) and several.records() == []
 
 
+def test_an_undo_leaves_a_filled_folder_its_name(make: Make) -> None:
+    """S61: the file that it would bring back there is told of, and can be had."""
+    several = Several(make, "record record")
+    several.begin({"d/old": "old\n"})
+    a = several.sides[0]
+    first = str(a.replica.row.sequence)
+    shutil.rmtree(a.root / "d")
+    a.write("d", "a file\n")
+    several.settle()
+    verbs.restore(a.replica, first, [], dry_run=False)
+    a.write("d/new", "since\n")
+    a.look()
+    verbs.undo(a.replica, dry_run=False)
+    several.settle()
+    assert several.tree == {"d/new": "since\n"} and several.losers() == ["a file\n"]
+    verbs.resolve(a.replica, several.records(), "theirs", None)
+    several.settle()
+    assert several.tree == {"d/new": "since\n", "d.theirs": "a file\n"}
+
+
+def test_a_file_that_took_a_folders_name_gives_way_to_what_an_undo_brings_back(make: Make) -> None:
+    """S61b: it was made since, so it is told of."""
+    several = Several(make, "record record")
+    several.begin({"d/old": "old\n"})
+    a = several.sides[0]
+    first = str(a.replica.row.sequence)
+    a.write("d/more", "more\n")
+    several.settle()
+    verbs.restore(a.replica, first, [], dry_run=False)
+    shutil.rmtree(a.root / "d")
+    a.write("d", "a file\n")
+    a.look()
+    verbs.undo(a.replica, dry_run=False)
+    several.settle()
+    assert several.tree == {"d/more": "more\n"} and several.losers() == ["a file\n"]
+
+
 @pytest.mark.parametrize("style", ["record", "copy", "markers"])
 def test_the_same_made_by_all_is_no_conflict(make: Make, style: str) -> None:
     """C6: the same bytes; the executable bit is joined apart."""
