@@ -1,12 +1,13 @@
 """What one replica still has to look at, hear and send, and when it is time: facts beside the state machine, no work queued.
 
-A look takes what is there (`take_dirty`); when it fails, `put_back` returns it, so that nothing that was noticed is forgotten.
+A look takes what is there (`take_dirty`), and until it has ended (`looking`) that is still to be done: nothing noticed is forgotten.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Iterator, Set
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
@@ -49,6 +50,8 @@ class Agenda:
         self.polling = False
         self._burst: Burst | None = None
         self._dirty: set[Spot] = set()
+        self._looked_at: Looked | None = None
+        """What a look is at now."""
         self._deferred: set[Spot] = set()
         self._deferred_at = 0.0
         self._troubled: set[Spot] = set()
@@ -68,8 +71,9 @@ class Agenda:
 
     @property
     def waiting(self) -> int:
-        """How many spots are still to be looked at; a full rescan counts as one."""
-        return len(self._dirty | self._deferred | self._troubled | self._resting) + self.rescan
+        """How many spots are still to be looked at, or are right now; a full rescan counts as one."""
+        now = self._looked_at or Looked(False, frozenset(), 0.0)
+        return len(self._dirty | self._deferred | self._troubled | self._resting | now.spots) + (self.rescan or now.everything)
 
     def add_dirty(self, spots: Set[Spot], now: float) -> None:
         """Events came for these."""
@@ -135,10 +139,18 @@ class Agenda:
         self._rested_at = min((untils[spot] for spot in resting), default=0.0)
         return resting
 
-    def put_back(self, taken: Looked) -> None:
-        """The look failed: all of it is still to be done, but not at once again: the next rush or event takes it along."""
-        self._dirty |= taken.spots
-        self.rescan = self.rescan or taken.everything
+    @contextmanager
+    def looking(self, taken: Looked) -> Iterator[None]:
+        """Held while a look is at these. One that fails is still to be done, but not at once again: the next rush or event takes it."""
+        self._looked_at = taken
+        try:
+            yield
+        except BaseException:
+            self._dirty |= taken.spots
+            self.rescan = self.rescan or taken.everything
+            raise
+        finally:
+            self._looked_at = None
 
     def hush(self) -> None:
         """A cycle failed: what was due is still to be done, but only news or the time to resume call for it."""

@@ -104,7 +104,7 @@ class Supervisor:
         """Nothing seen or known is still to be scanned, pulled or applied here."""
         busy = self._standing.state in (State.SCANNING, State.PLANNING, State.APPLYING)
         behind = self._agenda.behind and not self.is_paused
-        return not (busy or self._agenda.waiting or behind or self._agenda.incoming or self._has_owed)
+        return not (busy or self._agenda.waiting or behind or self._agenda.incoming or self._has_owed or self.engine.replica.again)
 
     @property
     def is_uploaded(self) -> bool:
@@ -285,27 +285,27 @@ class Supervisor:
         if taken is None or (not (rushed or taken.everything or self.problems) and self.engine.replica.is_as_recorded(taken.spots)):
             return
         try:
-            result = await self.engine.look(None if taken.everything else taken.spots)
-        except FastestError as error:
-            self._agenda.put_back(taken)
-            if isinstance(error, RootLost):
-                self.lookout.close()
+            with self._agenda.looking(taken):
+                result = await self.engine.look(None if taken.everything else taken.spots)
+        except RootLost:
+            self.lookout.close()
             raise
+        self._agenda.note_looked(taken, result.deferred, self._clock.steady())
+        self._agenda.unpushed |= bool(result.changes)
         kept = {path: one for path, one in self.problems.items() if not result.covers(path)}
         self.problems = kept | {problem.path: problem for problem in result.problems}
+        if troubled := {spot_of(problem.path) for problem in self.problems.values() if problem.code in PASSING}:
+            self._agenda.add_troubled(troubled, self._clock.steady())
         if not self.has_looked:
             await self._begin(self.engine)
             self.has_looked = True
             self._tell_others(self)
-        self._agenda.note_looked(taken, result.deferred, self._clock.steady())
-        if troubled := {spot_of(problem.path) for problem in self.problems.values() if problem.code in PASSING}:
-            self._agenda.add_troubled(troubled, self._clock.steady())
-        self._agenda.unpushed |= bool(result.changes)
 
     async def _meanwhile(self) -> None:
         """A cycle waits for the cloud: what is saved in that time is kept here at once all the same."""
-        if self._agenda.moved_due(self._clock.steady(), self._pace()):
+        if self.engine.replica.again or self._agenda.moved_due(self._clock.steady(), self._pace()):
             async with self._lock:
+                self._agenda.add_dirty(self.engine.replica.take_again(), self._clock.steady())
                 try:
                     await self._look()
                 except FastestError as error:  # what could not be looked at is still to be done, and the next cycle says so

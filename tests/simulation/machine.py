@@ -196,8 +196,7 @@ class Machine:
             self.db, self.blobs, self, REPLICAS[self.name], Style(styles[NAMES.index(self.name)]) if styles else Style.RECORD
         )
         scanner = Scanner(replica.index, replica.ignore, self.blobs, self.wall_ns, progress=replica.progress)
-        run = self._run_judged if self.features.brake_files else asyncio.to_thread
-        engine = Engine(replica, scanner, self.git, self._policy, run, Bounds(self.world.history.sizes.push_changes))
+        engine = Engine(replica, scanner, self.git, self._policy, self._run, Bounds(self.world.history.sizes.push_changes))
         daemon = cast(Daemon, self)
         self.asker = Asker(self)
         self.supervisor = Supervisor(
@@ -214,8 +213,13 @@ class Machine:
         limits = Limits(self.features.brake_files, 0.01) if self.features.brake_files else ROOMY
         return Policy(limits, suspect, f"boot {self.boots}")
 
+    async def _run(self, work: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Blocking work of the engine. It takes its time, in which somebody may ask whether all is settled."""
+        self._owe_if_settled(self.supervisor)
+        return await (self._run_judged if self.features.brake_files else asyncio.to_thread)(work, *arguments, **options)
+
     async def _run_judged(self, work: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Blocking work of the engine, that must not take away more than the brake lets pass."""
+        """It must not take away more than the brake lets pass."""
 
         def act() -> Any:
             noted, before = self.world.ledger.noted, contents_in(tree_of(self))
@@ -234,9 +238,14 @@ class Machine:
             self.world.blame("mass delete", f"{self.name}: {sorted(before)} became {sorted(after)}")
 
     def _tell(self, supervisor: Supervisor) -> None:
-        if supervisor.is_settled and not self.ears.has_news:
-            self.world.ledger.owe(self)
+        if self._owe_if_settled(supervisor):
             self.exposed.clear()
+
+    def _owe_if_settled(self, supervisor: Supervisor) -> bool:
+        is_settled = supervisor.is_settled and not self.ears.has_news
+        if is_settled:
+            self.world.ledger.owe(self)
+        return is_settled
 
     def die(self, *, cut: bool, seconds: float) -> None:
         """The daemon is killed, or the power is cut; it is back after so long."""

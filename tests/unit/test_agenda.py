@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import pytest
+
 from daemon.agenda import RETRY_MAX_SECONDS, Agenda, Looked
 from daemon.remote.inbox import MAX_MESSAGES
 from daemon.remote.messages import Incoming
+from store.errors import Busy
 from store.types import Spot, spot_of
 from sync.core.settle import Pace
 
@@ -40,12 +43,25 @@ def test_a_look_that_failed_is_still_to_be_done() -> None:
     agenda.add_dirty({Spot(b"src", b"a")}, 101.0)
     taken = agenda.take_dirty(102.0, PACE)
     assert taken is not None
-    agenda.put_back(taken)
+    with pytest.raises(Busy), agenda.looking(taken):
+        raise Busy("git is at work")
     assert agenda.waiting == 1
     assert not agenda.look_due(103.0, PACE), "a look that fails must not be tried again at once, for ever"
     agenda.rushed = True
     again = agenda.take_dirty(103.0, PACE)
     assert again is not None and again.spots == {Spot(b"src", b"a")}
+
+
+def test_what_is_being_looked_at_is_not_done_yet() -> None:
+    agenda = Agenda()
+    agenda.add_dirty({Spot(b"src", b"a")}, 100.0)
+    for everything in (True, False):
+        taken = agenda.take_dirty(101.0, PACE)
+        assert taken is not None and agenda.waiting == 0
+        with agenda.looking(taken):
+            assert agenda.waiting == 1 + everything
+            agenda.add_dirty({Spot(b"src", b"a")}, 100.5)
+        assert agenda.waiting == 1, "saved again meanwhile"
 
 
 def test_a_rush_takes_what_is_not_due_yet_but_makes_no_work() -> None:
