@@ -332,14 +332,14 @@ class Engine:
     def _settle(self, adopted: Adopted, root: Digest) -> None:
         """After a plan: what it leaves for the next look, and the next plan."""
         wanted = self._scanner.want(adopted.stale)
+        self._read_apart()
         if not adopted.stale:
             self._let_leave(root, adopted.made, wanted)
         self._changed_since_plan = bool(adopted.stale)
-        self._read_apart()
 
     def _let_leave(self, root: Digest, made: Iterable[Action] = (), wanted: Iterable[RelPath] = ()) -> None:
         """What a rule ignores, of what is here beyond `root`: before a push, which would bring it back to whoever made the rule."""
-        rule_files, barred = self.replica.ignore.take_written(), find_barred(self.replica, root, made, wanted)
+        rule_files, barred = self.replica.ignore.take_written(), find_barred(self.replica, root, made, wanted, self.apart)
         if rule_files or barred:
             self._scanner.decide_anew(barred)
             looked = self._look(rule_files)

@@ -191,21 +191,30 @@ def is_new_kind(old: Entry | None, new: Entry | None) -> bool:
     return new is not None and (old is None or isinstance(old, Dir) is not isinstance(new, Dir))
 
 
-def find_barred(replica: LocalReplica, head: Digest, made: Iterable[Action], wanted: Iterable[RelPath]) -> set[bytes]:
+def find_barred(
+    replica: LocalReplica, head: Digest, made: Iterable[Action], wanted: Iterable[RelPath], apart: Mapping[RelPath, Apart]
+) -> set[bytes]:  # fmt: skip
     """Folders with something carried that a rule ignores: it was `made` or `wanted`, or the head let go of it, after the rule was read."""
     beyond = replica.changes_between(head, replica.row.full_root, replica.draft())
     added = [(change.path, change.new) for change in beyond if is_new_kind(change.old, change.new)]
     added += [(step.path, step.become) for step in made]
     found = ((path, find_entry(replica.row.full_root, path, replica.blobs)) for path in wanted)
     added += [(path, entry) for path, entry in found if entry is not None]
-    if not added:
+    kept = {path for path, entry in added if path in apart and _keeps_others_out(replica, apart[path], entry)}
+    asked = {path: isinstance(entry, Dir) for path, entry in added if path not in kept}
+    if not asked:
         return set()
-    asked = {path: isinstance(entry, Dir) for path, entry in added}
     # What a plan made in two goes is told only of the second: a folder of the first may be what must leave.
     asked = {above: True for path in asked for above in folders_above(path)[1:]} | asked
     with replica.open_root() as root:
         spots = ((*spot_of(path), is_dir) for path, is_dir in asked.items())
         return {folder for folder, name, is_dir in spots if replica.ignore.rules_in(root, folder).expel(name, is_dir)}
+
+
+def _keeps_others_out(replica: LocalReplica, kept: Apart, entry: Entry | None) -> bool:
+    """A secret where something of another kind is to come: let go of, it would be met there, taken up and held back again, for ever."""
+    theirs = find_entry(replica.row.shared_root, kept.path, replica.blobs)
+    return kept.kind == SECRET and theirs is not None and is_new_kind(theirs, entry)
 
 
 def list_tellable(replica: LocalReplica, suspect: Suspect | None) -> list[Conflict]:

@@ -30,7 +30,7 @@ from sync.apply.styled import find_marked, in_style
 from sync.core.brake import Direction, Limits, count_losses, weigh
 from sync.core.ignore import carried_rules
 from sync.core.merge import MAX_TEXT_BYTES, merge_text
-from sync.core.plan import NAME_REFUSED, Action, Clash, Fold, Plan, Refuse, plan
+from sync.core.plan import NAME_REFUSED, Action, Clash, Fold, Plan, Refuse, Untracked, plan
 from sync.core.wire import Head, WireConflict, WireSnapshot
 from sync.incoming import Received
 from sync.progress import Phase
@@ -74,7 +74,7 @@ def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apa
     row, start = replica.row, ground(replica, base_of(replica, before_it, received.draft), apart, received.draft)
     decided = plan(
         *start, received.root, received.draft,
-        join=_joiner(replica, made), untracked=carried_rules(received.root, received.draft, _content_reader(replica, made)),
+        join=_joiner(replica, made), untracked=_untracked(replica, received, made),
         **_names_of(replica),
     )  # fmt: skip
     if limits is not None and received.root.hex() not in row.allowed:
@@ -92,6 +92,23 @@ def adopt(replica: LocalReplica, received: Received, apart: Mapping[RelPath, Apa
     _begin(replica, Pending(before_it, received.root, boot_id, replica.clock.now_ms()), received.draft, made, records)
     applied = _carry_out(replica, steps, lambda done: _note_placed(replica, done, received), kept_back)
     return _finish(replica, received, Decided(decided, start, records, untaken), applied)
+
+
+def _untracked(replica: LocalReplica, received: Received, made: Mapping[Digest, bytes]) -> Untracked:
+    """What the head ignores stays while the folder has it: then the look that lets it go is still to come.
+
+    Where a secret stands in place of what is shared, none would, and the shared entry would be pushed for ever against the rule.
+    """
+    is_ignored = carried_rules(received.root, received.draft, _content_reader(replica, made))
+    full_root = replica.row.full_root
+
+    def stays(path: RelPath, entry: Entry) -> bool:
+        if not is_ignored(path, entry):
+            return False
+        here = find_entry(full_root, path, received.draft)
+        return here is not None and not is_new_kind(entry, here)
+
+    return stays
 
 
 class _Names(TypedDict):

@@ -583,6 +583,26 @@ FOUND: dict[str, History] = {
         ),
         features=Features(chunks=True),
     ),
+    "S59 a folder that a rule ignores, shared where a secret file stands here, was pushed again for ever as others removed it": History(
+        304000000000003848,
+        3,
+        (
+            (1.588202110892451, "a", "hide", b"f", 282688),
+            (3.5528361133567277, "c", "hide", b"f/x", 525396),
+            (4.210481339853355, "c", "rule", b".fstignore", b"/f/\n"),
+        ),
+        features=Features(rules=True, secrets=True, lets_go=False),
+    ),
+    "S59b a secret file that a rule ignores, where a folder is to come, was let go of and taken up again for ever": History(
+        1,
+        3,
+        (
+            (4.0, "c", "rule", b".fstignore", b"f\n!f/\n"),
+            (5.0, "b", "hide", b"f", 255745),
+            (7.0, "a", "write", b"f/x/y", 223187),
+        ),
+        features=Features(rules=True, secrets=True, lets_go=False),
+    ),
     "S60 what a look beside a push was at counted as kept: the machine said that it was settled, and died in that look": History(
         304000000000004839,
         2,
