@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from store import history, workspaces
-from store.atomic import Folder
+from store.atomic import Folder, TempName
 from store.blobs import BlobStore
 from store.database import Database, Tx
 from store.errors import Busy, NoSpace, RootLost
@@ -49,6 +49,7 @@ class LocalReplica:
         self.progress = Progress()
         self._folder = folder
         self._disk: tuple[tuple[int, int], Disk] | None = None
+        self._probed: list[TempName] = []
         self._known: tuple[tuple[Digest, Digest], list[Change]] = (EMPTY_ROOT, EMPTY_ROOT), []
         self.again: set[Spot] = set()
         self.row: Replica = workspaces.get_replica(db.read(), replica_id)
@@ -129,7 +130,7 @@ class LocalReplica:
         if self._disk is None or self._disk[0] != self.row.identity:
             found = None
             with self.open_root() as root, suppress(NoSpace, Busy):
-                found = probe_disk(root)
+                found = probe_disk(root, self._probed)
             if found is None:
                 return PLAIN  # nothing can be written there now, so nothing will be
             self._disk = self.row.identity, found

@@ -463,7 +463,7 @@ DISKS = Suite(
             "    dropped: list[RelPath] = []\n",
         ),
         Mutant("D15", "what waits is sent unplanned", "sync/engine.py", "        if self.is_plan_due:\n", "        if False:\n"),
-        Mutant("D16", "a disk that cannot be asked refuses all", PROBE, '    if not _holds(root, b""):\n', "    if False:\n"),
+        Mutant("D16", "a disk that cannot be asked refuses all", PROBE, '    if left or not _holds(root, b"", left):\n', "    if False:\n"),
         Mutant(
             "D17",
             "a full disk refuses all",

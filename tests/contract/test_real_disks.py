@@ -73,7 +73,7 @@ def makes(root: Folder, name: str) -> bool:
 def test_names_that_are_one_to_the_disk_have_one_key(disk: tuple[Path, type[Folder]], family: list[str]) -> None:
     path, kind = disk
     with kind.open_root(path) as root:
-        names = probe_disk(root)
+        names = probe_disk(root, [])
         assert names is not None
         for number, (one, other) in enumerate(combinations(family, 2)):
             root.make_dir(b"%d" % number)
@@ -88,7 +88,7 @@ def test_names_that_are_one_to_the_disk_have_one_key(disk: tuple[Path, type[Fold
 def test_what_the_disk_refuses_is_known_to_be_refused(disk: tuple[Path, type[Folder]]) -> None:
     path, kind = disk
     with kind.open_root(path) as root:
-        names = probe_disk(root)
+        names = probe_disk(root, [])
         assert names is not None
         for name in ODD:
             if not makes(root, name):

@@ -9,10 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import wait_until
+
 
 def mount(*args: str) -> None:
-    """`mount ARGS`; skips the test, saying so, when the system does not permit it."""
-    done = subprocess.run(["mount", *args], capture_output=True, text=True, check=False)
+    """`mount ARGS`, once nobody is writing there; skips the test, saying so, when the system does not permit it."""
+
+    def is_done() -> bool:
+        nonlocal done
+        done = subprocess.run(["mount", *args], capture_output=True, text=True, check=False)
+        return "busy" not in done.stderr
+
+    done = subprocess.CompletedProcess[str]([], 0, "", "")
+    wait_until(is_done, 10, "the disk can be mounted so")
     if done.returncode != 0:
         pytest.skip(f"this test needs to mount a disk, and may not here: {done.stderr.strip()}")
 

@@ -104,7 +104,7 @@ OPEN = {
     "GET /v1/auth/api-keys/{provider}/value",  # with a session for that alone
     # The pages look for a session in a cookie (tests/unit/test_cloud_pages.py).
     *["GET /", "GET /account", "POST /account", "GET /device", "POST /device", "GET /sign-in", "POST /sign-in", "POST /sign-in-code"],
-    *["GET /sign-in-with", "GET /sign-in-back"],
+    *["GET /sign-in-with", "GET /sign-in-back", "GET /work", "POST /work"],
     *["GET /v1/blobs/signed/{ticket}/{hash}", "PUT /v1/blobs/signed/{ticket}/{hash}"],  # by the address itself
     "GET /v1/projects/{project}/env-vars/values",  # with a session of another scope
 }
