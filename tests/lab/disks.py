@@ -15,13 +15,14 @@ from tests.waiting import wait_until
 def mount(*args: str) -> None:
     """`mount ARGS`, once nobody is writing there; skips the test, saying so, when the system does not permit it."""
 
-    def is_done() -> bool:
-        nonlocal done
-        done = subprocess.run(["mount", *args], capture_output=True, text=True, check=False)
-        return "busy" not in done.stderr
+    tried: list[subprocess.CompletedProcess[str]] = []
 
-    done = subprocess.CompletedProcess[str]([], 0, "", "")
+    def is_done() -> bool:
+        tried[:] = [subprocess.run(["mount", *args], capture_output=True, text=True, check=False)]
+        return "busy" not in tried[0].stderr
+
     wait_until(is_done, 10, "the disk can be mounted so")
+    (done,) = tried
     if done.returncode != 0:
         pytest.skip(f"this test needs to mount a disk, and may not here: {done.stderr.strip()}")
 
