@@ -142,15 +142,15 @@ class Agenda:
     @contextmanager
     def looking(self, taken: Looked) -> Iterator[None]:
         """Held while a look is at these. One that fails is still to be done, but not at once again: the next rush or event takes it."""
-        self._looked_at = taken
+        self._looked_at, has_ended = taken, False
         try:
             yield
-        except BaseException:
-            self._dirty |= taken.spots
-            self.rescan = self.rescan or taken.everything
-            raise
+            has_ended = True
         finally:
             self._looked_at = None
+            if not has_ended:
+                self._dirty |= taken.spots
+                self.rescan = self.rescan or taken.everything
 
     def hush(self) -> None:
         """A cycle failed: what was due is still to be done, but only news or the time to resume call for it."""

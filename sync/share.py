@@ -180,10 +180,15 @@ class _Sharing:
 
 def _is_ignored(replica: LocalReplica, path: RelPath, is_dir: bool) -> bool:
     """By a rule that travels, or with a folder above it. Raises RootLost."""
-    asked = {above: True for above in folders_above(path)[1:]} | {path: is_dir}
+    return bool(_expelling(replica, {path: is_dir}))
+
+
+def _expelling(replica: LocalReplica, asked: Mapping[RelPath, bool]) -> set[bytes]:
+    """Folders whose rules expel one of these paths, or a folder above one; True: it is a folder itself. Raises RootLost."""
+    asked = {above: True for path in asked for above in folders_above(path)[1:]} | dict(asked)
     with replica.open_root() as root:
-        spots = ((*spot_of(one), its_dir) for one, its_dir in asked.items())
-        return any(replica.ignore.rules_in(root, folder).expel(name, its_dir) for folder, name, its_dir in spots)
+        spots = ((*spot_of(path), is_dir) for path, is_dir in asked.items())
+        return {folder for folder, name, is_dir in spots if replica.ignore.rules_in(root, folder).expel(name, is_dir)}
 
 
 def is_new_kind(old: Entry | None, new: Entry | None) -> bool:
@@ -202,13 +207,8 @@ def find_barred(
     added += [(path, entry) for path, entry in found if entry is not None]
     kept = {path for path, entry in added if path in apart and _keeps_others_out(replica, apart[path], entry)}
     asked = {path: isinstance(entry, Dir) for path, entry in added if path not in kept}
-    if not asked:
-        return set()
     # What a plan made in two goes is told only of the second: a folder of the first may be what must leave.
-    asked = {above: True for path in asked for above in folders_above(path)[1:]} | asked
-    with replica.open_root() as root:
-        spots = ((*spot_of(path), is_dir) for path, is_dir in asked.items())
-        return {folder for folder, name, is_dir in spots if replica.ignore.rules_in(root, folder).expel(name, is_dir)}
+    return _expelling(replica, asked) if asked else set()
 
 
 def _keeps_others_out(replica: LocalReplica, kept: Apart, entry: Entry | None) -> bool:

@@ -70,8 +70,8 @@ def _workspace_document(daemon: Daemon, supervisor: Supervisor) -> dict[str, Any
     if why := supervisor.lookout.why_polling:
         problems.append({"path": ".", "code": POLLED, "message": why})
     error = supervisor.last_error
-    is_news = not isinstance(error, Offline | Stale | Busy) or (supervisor.keeps_failing and not isinstance(error, Busy))
-    if error is not None and supervisor.halt is None and is_news:
+    passing = Busy if supervisor.keeps_failing else Offline | Stale | Busy
+    if error is not None and supervisor.halt is None and not isinstance(error, passing):
         problems.append({"path": ".", "code": error.code, "message": error.message, "hint": error.hint})
     document = {
         "id": workspace.id, "name": workspace.name, "project": workspace.project_name, "path": show_path(row.root),
