@@ -113,6 +113,11 @@ class Spot(NamedTuple):
     folder: bytes
     name: bytes
 
+    @property
+    def path(self) -> RelPath:
+        """The whole path of the name."""
+        return RelPath(self.folder + b"/" + self.name if self.folder else self.name)
+
 
 def spot_of(path: bytes) -> Spot:
     """The spot of one path."""

@@ -103,12 +103,11 @@ class LocalReplica:
         return len(spots) <= FEW_SPOTS and all(map(self._is_as_recorded, spots))
 
     def _is_as_recorded(self, spot: Spot) -> bool:
-        path = spot.folder + b"/" + spot.name if spot.folder else spot.name
-        record = self.index.get(path)
+        record = self.index.get(spot.path)
         if record is None or is_folder(record) or spot.name in RULE_FILES:
             return False
         try:
-            its = os.stat(self.row.root + b"/" + path, follow_symlinks=False)  # noqa: PTH116 - roots are bytes
+            its = os.stat(self.row.root + b"/" + spot.path, follow_symlinks=False)  # noqa: PTH116 - roots are bytes
         except OSError:
             return False
         return record.startswith(pack_signature(its.st_ino, its.st_size, its.st_mtime_ns, its.st_ctime_ns, its.st_mode))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from store.atomic import TEMP_PREFIX, Folder, TempName, translate_os_error
 from store.errors import FastestError, FileMoved, Unwritable
 from store.index import StatIndex, is_folder
-from store.types import Digest, RelPath, is_ours, parent_of, show_path
+from store.types import Digest, RelPath, Spot, is_ours, parent_of, show_path
 from sync.core.plan import Problem
 from sync.rules import IgnoreSource
 from sync.scan.contents import Keeper, read_still
@@ -47,7 +47,7 @@ def sweep_temps(
                     if name.startswith(TEMP_PREFIX):
                         _sweep(folder, path, TempName(name), keeper, keep, kept, problems)
                     elif below and entry.is_dir(follow_symlinks=False) and _is_carried(root, folder, path, name, index, ignore):
-                        waiting.append(path + b"/" + name if path else name)
+                        waiting.append(Spot(path, name).path)
         except FileMoved:
             continue  # it is gone
         except FastestError as error:
@@ -64,11 +64,11 @@ def _sweep(folder: Folder, path: bytes, temp: TempName, keeper: Keeper, keep: Ke
     try:
         kept += _remove(folder, temp, keeper, keep)
     except FastestError as error:
-        problems.append(Problem(RelPath(path + b"/" + temp if path else temp), error.code, error.message))
+        problems.append(Problem(Spot(path, temp).path, error.code, error.message))
 
 
 def _is_carried(root: Folder, folder: Folder, path: bytes, name: bytes, index: StatIndex, ignore: IgnoreSource) -> bool:
-    if _is_known(index, path + b"/" + name if path else name):
+    if _is_known(index, Spot(path, name).path):
         return True
     return not is_ours(name) and ignore.rules_in(root, path, folder).admit(name, is_dir=True)
 
